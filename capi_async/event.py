@@ -1,0 +1,688 @@
+"""The canonical event: one conversion, in no platform's dialect.
+
+All structs are frozen, refuse unknown fields when decoded, and check their values when made, so a
+malformed event fails where it is written, with the field's path and the mend in the text (never
+the value: it may be personal data). Their reprs name which fields are set, not what they hold.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time as _time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from capi_async.errors import EventError
+
+if TYPE_CHECKING:
+    # What callers may pass. A made struct always holds a Decimal (or date, or text), which msgspec
+    # cannot say in one annotation: the attribute's run-time type is below.
+    Amount: TypeAlias = Decimal | int | str | float
+    Birthday: TypeAlias = date | str
+else:
+    Amount = Decimal
+    Birthday = str
+
+#: Names every destination has an opinion on; any other text is a custom event.
+STANDARD_EVENTS: Final = frozenset(
+    {
+        "page_view", "view_content", "search", "add_to_cart", "add_to_wishlist", "initiate_checkout",
+        "add_payment_info", "purchase", "refund", "lead", "sign_up", "subscribe", "start_trial", "login",
+        "contact", "download", "app_install", "app_open",
+    }
+)  # fmt: skip
+
+Source: TypeAlias = Literal[
+    "website", "app", "offline", "physical_store", "phone_call", "email", "chat", "system_generated", "crm",
+    "business_messaging", "other",
+]  # fmt: skip
+ContentType: TypeAlias = Literal["product", "product_group"]
+DeliveryCategory: TypeAlias = Literal["in_store", "curbside", "home_delivery"]
+AttStatus: TypeAlias = Literal["authorized", "denied", "restricted", "not_determined", "not_applicable"]
+
+_SOURCES: Final = frozenset(get_args(Source))
+_CONTENT_TYPES: Final = frozenset({None, *get_args(ContentType)})
+_DELIVERY: Final = frozenset({None, *get_args(DeliveryCategory)})
+_ATT: Final = frozenset({None, *get_args(AttStatus)})
+
+#: For each user field, the identifier variants that a digest may be of; the first is the default where one exists.
+VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "email": ("email", "email_google", "email_reddit"),
+    "phone": ("phone_digits", "phone_e164"),
+    "external_id": ("external_id",),
+    "first_name": ("name_plain", "name_joined", "name_letters"),
+    "middle_name": ("name_plain", "name_joined", "name_letters"),
+    "last_name": ("name_plain", "name_joined", "name_letters"),
+    "city": ("city_joined", "city_plain"),
+    "state": ("state_code", "state_plain"),
+    "zip": ("zip_us5", "zip_plain"),
+    "country": ("country",),
+    "gender": ("gender",),
+    "date_of_birth": ("dob",),
+    "mobile_ad_id": ("mobile_ad_id", "idfa_upper"),
+}
+_DEFAULT_VARIANT: Final = {
+    field: names[0] for field, names in VARIANTS.items() if field in {"email", "external_id"} or len(names) == 1
+}
+
+
+def utc_now() -> datetime:
+    """The current time, aware."""
+    return datetime.now(UTC)
+
+
+_NONE: Final = type(None)
+_TEXT: Final = frozenset({str, _NONE})
+_DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
+#: Larger than any order; keeps a mistyped exponent from becoming a megabyte of zeros.
+_MAX_MAGNITUDE: Final = 15
+_MAX_DECIMALS: Final = 30
+
+
+class Hashed(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A SHA-256 digest made elsewhere, which is passed through where its variant is taken.
+
+    A digest is good for one rule of normalisation only: a phone hashed for Pinterest (digits)
+    means nothing to TikTok (digits with a plus sign).
+
+    Attributes:
+        digest: 64 hex digits; stored in lower case.
+        variant: The rule that was applied before hashing, such as ``phone_e164``; see :data:`VARIANTS`.
+            May be left out for an email, an external id and fields with a single variant.
+
+    Raises:
+        EventError: The digest is not 64 hex digits.
+    """
+
+    digest: str
+    variant: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.digest, str) or not _DIGEST.match(self.digest):
+            raise EventError("digest", "needs 64 hexadecimal digits (a SHA-256)")
+        force_setattr(self, "digest", self.digest.lower())
+
+    def __repr__(self) -> str:
+        return f"Hashed({self.digest[:4]}…, variant={self.variant!r})"
+
+
+def _shown(struct: Struct) -> str:
+    """The struct's repr without its values: they are personal data."""
+    names = [name for name in struct.__struct_fields__ if getattr(struct, name) not in (None, (), "")]
+    return f"{type(struct).__name__}({', '.join(f'{name}=…' for name in names)})"
+
+
+def _require_text(struct: Struct, where: str, names: Sequence[str], *, hashed: bool = False) -> None:
+    """Name the field that is not text; called when the quick check of all of them has failed."""
+    for name in names:
+        value = getattr(struct, name)
+        if value is None or isinstance(value, str) or (hashed and isinstance(value, Hashed)):
+            continue
+        kinds = "text or Hashed" if hashed else "text"
+        raise EventError(f"{where}{name}", f"needs {kinds}, got {type(value).__name__}")
+
+
+def _check_digest(field: str, value: Hashed) -> None:
+    names = VARIANTS[field]
+    if value.variant is None:
+        if field not in _DEFAULT_VARIANT:
+            example = f"Hashed(digest, {names[-1]!r})"
+            raise EventError(
+                f"user.{field}", f"a digest must name its variant, one of {', '.join(names)}: write {example}"
+            )
+    elif value.variant not in names:
+        raise EventError(f"user.{field}", f"a digest of this field is one of {', '.join(names)}")
+
+
+def variant_of(field: str, value: Hashed) -> str:
+    """The variant that ``value`` is a digest of, as a value of the user field ``field``."""
+    return value.variant or _DEFAULT_VARIANT[field]
+
+
+_USER_LISTS: Final = ("email", "phone", "external_id")
+_USER_TEXTS: Final = (
+    "first_name", "middle_name", "last_name", "city", "state", "zip", "country", "gender", "mobile_ad_id",
+)  # fmt: skip
+_USER_CLEAR: Final = ("ip", "user_agent", "idfv")
+_user_all = attrgetter(*_USER_LISTS, *_USER_TEXTS, *_USER_CLEAR, "date_of_birth")
+
+
+class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Who did it. Plain values are normalised and hashed by the client, per platform's own rule.
+
+    Attributes:
+        email: One or several addresses.
+        phone: One or several numbers, best as E.164 (``+14155552671``). A number without country code
+            is read with ``country`` or the client's ``phone_region``, else refused, never guessed.
+        external_id: Your own id of this person; must equal what your browser tags send.
+        first_name, middle_name, last_name, city, state, zip: As the person wrote them.
+        country: ISO 3166-1 alpha-2, alpha-3 or an English name.
+        gender: ``f``, ``m`` or ``n``; the words are understood too.
+        date_of_birth: A date, or text such as ``1997-12-26`` or ``19971226``.
+        ip, user_agent: Of the person's browser, never of your server. Sent in clear where platforms ask for it.
+        mobile_ad_id: IDFA or Google advertising id; ``Event.device.os`` says which.
+        idfv: iOS vendor id.
+
+    Raises:
+        EventError: A value of the wrong type, or a digest that does not say what it is a digest of.
+    """
+
+    email: str | Hashed | Sequence[str | Hashed] | None = None
+    phone: str | Hashed | Sequence[str | Hashed] | None = None
+    external_id: str | Hashed | Sequence[str | Hashed] | None = None
+    first_name: str | Hashed | None = None
+    middle_name: str | Hashed | None = None
+    last_name: str | Hashed | None = None
+    city: str | Hashed | None = None
+    state: str | Hashed | None = None
+    zip: str | Hashed | None = None
+    country: str | Hashed | None = None
+    gender: str | Hashed | None = None
+    date_of_birth: Birthday | Hashed | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    mobile_ad_id: str | Hashed | None = None
+    idfv: str | None = None
+
+    def __post_init__(self) -> None:
+        if _TEXT.issuperset(map(type, _user_all(self))):
+            return
+        _require_text(self, "user.", _USER_TEXTS, hashed=True)
+        _require_text(self, "user.", _USER_CLEAR)
+        for field in (*_USER_TEXTS, "date_of_birth"):
+            value = getattr(self, field)
+            if isinstance(value, Hashed):
+                _check_digest(field, value)
+        born = self.date_of_birth
+        if born is not None and not isinstance(born, (str, date, Hashed)):
+            raise EventError("user.date_of_birth", f"needs a date, text or Hashed, got {type(born).__name__}")
+        for field in _USER_LISTS:
+            value = getattr(self, field)
+            several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+            for one in value if several else (value,):
+                if isinstance(one, Hashed):
+                    _check_digest(field, one)
+                elif one is not None and not isinstance(one, str):
+                    raise EventError(f"user.{field}", f"needs text, Hashed or a list of them, got {type(one).__name__}")
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+
+def amount(value: Amount | None, field: str) -> Decimal | None:
+    """Read money exactly: a float through its shortest text, so that 19.99 is 19.99.
+
+    Raises:
+        EventError: Not a number, not finite, negative, or beyond 10^15.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Decimal):
+        number = value
+    elif isinstance(value, str):
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            raise EventError(field, "is not a decimal number; write it like '12.50'") from None
+    elif isinstance(value, float):
+        number = Decimal(repr(value))
+    elif type(value) is int:
+        number = Decimal(value)
+    else:
+        raise EventError(field, f"needs a Decimal, int, float or decimal text, got {type(value).__name__}")
+    if not number.is_finite():
+        raise EventError(field, "must be finite")
+    if number.is_signed():
+        if number:
+            raise EventError(field, "must not be negative; a refund is Event('refund', ...)")
+        number = abs(number)
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -_MAX_DECIMALS or (number and number.adjusted() > _MAX_MAGNITUDE):
+        raise EventError(field, "is not an amount of money: its exponent is out of range")
+    return Decimal(int(number)) if exponent > 0 else number
+
+
+class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """One line of a cart or an order.
+
+    Attributes:
+        id: Product id as in your catalogue.
+        quantity: Whole units, at least 1.
+        price: Per unit, in major units of the event's currency.
+        variant: Size, colour and the like.
+        delivery_category: ``in_store``, ``curbside`` or ``home_delivery``.
+
+    Raises:
+        EventError: ``field`` is ``items.<name>``.
+    """
+
+    id: str
+    quantity: int = 1
+    price: Amount | None = None
+    name: str | None = None
+    category: str | None = None
+    brand: str | None = None
+    variant: str | None = None
+    delivery_category: DeliveryCategory | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.id) is not str or not self.id:
+            raise EventError("items.id", "needs text that is not empty")
+        if not _TEXT.issuperset(map(type, (self.name, self.category, self.brand, self.variant))):
+            _require_text(self, "items.", ("name", "category", "brand", "variant"))
+        if type(self.quantity) is not int or self.quantity < 1:
+            raise EventError("items.quantity", "needs a whole number of at least 1")
+        if self.delivery_category not in _DELIVERY:
+            raise EventError("items.delivery_category", "needs in_store, curbside or home_delivery")
+        if self.price is not None:
+            force_setattr(self, "price", amount(self.price, "items.price"))
+
+
+class Page(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Where on the web it happened. E-mail addresses in queries are removed before anything leaves.
+
+    Attributes:
+        url: Full address with its query; platforms read their click ids there.
+        referrer: The page before it.
+        title: Document title.
+    """
+
+    url: str | None = None
+    referrer: str | None = None
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_text(self, "page.", self.__struct_fields__)
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+
+class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Click and browser ids as found in cookies and query parameters: opaque, case kept, never hashed, never made up.
+
+    Attributes:
+        sc_click_id, sc_cookie1: Snap: parameter ``ScCid`` or cookie ``_scclid``; cookie ``_scid``.
+        epik: Pinterest: cookie ``_epik``, else parameter ``epik``.
+        ttclid, ttp: TikTok: parameter or cookie ``ttclid``; cookie ``_ttp``.
+        cms_rf: CutMeShort: parameter or cookie ``cms_rf``.
+        fbc, fbp: Meta: cookies ``_fbc`` and ``_fbp``.
+        fbclid, fbclid_seen: Meta: parameter, and when it was first seen (aware). Used when ``fbc`` is missing
+            or holds another click.
+        ga_client_id, ga_session_id: Google Analytics: from cookies ``_ga`` and ``_ga_<STREAM>``.
+        rdt_cid, rdt_uuid: Reddit.
+        li_fat_id: LinkedIn.
+        twclid, msclkid: X and Microsoft; kept, not sent yet.
+    """
+
+    sc_click_id: str | None = None
+    sc_cookie1: str | None = None
+    epik: str | None = None
+    ttclid: str | None = None
+    ttp: str | None = None
+    cms_rf: str | None = None
+    fbc: str | None = None
+    fbp: str | None = None
+    fbclid: str | None = None
+    fbclid_seen: datetime | None = None
+    ga_client_id: str | None = None
+    ga_session_id: str | None = None
+    rdt_cid: str | None = None
+    rdt_uuid: str | None = None
+    li_fat_id: str | None = None
+    twclid: str | None = None
+    msclkid: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if name == "fbclid_seen":
+                _require_aware("click.fbclid_seen", value)
+            elif not isinstance(value, str):
+                raise EventError(f"click.{name}", f"needs text, got {type(value).__name__}")
+            elif value != (trimmed := value.strip()) or not value:
+                force_setattr(self, name, trimmed or None)
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+
+class App(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """The app it happened in.
+
+    Attributes:
+        id: Store id (iOS) or package name (Android).
+        package: Package or bundle name.
+        version, version_long: Such as ``771`` and ``Version 7.7.1``.
+        install_id: Anonymous id of this install.
+        firebase_instance_id: For Google Analytics app streams.
+        install_time: Aware.
+        att_status: iOS App Tracking Transparency answer.
+        application_tracking: Whether tracking is allowed in the app itself.
+    """
+
+    id: str | None = None
+    package: str | None = None
+    name: str | None = None
+    version: str | None = None
+    version_long: str | None = None
+    install_id: str | None = None
+    firebase_instance_id: str | None = None
+    install_time: datetime | None = None
+    install_referrer: str | None = None
+    att_status: AttStatus | None = None
+    application_tracking: bool | None = None
+
+    def __post_init__(self) -> None:
+        _require_text(self, "app.", _APP_TEXTS)
+        if self.att_status not in _ATT:
+            raise EventError("app.att_status", f"needs one of {', '.join(get_args(AttStatus))}")
+        if self.install_time is not None:
+            _require_aware("app.install_time", self.install_time)
+        if self.application_tracking is not None and not isinstance(self.application_tracking, bool):
+            raise EventError("app.application_tracking", "needs True, False or None")
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+
+_APP_TEXTS: Final = (
+    "id", "package", "name", "version", "version_long", "install_id", "firebase_instance_id", "install_referrer",
+)  # fmt: skip
+
+
+class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """The device it happened on; several platforms take this for web events too.
+
+    Attributes:
+        os: ``ios``, ``android``, ``macos``, ``windows``, ``linux`` or another; decides what a mobile ad id is.
+        locale: BCP 47, such as ``en-US``.
+        timezone_abbr, timezone: Such as ``PST`` and ``America/Los_Angeles``.
+        screen_width, screen_height: Pixels.
+        screen_density: Ratio, such as ``2``.
+        storage_gb, storage_free_gb: Gigabytes.
+    """
+
+    os: str | None = None
+    os_version: str | None = None
+    model: str | None = None
+    brand: str | None = None
+    locale: str | None = None
+    timezone_abbr: str | None = None
+    timezone: str | None = None
+    carrier: str | None = None
+    screen_width: int | None = None
+    screen_height: int | None = None
+    screen_density: Amount | None = None
+    cpu_cores: int | None = None
+    storage_gb: int | None = None
+    storage_free_gb: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_text(self, "device.", _DEVICE_TEXTS)
+        for name in _DEVICE_NUMBERS:
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 0):
+                raise EventError(f"device.{name}", "needs a whole number of at least 0")
+        if self.os is not None:
+            force_setattr(self, "os", self.os.strip().lower() or None)
+        if self.screen_density is not None:
+            force_setattr(self, "screen_density", amount(self.screen_density, "device.screen_density"))
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+
+_DEVICE_TEXTS: Final = ("os", "os_version", "model", "brand", "locale", "timezone_abbr", "timezone", "carrier")
+_DEVICE_NUMBERS: Final = ("screen_width", "screen_height", "cpu_cores", "storage_gb", "storage_free_gb")
+
+
+class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """What the person agreed to. ``None`` means not stated: nothing is said about it to the platform.
+
+    Attributes:
+        ad_storage, ad_user_data, ad_personalization, analytics_storage: Granted or denied.
+        sale_opt_out: True: the person opted out of the sale of their data (limited data use).
+        region: ISO 3166-2, such as ``US-CA``.
+    """
+
+    ad_storage: bool | None = None
+    ad_user_data: bool | None = None
+    ad_personalization: bool | None = None
+    analytics_storage: bool | None = None
+    sale_opt_out: bool | None = None
+    region: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ad_storage", "ad_user_data", "ad_personalization", "analytics_storage", "sale_opt_out"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise EventError(f"consent.{name}", "needs True, False or None (not stated)")
+        if self.region is not None and not (
+            isinstance(self.region, str) and re.fullmatch(r"[A-Za-z]{2}(-[A-Za-z0-9]{1,3})?", self.region)
+        ):
+            raise EventError("consent.region", "needs an ISO 3166-2 code such as US-CA")
+
+
+NO_USER: Final = User()
+NO_PAGE: Final = Page()
+NO_CLICK: Final = ClickIds()
+
+_EVENT_TEXTS: Final = (
+    "currency", "order_id", "search_string", "content_name", "content_category", "description", "method",
+    "subscription_id",
+)  # fmt: skip
+_event_texts = attrgetter(*_EVENT_TEXTS)
+_CURRENCY: Final = re.compile(r"[A-Z]{3}\Z")
+
+
+class _Named(Struct, frozen=True, gc=False):
+    """Gives the event's name its place in front of the keywords."""
+
+    name: str
+
+
+class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """One conversion. The name may stand first; everything else is given by keyword.
+
+    Attributes:
+        name: A standard name (:data:`STANDARD_EVENTS`) or a custom one.
+        event_id: De-duplication key, the same on every retry and at every destination. Default:
+            ``f"{name}:{order_id}"`` when there is an order id (so that a repeat is the same event, and a
+            browser tag can compute it), else a new time-ordered UUID.
+        time: When it happened: an aware datetime. Default: now.
+        source: Where it happened; default ``website``.
+        value: Total in major units of ``currency`` (12.50, not 1250); Decimal, int, decimal text, or a
+            float, which is read through its shortest text. Held as a ``Decimal``.
+        currency: ISO 4217 code; held in upper case.
+        order_id: Your order or transaction id.
+        num_items: Pieces in total; default: the sum of the items' quantities.
+        content_type: ``product`` (ids are SKUs) or ``product_group``.
+        method: How somebody signed up or logged in.
+        predicted_ltv: Predicted lifetime value, like ``value``.
+        items: The lines of the cart or order.
+        consent: ``None``: the caller vouches for it, see ``Client(consent=...)``.
+        to: Destination names; ``None`` means all of them.
+        test: Sent in each platform's test mode; skipped where there is none, never sent live.
+        properties: Further facts, in plain JSON types, passed where a platform takes them.
+        extra: Destination name (or type) to raw wire fields, merged deeply into the wire object.
+
+    Raises:
+        EventError: ``field`` names the culprit.
+    """
+
+    event_id: str = ""
+    time: datetime = msgspec.field(default_factory=utc_now)
+    source: Source = "website"
+    user: User = NO_USER
+    value: Amount | None = None
+    currency: str | None = None
+    order_id: str | None = None
+    items: Sequence[Item] = ()
+    page: Page = NO_PAGE
+    click: ClickIds = NO_CLICK
+    app: App | None = None
+    device: Device | None = None
+    consent: Consent | None = None
+    search_string: str | None = None
+    num_items: int | None = None
+    content_type: ContentType | None = None
+    content_name: str | None = None
+    content_category: str | None = None
+    description: str | None = None
+    method: str | None = None
+    predicted_ltv: Amount | None = None
+    delivery_category: DeliveryCategory | None = None
+    subscription_id: str | None = None
+    to: Sequence[str] | None = None
+    test: bool = False
+    properties: Mapping[str, Any] = {}
+    extra: Mapping[str, Mapping[str, Any]] = {}
+
+    def __post_init__(self) -> None:
+        if type(self.name) is not str or not self.name.strip():
+            raise EventError("name", "needs the event's name, such as 'purchase'")
+        _require_aware("time", self.time)
+        if not _TEXT.issuperset(map(type, _event_texts(self))):
+            _require_text(self, "", _EVENT_TEXTS)
+        if not self.event_id:
+            force_setattr(self, "event_id", f"{self.name}:{self.order_id}" if self.order_id else new_event_id())
+        elif type(self.event_id) is not str:
+            raise EventError("event_id", "needs text; write str(...) around a number")
+        if self.value is not None:
+            force_setattr(self, "value", amount(self.value, "value"))
+        if self.currency is not None and not _CURRENCY.match(self.currency):
+            upper = self.currency.strip().upper()
+            if not _CURRENCY.match(upper):
+                raise EventError("currency", "needs a three-letter ISO 4217 code such as USD")
+            force_setattr(self, "currency", upper)
+        if self.source not in _SOURCES:
+            raise EventError("source", f"needs one of {', '.join(sorted(_SOURCES))}")
+        self._check_rare()
+
+    def _check_rare(self) -> None:
+        """Check what most events leave at its default."""
+        if self.predicted_ltv is not None:
+            force_setattr(self, "predicted_ltv", amount(self.predicted_ltv, "predicted_ltv"))
+        if self.num_items is not None and (type(self.num_items) is not int or self.num_items < 0):
+            raise EventError("num_items", "needs a whole number of at least 0")
+        if self.content_type not in _CONTENT_TYPES:
+            raise EventError("content_type", "needs product or product_group")
+        if self.delivery_category not in _DELIVERY:
+            raise EventError("delivery_category", "needs in_store, curbside or home_delivery")
+        for field, kind in _PARTS:
+            value = getattr(self, field)
+            if value is not None and type(value) is not kind:
+                raise EventError(field, f"needs {kind.__name__}(...), got {type(value).__name__}")
+        if self.items != ():
+            if isinstance(self.items, (str, bytes)) or not isinstance(self.items, Sequence):
+                raise EventError("items", "needs a list of Item(...)")
+            for index, item in enumerate(self.items):
+                if type(item) is not Item:
+                    raise EventError(f"items[{index}]", f"needs Item(...), got {type(item).__name__}")
+        if self.to is not None and (
+            isinstance(self.to, str)
+            or not isinstance(self.to, Sequence)
+            or not all(isinstance(name, str) for name in self.to)
+        ):
+            raise EventError("to", "needs a list of destination names")
+        if self.properties and not isinstance(self.properties, Mapping):
+            raise EventError("properties", "needs a mapping")
+        if self.extra and not (
+            isinstance(self.extra, Mapping) and all(isinstance(part, Mapping) for part in self.extra.values())
+        ):
+            raise EventError("extra", "needs destination names mapped to objects, such as {'snap': {...}}")
+        if type(self.test) is not bool:
+            raise EventError("test", "needs True or False")
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Event:
+        """Decode one JSON object; unknown fields are refused.
+
+        Raises:
+            EventError: Not JSON, or malformed; ``field`` is the path of the culprit.
+        """
+        try:
+            return _decoder.decode(data)
+        except msgspec.ValidationError as error:
+            raise _translated(error) from None
+        except msgspec.DecodeError as error:
+            # the library's text gives a byte position and no content
+            raise EventError("", f"not a JSON object: {error}") from None
+        except UnicodeError:
+            raise EventError("", "not UTF-8 text") from None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Event:
+        """Convert a mapping of plain Python values (as from ``json.loads``); unknown fields are refused.
+
+        Raises:
+            EventError: ``field`` is the path of the culprit.
+        """
+        try:
+            return msgspec.convert(data, cls)
+        except msgspec.ValidationError as error:
+            raise _translated(error) from None
+
+    def __repr__(self) -> str:
+        return f"Event({self.name!r}, event_id={self.event_id!r}, time={self.time.isoformat()!r}, …)"
+
+
+_PARTS: Final = (
+    ("user", User), ("page", Page), ("click", ClickIds), ("app", App), ("device", Device), ("consent", Consent),
+)  # fmt: skip
+_decoder: Final = msgspec.json.Decoder(Event)
+_AT: Final = re.compile(r"(?P<text>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>[^`]{0,64})")
+_EXPECTED: Final = re.compile(r"(Expected|Object missing required field|Invalid enum value|Invalid RFC3339)")
+
+
+def _translated(error: msgspec.ValidationError) -> EventError:
+    """Our error for a decoder's, with the path of the field and without its value."""
+    match = _AT.fullmatch(str(error))
+    text, path = (match["text"], match["path"] or "") if match else (str(error), "")
+    cause = error.__cause__
+    if isinstance(cause, EventError):
+        index = re.match(r"items\[\d+\]", path)
+        field = cause.field.replace("items", index[0], 1) if index else cause.field
+        return EventError(field, cause.reason)
+    if unknown := _UNKNOWN.match(text):
+        return EventError(f"{path}.{unknown['name']}".lstrip("."), "there is no such field; check its spelling")
+    if path.endswith(("time", "fbclid_seen")):
+        return EventError(path, _TIME_ADVICE)
+    if text.startswith("Invalid enum value"):
+        text = "not one of the values this field takes"
+    return EventError(path, text if _EXPECTED.match(text) else text.partition("`")[0].strip())
+
+
+_TIME_ADVICE: Final = (
+    "needs a date and time with its offset, such as 2026-01-31T12:00:00Z or datetime.now(timezone.utc); "
+    "a bare number is refused, because its unit (seconds, milliseconds) cannot be known"
+)
+
+
+def _require_aware(field: str, value: object) -> None:
+    if not isinstance(value, datetime):
+        raise EventError(field, _TIME_ADVICE)
+    if value.tzinfo is not UTC and value.utcoffset() is None:
+        raise EventError(field, f"has no time zone: {_TIME_ADVICE}")
+
+
+def new_event_id() -> str:
+    """A new UUID of version 7: 48 bits of milliseconds, then random bits of the operating system (fork-safe)."""
+    stamp = f"{_time.time_ns() // 1_000_000:012x}"
+    noise = os.urandom(10).hex()
+    return f"{stamp[:8]}-{stamp[8:]}-7{noise[:3]}-{_VARIANT_DIGIT[noise[3]]}{noise[4:7]}-{noise[7:19]}"
+
+
+_VARIANT_DIGIT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}

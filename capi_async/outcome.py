@@ -1,0 +1,208 @@
+"""What came of it: a platform's response, its verdict on each event, and the event's final outcome."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+VerdictKind: TypeAlias = Literal["accepted", "rejected", "retry", "split", "unauthorized", "ambiguous"]
+OutcomeKind: TypeAlias = Literal[
+    "delivered", "rejected", "skipped", "expired", "uncertain", "dead", "dropped", "forgotten", "pending"
+]
+
+#: Every state an accepted event can be in, per destination; all but ``pending`` are final.
+OUTCOME_KINDS: Final[tuple[OutcomeKind, ...]] = (
+    "delivered", "rejected", "skipped", "expired", "uncertain", "dead", "dropped", "forgotten", "pending",
+)  # fmt: skip
+
+
+class Response(Struct, frozen=True):
+    """A platform's answer.
+
+    Attributes:
+        status: HTTP status code.
+        body: As received, decoded from any content encoding.
+        headers: Names in lower case.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+
+
+class Verdict(Struct, frozen=True, kw_only=True, gc=False):
+    """What one answer says about one event of the request.
+
+    Attributes:
+        kind: ``accepted``; ``rejected`` (this event, for good); ``retry`` (same bytes, later); ``split``
+            (the request was refused for some event in it; the engine isolates the guilty, and an event
+            refused alone is rejected with this verdict's reason); ``unauthorized`` (the account or the
+            configuration is refused: the destination pauses and keeps its events); ``ambiguous`` (it may
+            have been counted).
+        reason: The platform's words, redacted with :func:`redact`.
+        field: The wire field at fault, where the answer names one.
+        fix: What to do about it.
+        code: The platform's own error code.
+        after_s: For ``retry``: seconds to wait; ``None`` leaves it to the backoff.
+        throttled: For ``retry``: a rate limit was hit, so the whole destination slows down.
+        trace_id: The platform's id of this request, for its support.
+        atomic: For ``split``: nothing of the refused request was stored. If not, an event that the
+            platform would count twice is not sent again.
+        probe: For ``unauthorized``: False if only a new credential can help, so that asking again is useless.
+        suspect: For ``rejected``: the same answer for everything points to a wrong configuration.
+    """
+
+    kind: VerdictKind
+    reason: str = ""
+    field: str = ""
+    fix: str = ""
+    code: str = ""
+    after_s: float | None = None
+    throttled: bool = False
+    trace_id: str = ""
+    atomic: bool = True
+    probe: bool = True
+    suspect: bool = False
+
+
+ACCEPTED: Final = Verdict(kind="accepted")
+
+
+class Outcome(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What became of one event at one destination.
+
+    Attributes:
+        kind: ``delivered``; ``rejected`` (the platform or our own check refuses this event); ``skipped``
+            (consent, routing, no such event or test mode there, or nothing to identify the person by);
+            ``expired`` (older than the platform takes); ``uncertain`` (it may have arrived, and sending
+            it again could count twice); ``dead`` (attempts used up, or the configuration no longer knows
+            it); ``dropped`` (overflow); ``forgotten`` (erased on request); ``pending`` is not final.
+        reason: In words, free of personal data.
+        field: The event's or wire object's field at fault.
+        fix: What to do about it.
+        attempts: Requests that carried the event.
+        status: HTTP status of the last answer; 0 if there was none.
+        trace_id: The platform's own id of the last request, where it gives one.
+        latency_s: Seconds from acceptance to this outcome.
+        ambiguous: Delivered, but an earlier attempt may have arrived too, inside the platform's
+            de-duplication window.
+    """
+
+    kind: OutcomeKind
+    reason: str = ""
+    field: str = ""
+    fix: str = ""
+    attempts: int = 0
+    status: int = 0
+    trace_id: str = ""
+    latency_s: float = 0.0
+    ambiguous: bool = False
+
+
+PENDING: Final = Outcome(kind="pending")
+
+
+def rejected(
+    reason: str, *, field: str = "", fix: str = "", code: str = "", trace_id: str = "", suspect: bool = False
+) -> Verdict:
+    """This event is refused for good."""
+    return Verdict(
+        kind="rejected", reason=redact(reason), field=field, fix=fix, code=code, trace_id=trace_id, suspect=suspect
+    )
+
+
+def retry(
+    reason: str = "", *, after_s: float | None = None, throttled: bool = False, code: str = "", trace_id: str = ""
+) -> Verdict:
+    """Nothing was stored; the same bytes may be sent again."""
+    return Verdict(
+        kind="retry", reason=redact(reason), after_s=after_s, throttled=throttled, code=code, trace_id=trace_id
+    )
+
+
+def split(
+    reason: str, *, field: str = "", fix: str = "", code: str = "", trace_id: str = "", atomic: bool = True
+) -> Verdict:
+    """The request was refused as a whole because of some event in it."""
+    return Verdict(
+        kind="split", reason=redact(reason), field=field, fix=fix, code=code, trace_id=trace_id, atomic=atomic
+    )
+
+
+def unauthorized(reason: str, *, fix: str = "", code: str = "", trace_id: str = "", probe: bool = True) -> Verdict:
+    """The account or the configuration is refused; the events wait."""
+    return Verdict(kind="unauthorized", reason=redact(reason), fix=fix, code=code, trace_id=trace_id, probe=probe)
+
+
+def ambiguous(reason: str, *, trace_id: str = "") -> Verdict:
+    """It may have been counted; nobody can tell."""
+    return Verdict(kind="ambiguous", reason=redact(reason), trace_id=trace_id)
+
+
+def by_status(response: Response, count: int) -> list[Verdict]:
+    """The reading that platforms share, for an answer whose body gave no code.
+
+    408 and 5xx are retried, 429 slows down, 401, 403, 404 and redirects pause the destination, 413 and
+    any other 4xx are split (alone: rejected), and a 2xx that says nothing is ambiguous.
+    """
+    status = response.status
+    said = f"HTTP {status}"
+    if 200 <= status < 300:
+        verdict = ambiguous(f"{said} with an unreadable body")
+    elif status == 429:
+        verdict = retry(said, after_s=retry_after_s(response.headers), throttled=True)
+    elif status == 408 or status >= 500:
+        verdict = retry(said, after_s=retry_after_s(response.headers))
+    elif status in (401, 403, 404):
+        verdict = unauthorized(said, fix="check the credential, the account id and base_url")
+    elif 300 <= status < 400:
+        verdict = unauthorized(f"{said}: redirects are never followed", fix="check base_url")
+    else:
+        verdict = split(said)
+    return [verdict] * count
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: Callable[[], float] | None = None) -> float | None:
+    """Seconds asked for by ``Retry-After`` (a number or an HTTP date), else ``None``.
+
+    Args:
+        now: Seconds since the epoch, for the date form; without it the answer's own ``Date`` header is used,
+            which spares both sides a synchronised clock.
+    """
+    value = headers.get("retry-after")
+    if not value:
+        return None
+    try:
+        return max(0.0, min(float(value), 86_400.0)) if float(value) == float(value) else None
+    except ValueError:
+        pass
+    try:
+        due = email.utils.parsedate_to_datetime(value).timestamp()
+        base = now() if now else email.utils.parsedate_to_datetime(headers["date"]).timestamp()
+    except (ValueError, TypeError, KeyError):
+        return None
+    return max(0.0, min(due - base, 86_400.0))
+
+
+_LONG: Final = re.compile(r"[A-Za-z0-9_\-+/=.]{24,}")
+_EMAIL: Final = re.compile(r"[^\s\"'<>(),;:]+@[^\s\"'<>(),;:]+")
+_NUMBER: Final = re.compile(r"\+?\d[\d\s().-]{6,}\d")
+_MAX_REASON: Final = 300
+
+
+def redact(text: str) -> str:
+    """A platform's words without what they may echo: tokens, digests, ids, addresses, phone numbers."""
+    if len(text) > _MAX_REASON:
+        text = text[:_MAX_REASON] + "…"
+    if text.isascii() and len(text) < 9 and "@" not in text:
+        return text
+    return _NUMBER.sub("<number>", _LONG.sub("<redacted>", _EMAIL.sub("<email>", text)))
+
+
+def first_reasons(outcomes: Sequence[Outcome], limit: int = 3) -> list[str]:
+    """The distinct reasons among ``outcomes``, in order of appearance."""
+    return list(dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason))[:limit]

@@ -1,0 +1,185 @@
+"""What arrived: a bounded record of events, the counters over them, and the de-duplication of each platform."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+_NOTHING = Raw(b"null")
+# Names of counters may come from the wire; a sender of random keys must not fill the memory.
+_MAX_NAMES = 1_000
+
+
+class Arrival(Struct, gc=False):
+    """One event as a platform received it.
+
+    Attributes:
+        platform: Prefix of the platform, such as ``snap``.
+        account: Pixel, ad account, dataset or source id that it was sent to.
+        raw: The wire object, undecoded; JSON ``null`` once the record had to let the body go.
+        accepted: Whether the platform took it. An absorbed copy counts as taken.
+        reason: Why not, or "".
+        request: Which request to that platform brought it; the first is 1.
+        test: Sent in the platform's test mode.
+        received_at: Unix seconds.
+    """
+
+    platform: str
+    account: str
+    raw: Raw = field(name="event")
+    accepted: bool
+    reason: str
+    request: int
+    test: bool
+    received_at: float
+
+    @property
+    def event(self) -> Any:
+        """The wire object, decoded anew on every use; ``None`` when its body was let go."""
+        return msgspec.json.decode(self.raw)
+
+
+class ArrivalLine(Struct, gc=False):
+    """An arrival as the HTTP interface shows it."""
+
+    platform: str
+    account: str
+    event: Raw
+    accepted: bool
+    reason: str
+    request: int
+    test: bool
+
+    @classmethod
+    def of(cls, it: Arrival) -> ArrivalLine:
+        return cls(it.platform, it.account, it.raw, it.accepted, it.reason, it.request, it.test)
+
+
+class Arrivals:
+    """The newest arrivals, in order; bodies are kept for fewer of them, so that memory stays bounded.
+
+    Args:
+        max_arrivals: Arrivals remembered; the oldest go first.
+        keep_events: Bodies remembered: all of the remembered arrivals, none, or the newest so many.
+        keep_bytes: Bytes of bodies remembered.
+    """
+
+    def __init__(self, *, max_arrivals: int, keep_events: bool | int, keep_bytes: int) -> None:
+        if keep_events is True:
+            keep_events = max_arrivals
+        self._all: deque[Arrival] = deque(maxlen=max_arrivals)
+        self._with_body: deque[Arrival] = deque(maxlen=max_arrivals)
+        self._keep_events = min(int(keep_events), max_arrivals)
+        self._keep_bytes = keep_bytes
+        self._bytes = 0
+
+    def add(self, arrival: Arrival) -> None:
+        """Remember one arrival, and let go of what is over a bound."""
+        self._all.append(arrival)
+        if not self._keep_events:
+            arrival.raw = _NOTHING
+            return
+        bodies = self._with_body
+        self._bytes += len(arrival.raw)
+        while bodies and (len(bodies) >= self._keep_events or self._bytes > self._keep_bytes):
+            oldest = bodies.popleft()
+            self._bytes -= len(oldest.raw)
+            oldest.raw = _NOTHING
+        bodies.append(arrival)
+
+    def of(self, platform: str | None = None) -> list[Arrival]:
+        """Arrivals in the order received, of one platform or of all."""
+        return [arrival for arrival in self._all if platform is None or arrival.platform == platform]
+
+    def newest(self, limit: int) -> list[Arrival]:
+        """The last few, newest first."""
+        return [arrival for arrival, _ in zip(reversed(self._all), range(limit), strict=False)]
+
+    def clear(self) -> None:
+        self._all.clear()
+        self._with_body.clear()
+        self._bytes = 0
+
+
+class Seen:
+    """First arrival of each key within a window; the oldest keys go when there are too many.
+
+    Keys are kept as 64-bit hashes: at a million keys, two of them meet with a probability of 3 in 10 million.
+    """
+
+    __slots__ = ("_first", "_max_keys")
+
+    def __init__(self, max_keys: int = 1_000_000) -> None:
+        self._first: dict[int, float] = {}
+        self._max_keys = max_keys
+
+    def again(self, key: object, now: float, window_s: float) -> bool:
+        """Whether the key was first seen less than ``window_s`` ago; if not, this is its first time."""
+        first = self._first
+        hashed = hash(key)
+        at = first.get(hashed)
+        if at is not None and now - at < window_s:
+            return True
+        if at is not None:
+            del first[hashed]  # so that insertion order stays the order of time
+        elif len(first) >= self._max_keys:
+            del first[next(iter(first))]
+        first[hashed] = now
+        return False
+
+
+class Stats(Struct):
+    """Counters of one platform.
+
+    Attributes:
+        requests: Requests of any kind, refused and faulty ones included.
+        events: Events read out of requests, test events included.
+        accepted: Accepted conversions, absorbed copies included: distinct ones are ``accepted - duplicates``.
+            Test events are left out where the platform does not count them.
+        duplicates: Accepted events whose de-duplication key had been accepted before, inside the window.
+    """
+
+    requests: int = 0
+    events: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+
+
+class Tally:
+    """Everything counted about one platform: ``stats``, and details beyond them."""
+
+    def __init__(self) -> None:
+        self.stats = Stats()
+        self.rejected = 0
+        self.test = 0
+        # Copies that the platform would count again, because it has no key for such events (or they came without).
+        self.counted_twice = 0
+        self.refused_requests: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.unknown_keys: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.keys = Seen()
+        self.bodies = Seen()
+
+    @staticmethod
+    def count(counter: Counter[str], name: str) -> None:
+        """Add one to a counter that is fed from the wire."""
+        counter[name if name in counter or len(counter) < _MAX_NAMES else "(other)"] += 1
+
+    def detail(self) -> dict[str, Any]:
+        """The stats and all details."""
+        return {
+            **msgspec.structs.asdict(self.stats),
+            "rejected": self.rejected,
+            "test": self.test,
+            "counted_twice": self.counted_twice,
+            "refused_requests": dict(self.refused_requests),
+            "faults": dict(self.faults),
+            "unknown_keys": dict(self.unknown_keys),
+            "warnings": dict(self.warnings),
+            "reasons": dict(self.reasons),
+        }

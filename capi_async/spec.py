@@ -1,0 +1,451 @@
+"""What a destination declares. The engine reads these declarations and knows no platform.
+
+A destination is one frozen struct: its fields are the account, its class attributes the platform's
+facts, and three pure methods its mapping (``to_wire``, ``request``, ``classify``).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, cast
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from capi_async.errors import ConfigError
+from capi_async.event import Event
+from capi_async.outcome import Response, Verdict
+from capi_async.pii.identifiers import Identifiers
+
+SECOND: Final = 1.0
+MINUTE: Final = 60.0
+HOUR: Final = 3_600.0
+DAY: Final = 86_400.0
+KiB: Final = 1024
+MiB: Final = 1024 * KiB
+
+#: Bodies leave in pieces of this many bytes: one joined write of 2 MB holds the event loop.
+SLICE_BYTES: Final = 64 * KiB
+
+
+class Secret:
+    """A credential that shows itself to nobody who merely prints it.
+
+    Holds text, or a callable (plain or async) that is asked before each request, so that rotated
+    credentials take effect without a restart.
+    """
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: str | Callable[[], str | Awaitable[str]]) -> None:
+        if isinstance(source, str):
+            source = source.strip()
+            if not source:
+                raise ConfigError("a credential is empty")
+            if not source.isprintable() or not source.isascii():
+                raise ConfigError("a credential holds characters that cannot stand in a header; was it pasted whole?")
+        elif not callable(source):
+            raise ConfigError(f"a credential is text or a callable, not {type(source).__name__}")
+        self._source = source
+
+    @property
+    def fixed(self) -> bool:
+        """True if only a restart can change it."""
+        return isinstance(self._source, str)
+
+    async def reveal(self) -> str:
+        """The credential itself.
+
+        Raises:
+            ConfigError: The callable gave something else than text.
+        """
+        if isinstance(self._source, str):
+            return self._source
+        value = self._source()
+        if inspect.isawaitable(value):
+            value = await value
+        if not isinstance(value, str) or not value:
+            raise ConfigError("the credential's callable gave no text")
+        return value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._source == other._source
+
+    def __hash__(self) -> int:
+        return hash(self._source)
+
+
+if TYPE_CHECKING:
+    #: What a constructor takes for a credential; the made destination always holds a :class:`Secret`.
+    Credential: TypeAlias = str | Secret | Callable[[], str | Awaitable[str]]
+else:
+    Credential = Secret
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a platform takes, in its own figures.
+
+    Attributes:
+        max_batch_events: Events per request.
+        max_batch_bytes: Bytes of a request's body.
+        requests_per_s: Requests per second and account.
+        burst: Requests that may leave at once after a pause.
+        max_in_flight: Requests that may be under way at once.
+        max_age_s: Age in seconds beyond which an event is refused; the event's own limit is ``Wire.expires_at``.
+        max_future_s: How far ahead of now an event's time may lie; it is clamped to now, beyond that rejected.
+        max_attempts: Requests that may carry one event; ``None`` leaves it to the client.
+        request_timeout_s: Seconds until an answer is given up.
+    """
+
+    max_batch_events: int
+    max_batch_bytes: int
+    requests_per_s: float
+    burst: float = 1.0
+    max_in_flight: int = 8
+    max_age_s: float = 7 * DAY
+    max_future_s: float = 5 * MINUTE
+    max_attempts: int | None = None
+    request_timeout_s: float = 30.0
+
+
+class Wire(Struct, gc=False):
+    """One event in a platform's form.
+
+    Attributes:
+        body: The event's own JSON: a struct, or a dict where ``extra`` was merged in.
+        head: Everything that stands at request level, encoded with :func:`encode_head`; only records with
+            equal heads share a request.
+        expires_at: Seconds since the epoch after which the platform refuses this event.
+        resend_for_s: Seconds after the first attempt within which the platform recognises a second copy of
+            this event; 0: it does not.
+        order_key: Holds this record back until an older one with the same key is settled.
+        warnings: What was adjusted on the way, in words free of personal data.
+    """
+
+    body: Any
+    head: bytes
+    expires_at: float
+    resend_for_s: float = 0.0
+    order_key: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Refusal(Struct, frozen=True, gc=False):
+    """Why an event is not for this destination.
+
+    Attributes:
+        kind: ``skipped``: no consent, no such event, no test mode, nobody to identify. ``rejected``: a
+            field is missing or bad.
+        field: The event's field, such as ``page.url``.
+    """
+
+    kind: Literal["skipped", "rejected"]
+    field: str
+    reason: str
+    fix: str = ""
+
+
+class Request(Struct, frozen=True):
+    """One HTTP request. Its repr shows no URL, headers or body: they hold credentials and personal data.
+
+    Attributes:
+        url: May hold a credential (Snap): never logged.
+        body: Slices, see :func:`json_slices`; sent with their summed length.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Sequence[bytes] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.body))
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {urlsplit(self.url).hostname}, {self.size} bytes)"
+
+
+class Transport(Protocol):
+    """Sends one request and reads its answer."""
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        """The platform's answer, whatever its status.
+
+        Raises:
+            TransportError: No answer came; ``sent`` tells whether the request may have arrived.
+        """
+        ...
+
+
+Resend: TypeAlias = Literal["safe", "always", "never"]
+
+
+class Destination(Struct, frozen=True, kw_only=True):
+    """Base of every destination.
+
+    Attributes:
+        name: How ``Event.to``, outcomes and the ledger call it; default: the type. Two accounts of one
+            platform need two names.
+        base_url: Where the platform's API starts; default: the platform's own.
+        test: Send everything in the platform's test mode.
+        event_names: Canonical or custom name to the platform's name; ``None`` skips that event.
+        resend: What to do with an attempt whose answer never came: ``safe`` sends again only while the
+            platform recognises a repeat of that event, ``always``, ``never``.
+        gzip: Compress bodies. Off by default; no platform here documents that it accepts it.
+        max_batch_events, max_batch_bytes, requests_per_s, burst, max_in_flight, max_age_s, max_attempts,
+        request_timeout_s: Override the platform's figure for this account.
+        linger_s: Override the client's.
+    """
+
+    #: The platform's name in configurations, such as ``snap``.
+    type: ClassVar[str]
+    #: Form of the stored bytes; raised when it changes, so that old records are never misread.
+    wire: ClassVar[str]
+    #: Where the API starts when the user says nothing.
+    default_base_url: ClassVar[str]
+    limits: ClassVar[Limits]
+    #: Attributes of :class:`Identifiers` that ``to_wire`` reads.
+    identifiers: ClassVar[tuple[str, ...]]
+    #: Standard event names; ``None``: there is no such event. A name that is missing is a custom one.
+    standard_names: ClassVar[Mapping[str, str | None]]
+    #: Setting to environment variable names, the first that is set wins.
+    env: ClassVar[Mapping[str, tuple[str, ...]]]
+    #: Source of the facts and the date they were read.
+    docs: ClassVar[str]
+
+    name: str = ""
+    base_url: str = ""
+    test: bool = False
+    event_names: Mapping[str, str | None] = {}
+    resend: Resend = "safe"
+    gzip: bool = False
+    linger_s: float | None = None
+    max_batch_events: int | None = None
+    max_batch_bytes: int | None = None
+    requests_per_s: float | None = None
+    burst: float | None = None
+    max_in_flight: int | None = None
+    max_age_s: float | None = None
+    max_attempts: int | None = None
+    request_timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Fill defaults and check what all destinations share; subclasses call it first."""
+        force_setattr(self, "name", self.name or self.type)
+        url = (self.base_url or self.default_base_url).rstrip("/")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"{self.name}: base_url needs an http(s) address")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ConfigError(f"{self.name}: base_url must be https, because requests carry a credential")
+        force_setattr(self, "base_url", url)
+        if self.resend not in ("safe", "always", "never"):
+            raise ConfigError(f"{self.name}: resend is 'safe', 'always' or 'never'")
+        for field in _POSITIVE:
+            value = getattr(self, field)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{self.name}: {field} must be greater than 0")
+        ceiling = self.limits.max_batch_events
+        if self.max_batch_events is not None and self.max_batch_events > ceiling:
+            raise ConfigError(f"{self.name}: max_batch_events cannot exceed the platform's {ceiling}")
+
+    def secret(self) -> Secret:
+        """The credential that ``request`` is given."""
+        raise NotImplementedError
+
+    def account(self) -> str:
+        """Which account this is: not a secret, stored with every record."""
+        raise NotImplementedError
+
+    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
+        """One event in the platform's form, or why not. Pure."""
+        raise NotImplementedError
+
+    def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
+        """The request that carries ``bodies``, which share ``head``. Pure."""
+        raise NotImplementedError
+
+    def classify(self, response: Response, count: int) -> list[Verdict]:
+        """One verdict per event of the request, in its order. Pure."""
+        raise NotImplementedError
+
+    def effective_limits(self) -> Limits:
+        """The platform's limits with this account's overrides."""
+        changes = {
+            field: value for field in Limits.__struct_fields__ if (value := getattr(self, field, None)) is not None
+        }
+        return msgspec.structs.replace(self.limits, **changes)
+
+    def name_of(self, event: Event) -> str | None:
+        """The platform's name of this event: override, else standard, else ``None`` for the caller to decide."""
+        if self.event_names and event.name in self.event_names:
+            return self.event_names[event.name]
+        return self.standard_names.get(event.name)
+
+    def knows(self, event: Event) -> bool:
+        """Whether :meth:`name_of` speaks of this name at all, be it to say that there is no such event."""
+        return event.name in self.event_names or event.name in self.standard_names
+
+    def extra_of(self, event: Event) -> Mapping[str, Any] | None:
+        """The raw wire fields that the caller gave for this destination, by its name or its type."""
+        if not event.extra:
+            return None
+        return event.extra.get(self.name) or event.extra.get(self.type)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r})"
+
+
+_POSITIVE: Final = (
+    "max_batch_events", "max_batch_bytes", "requests_per_s", "burst", "max_in_flight", "max_age_s", "max_attempts",
+    "request_timeout_s",
+)  # fmt: skip
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+def require_text(destination: Destination, **settings: object) -> None:
+    """Refuse a destination whose account settings are missing or not text.
+
+    Raises:
+        ConfigError: Names the setting, and the variable that would set it.
+    """
+    for setting, value in settings.items():
+        if not isinstance(value, str) or not value.strip():
+            names = " or ".join(destination.env.get(setting, ()))
+            where = f" (or {names} in the environment)" if names else ""
+            raise ConfigError(f"{destination.name}: {setting} is missing; give it as text{where}")
+
+
+def as_secret(destination: Destination, setting: str) -> None:
+    """Wrap a credential given as text or callable, in place; called from ``__post_init__``.
+
+    Raises:
+        ConfigError: It is missing or cannot be one.
+    """
+    value = getattr(destination, setting)
+    if value is None or value == "":
+        require_text(destination, **{setting: ""})
+    if not isinstance(value, Secret):
+        try:
+            force_setattr(destination, setting, Secret(value))
+        except ConfigError as error:
+            raise ConfigError(f"{destination.name}: {setting}: {error}") from None
+
+
+#: One encoder for every wire body: a Decimal is printed digit by digit as a JSON number, never through a float.
+ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+@lru_cache(maxsize=4096)
+def encode_head(head: Struct) -> bytes:
+    """The bytes of a frozen head struct; equal heads give equal bytes."""
+    return ENCODER.encode(head)
+
+
+T = TypeVar("T")
+
+
+def decode_head(head: bytes, kind: type[T]) -> T:
+    """The struct that :func:`encode_head` was given."""
+    return msgspec.json.decode(head, type=kind)
+
+
+def json_slices(prefix: bytes, bodies: Sequence[bytes], suffix: bytes) -> tuple[bytes, ...]:
+    """``prefix``, the bodies with commas between them, and ``suffix``, in slices of at most 64 KiB."""
+    slices: list[bytes] = []
+    run: list[bytes] = []
+    size = 0
+    for body in bodies:
+        if size and size + len(body) > SLICE_BYTES:
+            slices.append(b",".join(run) + b",")
+            run, size = [], 0
+        run.append(body)
+        size += len(body) + 1
+    slices.append(b",".join(run) + suffix)
+    slices[0] = prefix + slices[0]
+    return tuple(piece for whole in slices for piece in _cut(whole))
+
+
+def _cut(whole: bytes) -> Iterable[bytes]:
+    if len(whole) <= SLICE_BYTES:
+        return (whole,)
+    return (whole[at : at + SLICE_BYTES] for at in range(0, len(whole), SLICE_BYTES))
+
+
+def merge(body: Struct | Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """``extra`` laid over the wire object: objects key by key, anything else replaced."""
+    base: dict[str, Any] = msgspec.to_builtins(body, builtin_types=(Decimal,))
+    return _merged(base, extra)
+
+
+def _merged(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in extra.items():
+        below = base.get(key)
+        if isinstance(below, dict) and isinstance(value, Mapping):
+            base[key] = _merged(below, value)
+        else:
+            base[key] = value
+    return base
+
+
+def merge_strict(body: Struct, extra: Mapping[str, Any]) -> Struct | Refusal:
+    """Like :func:`merge`, for a platform that refuses unknown keys: a key outside the wire struct is refused here."""
+    try:
+        return cast("Struct", msgspec.convert(merge(body, extra), type(body), strict=True))
+    except msgspec.ValidationError as error:
+        return Refusal(
+            "rejected", "extra", f"not a field of this platform's schema: {error}", "remove it from Event.extra"
+        )
+
+
+def epoch_seconds(time: datetime) -> int:
+    """Whole seconds since the Unix epoch."""
+    return int(time.timestamp())
+
+
+def epoch_millis(time: datetime) -> int:
+    """Whole milliseconds since the Unix epoch."""
+    return round(time.timestamp() * 1000)
+
+
+def decimal_text(value: object) -> str | None:
+    """An amount as plain decimal text (``72.39``, never ``7.239E+1``); ``None`` stays."""
+    return None if value is None else format(cast("Decimal", value), "f")
+
+
+def item_count(event: Event) -> int | None:
+    """``num_items`` if given, else the items' quantities summed, else ``None``."""
+    if event.num_items is not None:
+        return event.num_items
+    return sum(item.quantity for item in event.items) if event.items else None
+
+
+def shared_brand(event: Event) -> str | None:
+    """The brand that all items share, else ``None``."""
+    brands = {item.brand for item in event.items}
+    return brands.pop() if len(brands) == 1 else None
+
+
+def no_consent(event: Event, *choices: str) -> Refusal | None:
+    """A refusal if one of these consent choices was denied; ``None`` where nothing was stated or all was granted."""
+    consent = event.consent
+    if consent is None:
+        return None
+    for choice in choices:
+        if getattr(consent, choice) is (choice == "sale_opt_out"):
+            return Refusal("skipped", f"consent.{choice}", f"no consent: {choice}")
+    return None
