@@ -1,0 +1,42 @@
+"""Forward conversion events from an asyncio application to every ad platform at once."""
+
+from capi_async.client import Client, CloseReport
+from capi_async.engine.receipt import Receipt
+from capi_async.errors import (
+    CapiError,
+    ClientClosed,
+    ConfigError,
+    EventError,
+    QueueFull,
+    SpoolError,
+    TransportError,
+)
+from capi_async.event import App, ClickIds, Consent, Device, Event, Hashed, Item, Page, User
+from capi_async.outcome import Outcome
+from capi_async.sync import SyncClient
+
+__all__ = [
+    "App",
+    "CapiError",
+    "ClickIds",
+    "Client",
+    "ClientClosed",
+    "CloseReport",
+    "ConfigError",
+    "Consent",
+    "Device",
+    "Event",
+    "EventError",
+    "Hashed",
+    "Item",
+    "Outcome",
+    "Page",
+    "QueueFull",
+    "Receipt",
+    "SpoolError",
+    "SyncClient",
+    "TransportError",
+    "User",
+]
+
+__version__ = "0.1.0"

@@ -280,6 +280,10 @@ class Destination(Struct, frozen=True, kw_only=True):
         """One verdict per event of the request, in its order. Pure."""
         raise NotImplementedError
 
+    def batch_limit(self, head: bytes) -> int:
+        """Events that one request of this head may carry; for platforms where the test mode takes fewer."""
+        return self.max_batch_events or self.limits.max_batch_events
+
     def effective_limits(self) -> Limits:
         """The platform's limits with this account's overrides."""
         changes = {

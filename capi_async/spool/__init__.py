@@ -1,1 +1,26 @@
-"""Where accepted events wait: in memory, or on disk."""
+"""Where accepted events wait. Each backend is imported when it is chosen."""
+
+from __future__ import annotations
+
+from capi_async.clock import Clock
+from capi_async.errors import ConfigError
+from capi_async.spool.base import Spool
+
+
+def open_spool(spool: str | Spool, *, clock: Clock) -> Spool:
+    """The spool that a setting names.
+
+    Args:
+        spool: ``"memory"``, or an object that keeps the promises of :class:`~capi_async.spool.base.Spool`.
+
+    Raises:
+        ConfigError: There is no such spool.
+    """
+    if not isinstance(spool, str):
+        return spool
+    if spool == "memory":
+        from capi_async.spool.memory import MemorySpool
+
+        return MemorySpool(clock=clock)
+    scheme = spool.partition(":")[0]
+    raise ConfigError(f"spool: there is no {scheme!r} spool; use 'memory' (the default) or an object of your own")

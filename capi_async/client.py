@@ -1,0 +1,411 @@
+"""The client: one ``await client.send(event)``, every platform."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl as ssl_module
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Literal
+
+import aiohttp
+import anyio
+from msgspec import Struct
+
+from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.config import ClientOptions, from_env, load
+from capi_async.engine.dispatcher import Dispatcher, Settings
+from capi_async.engine.explain import Explanation, explain
+from capi_async.engine.intake import Overflow
+from capi_async.engine.prepare import ConsentPolicy, Preparer
+from capi_async.engine.receipt import Receipt
+from capi_async.engine.subject import matches_subject
+from capi_async.engine.transport import HttpTransport
+from capi_async.errors import ClientClosed, ConfigError, EventError, QueueFull
+from capi_async.event import Event, User
+from capi_async.outcome import Outcome
+from capi_async.pii.reference import is_currency
+from capi_async.spec import Destination, Transport
+from capi_async.spool import open_spool
+from capi_async.spool.base import Ledger, Spool
+from capi_async.telemetry.base import Hook, StateName
+
+_FORGOTTEN: Final = Outcome(kind="forgotten", reason="erased on request")
+_WITHDRAWN: Final = Outcome(kind="skipped", field="consent", reason="consent was withdrawn")
+
+
+class CloseReport(Struct, frozen=True, kw_only=True):
+    """What ``aclose`` left behind.
+
+    Attributes:
+        ledger: Destination to counts, at the end.
+        pending: Destination to events that were not settled before the deadline; empty if none.
+        unstored: Events that callers had handed in and that never reached the spool (their callers were told).
+        where: Where the pending events lie.
+    """
+
+    ledger: Mapping[str, Ledger]
+    pending: Mapping[str, int]
+    unstored: int
+    where: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was left."""
+        return not self.pending and not self.unstored
+
+
+class DestinationState(Struct, frozen=True, kw_only=True):
+    """How a destination does: ``open``, ``broken`` (does not answer) or ``paused`` (account refused), and why."""
+
+    state: StateName
+    reason: str = ""
+
+
+class Client:
+    """Forwards conversion events to every destination at once.
+
+    Use it as ``async with Client([...]) as client``; entering and leaving may happen in different tasks. It
+    belongs to one event loop and one process at a time; after ``aclose()`` it may be entered again, on any loop.
+
+    Args:
+        destinations: Accounts to deliver to; two of one platform need a ``name`` each.
+        spool: ``"memory"`` (default): a crash loses what waits, and ``aclose`` reports what its deadline catches.
+        deliver: False only prepares and stores: a web process in front of workers.
+        overflow: At a queue's bound ``wait`` (up to the caller's timeout, for destinations that make progress; at
+            others the event is ``dropped``), ``fail`` with :class:`QueueFull`, or ``drop_oldest``.
+        linger_s: Seconds that an event waits for company before its batch leaves; 0 is allowed.
+        max_pending_events, max_pending_bytes: Bounds of each destination's queue.
+        max_intake_events: Events that may wait to be prepared.
+        max_attempts: Failed requests that one event may be part of (memory spool).
+        consent: ``vouch``: an event without ``Consent`` is the caller's responsibility; ``require``: it is skipped.
+        phone_region: Country of phone numbers without country code, where the event names none.
+        session: Your own aiohttp session: used, not closed.
+        transport: Instead of HTTP: anything that keeps :class:`~capi_async.spec.Transport`.
+        trust_env: Use the environment's proxies.
+        ssl: Context for private certificate authorities.
+        hooks: Listeners, see :class:`~capi_async.telemetry.base.Hook`.
+
+    Raises:
+        ConfigError: Before any I/O; the text names the setting.
+    """
+
+    def __init__(
+        self,
+        destinations: Sequence[Destination],
+        *,
+        spool: str | Spool = "memory",
+        deliver: bool = True,
+        overflow: Overflow = "wait",
+        linger_s: float = 1.0,
+        max_pending_events: int = 100_000,
+        max_pending_bytes: int = 256 * 1024 * 1024,
+        max_intake_events: int = 10_000,
+        max_attempts: int = 8,
+        consent: ConsentPolicy = "vouch",
+        phone_region: str | None = None,
+        session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
+        trust_env: bool = False,
+        ssl: ssl_module.SSLContext | None = None,
+        hooks: Sequence[Hook] = (),
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.destinations: Final = tuple(destinations)
+        _check_destinations(self.destinations)
+        _check_choice("overflow", overflow, ("wait", "fail", "drop_oldest"))
+        _check_choice("consent", consent, ("vouch", "require"))
+        for name, value in (
+            ("max_pending_events", max_pending_events),
+            ("max_pending_bytes", max_pending_bytes),
+            ("max_intake_events", max_intake_events),
+            ("max_attempts", max_attempts),
+        ):
+            if not value >= 1:
+                raise ConfigError(f"{name} must be at least 1")
+        if not linger_s >= 0:
+            raise ConfigError("linger_s must be 0 or more seconds")
+        self._settings = Settings(
+            deliver=deliver,
+            overflow=overflow,
+            linger_s=linger_s,
+            max_pending_events=max_pending_events,
+            max_pending_bytes=max_pending_bytes,
+            max_intake_events=max_intake_events,
+            max_attempts=max_attempts,
+        )
+        self._names = tuple(destination.name for destination in self.destinations)
+        self._known = frozenset(self._names)
+        self._clock = clock
+        self._spool = open_spool(spool, clock=clock)
+        self._consent: ConsentPolicy = consent
+        self._phone_region = phone_region
+        self._preparer = self._make_preparer()
+        self._explainer = self._make_preparer()
+        self._http = HttpTransport(session=session, trust_env=trust_env, ssl=ssl) if transport is None else None
+        self._transport: Transport = transport or self._http  # type: ignore[assignment]  # one of them is set
+        self._hooks = tuple(hooks)
+        self._engine: Dispatcher | None = None
+        self._closed = False
+        self._pid = 0
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Client:
+        """A client for every destination that the environment describes; ``options`` as of the constructor.
+
+        Raises:
+            ConfigError: No destination is complete, or one is half set.
+        """
+        return cls(from_env(), **options)
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str], **options: Any) -> Client:
+        """A client from a TOML file; ``options`` override the file's.
+
+        Raises:
+            ConfigError: The file cannot be read, or a setting is unknown or wrong.
+        """
+        destinations, settings = load(path)
+        return cls(destinations, **{**_as_options(settings), **options})
+
+    async def __aenter__(self) -> Client:
+        self._closed = False
+        await self._running().opened()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.aclose()
+
+    async def send(self, event: Event, *, timeout_s: float = 5.0) -> Receipt:
+        """Accept one event; on return it is in the spool, once per destination.
+
+        Delivery is reported later: ``await receipt.outcomes()`` gives one ``Outcome`` per destination. A
+        cancelled ``send()`` may still have accepted the event.
+
+        Args:
+            timeout_s: Seconds to wait for room; 0 fails at once. Waiting for ever is not offered.
+
+        Raises:
+            EventError: The event itself is malformed; ``field`` names the culprit.
+            QueueFull: No room within ``timeout_s``; nothing was stored.
+            SpoolError: Storage failed.
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+        """
+        self._check(event, "")
+        intake = self._running().intake
+        receipt = Receipt(event.event_id, self._names)
+        future = intake.put((event,), (receipt,), timeout_s=timeout_s)
+        if future is None:
+            future = await intake.put_when_free((event,), (receipt,), timeout_s=timeout_s)
+        await future
+        return receipt
+
+    async def send_many(self, events: Sequence[Event], *, timeout_s: float = 5.0) -> list[Receipt]:
+        """Accept many events, in their order; on return all are in the spool.
+
+        Args:
+            timeout_s: Seconds to wait for room without any progress.
+
+        Raises:
+            EventError: One is malformed; ``field`` begins with its index, and nothing was stored.
+            QueueFull: No room; the text says how many of the events, from the first on, were stored.
+            SpoolError: Storage failed.
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+        """
+        events = list(events)
+        if not events:
+            return []
+        for index, event in enumerate(events):
+            self._check(event, index)
+        intake = self._running().intake
+        names = self._names
+        receipts = [Receipt(event.event_id, names) for event in events]
+        future = intake.put(events, receipts, timeout_s=timeout_s)
+        if future is None:
+            future = await intake.put_when_free(events, receipts, timeout_s=timeout_s)
+        await future
+        return receipts
+
+    def enqueue(self, event: Event) -> Receipt:
+        """Hand in one event without awaiting: it waits in the bounded intake, not yet in the spool.
+
+        ``await receipt.accepted()`` says when it is stored.
+
+        Raises:
+            EventError: The event itself is malformed.
+            QueueFull: The intake is full.
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+        """
+        self._check(event, "")
+        receipt = Receipt(event.event_id, self._names)
+        future = self._running().intake.put((event,), (receipt,), timeout_s=None)
+        if future is None:
+            raise QueueFull("too many events wait to be prepared; nothing was stored")
+        # nobody may ever look: an error that is not asked for is no warning in somebody's log
+        future.add_done_callback(_seen)
+        receipt._acceptance = future  # noqa: SLF001
+        return receipt
+
+    async def flush(self, timeout_s: float = 10.0) -> bool:
+        """Send what lingers and wait until every accepted event is settled; False if time ran out."""
+        return await self._running().flush(timeout_s)
+
+    async def aclose(self, deadline_s: float = 10.0) -> CloseReport:
+        """Stop accepting, flush, and stop everything at the deadline, which is hard.
+
+        With a durable spool nothing accepted is lost. In memory, what the deadline catches is lost, and the
+        report says how much.
+        """
+        self._closed = True
+        engine = self._engine
+        unstored = 0
+        if engine is not None and engine.loop is asyncio.get_running_loop() and self._pid == os.getpid():
+            self._engine = None
+            engine.intake.closed = True
+            try:
+                await engine.flush(deadline_s)
+            finally:
+                unstored = engine.intake.waiting
+                await engine.stop()
+                if self._http is not None:
+                    await self._http.aclose()
+        ledger = self._spool.ledger()
+        return CloseReport(
+            ledger=ledger,
+            pending={name: counts.pending for name, counts in ledger.items() if counts.pending},
+            unstored=unstored,
+            where="on disk, delivered at the next start"
+            if self._spool.durable
+            else "in memory, lost with this process",
+        )
+
+    def ledger(self) -> Mapping[str, Ledger]:
+        """Destination to counts of every state; ``accepted`` is the sum of the others."""
+        found = self._spool.ledger()
+        return {name: found.get(name, Ledger()) for name in self._names} | dict(found)
+
+    def states(self) -> Mapping[str, DestinationState]:
+        """Destination to how it does."""
+        workers = {} if self._engine is None else self._engine.workers
+        return {
+            name: DestinationState(state=workers[name].gate.state, reason=workers[name].gate.reason)
+            if name in workers
+            else DestinationState(state="open")
+            for name in self._names
+        }
+
+    def explain(self, event: Event) -> Mapping[str, Explanation]:
+        """What each destination would be sent, offline: the wire object, identifiers used and refused, the verdict.
+
+        Clear personal values are masked.
+
+        Raises:
+            EventError: The event itself is malformed.
+        """
+        self._check(event, "")
+        now = self._clock.wall()
+        return {
+            destination.name: explain(destination, self._explainer, event, now) for destination in self.destinations
+        }
+
+    async def withdraw(self, subject: User) -> Mapping[str, int]:
+        """Consent was withdrawn: settle what waits and carries an identifier of ``subject`` as ``skipped``.
+
+        Events that are under way at this moment are not stopped. Returns how many per destination.
+        """
+        return await self._spool.settle_matching(matches_subject(subject, self._phone_region), _WITHDRAWN)
+
+    async def forget(self, subject: User) -> Mapping[str, int]:
+        """Erase what waits and carries an e-mail, phone or external id of ``subject``; returns how many per destination.
+
+        Finds only identifiers that a stored record carries: a record that holds none of them cannot be found.
+        """
+        return await self._spool.settle_matching(matches_subject(subject, self._phone_region), _FORGOTTEN)
+
+    @property
+    def transport(self) -> Transport:
+        """For the small functions beside a destination that read back from its platform."""
+        return self._transport
+
+    def _check(self, event: Event, index: int | str) -> None:
+        """What can only be told here: does the event's currency exist, do its destinations."""
+        if type(event) is not Event:
+            raise EventError(_at(index, ""), f"needs an Event(...), got {type(event).__name__}")
+        if event.currency is not None and not is_currency(event.currency):
+            raise EventError(_at(index, "currency"), "is no ISO 4217 currency")
+        if event.to is not None and not self._known.issuperset(event.to):
+            unknown = sorted(set(event.to) - self._known)
+            raise EventError(
+                _at(index, "to"), f"unknown destination {', '.join(unknown)}; there are {', '.join(self._names)}"
+            )
+
+    def _running(self) -> Dispatcher:
+        """The engine of the running loop, made when first needed."""
+        engine = self._engine
+        loop = asyncio.get_running_loop()
+        if engine is not None and engine.loop is loop and self._pid == os.getpid():
+            return engine
+        if self._closed:
+            raise ClientClosed("the client is closed; enter it again to go on")
+        if engine is not None:
+            if self._pid != os.getpid():
+                raise ClientClosed(
+                    "this client was started in another process and forked; make (or enter) one client per process, after the fork"
+                )
+            if not engine.loop.is_closed():
+                raise ClientClosed("this client belongs to another event loop; make one client per loop")
+            # that loop ended without aclose(): its tasks are gone, what it held is taken up again
+        self._pid = os.getpid()
+        self._engine = Dispatcher(
+            self.destinations,
+            settings=self._settings,
+            spool=self._spool,
+            preparer=self._preparer,
+            transport=self._transport,
+            hooks=self._hooks,
+            clock=self._clock,
+        )
+        self._engine.start()
+        return self._engine
+
+    def _make_preparer(self) -> Preparer:
+        return Preparer(self.destinations, consent=self._consent, phone_region=self._phone_region)
+
+    def __repr__(self) -> str:
+        return f"Client({', '.join(self._names)})"
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def _at(index: int | str, field: str) -> str:
+    return field if index == "" else f"[{index}].{field}".rstrip(".")
+
+
+def _as_options(settings: ClientOptions) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.__struct_fields__}
+
+
+def _check_choice(
+    name: str, value: str, choices: tuple[Literal["wait", "fail", "drop_oldest", "vouch", "require"], ...]
+) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} is one of {', '.join(choices)}")
+
+
+def _check_destinations(destinations: Sequence[Destination]) -> None:
+    if not destinations:
+        raise ConfigError("a client needs at least one destination")
+    names: set[str] = set()
+    for destination in destinations:
+        if not isinstance(destination, Destination):
+            raise ConfigError(f"{type(destination).__name__} is no destination")
+        if destination.name in names:
+            raise ConfigError(f"two destinations are called {destination.name!r}: give each a name=...")
+        names.add(destination.name)

@@ -1,0 +1,170 @@
+"""Settings from TOML and environment, checked before any I/O."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from capi_async.destinations import destination_class, destination_types
+from capi_async.engine.intake import Overflow
+from capi_async.engine.prepare import ConsentPolicy
+from capi_async.errors import ConfigError
+from capi_async.spec import Destination, Secret
+
+logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+#: Field names whose literal values in a file that others may read deserve a warning.
+_CREDENTIALS: Final = ("access_token", "token", "api_secret", "app_secret")
+
+
+class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The client's settings that a file may hold; see :class:`~capi_async.client.Client` for their meaning."""
+
+    spool: str = "memory"
+    deliver: bool = True
+    overflow: Overflow = "wait"
+    linger_s: float = 1.0
+    max_pending_events: int = 100_000
+    max_pending_bytes: int = 256 * 1024 * 1024
+    max_intake_events: int = 10_000
+    max_attempts: int = 8
+    consent: ConsentPolicy = "vouch"
+    phone_region: str | None = None
+    trust_env: bool = False
+
+
+def load(
+    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None
+) -> tuple[list[Destination], ClientOptions]:
+    """Read ``capi.toml``.
+
+    ``"env:NAME"`` takes a value from the environment and ``"file:/run/secrets/x"`` from a file.
+
+    Raises:
+        ConfigError: The file cannot be read, is no TOML, or a setting is unknown or wrong; the text names it.
+    """
+    file = Path(path)
+    try:
+        data = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({type(error).__name__})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+    environment = os.environ if environ is None else environ
+    tables = data.pop("destinations", {})
+    if not isinstance(tables, dict) or not tables or not all(isinstance(table, dict) for table in tables.values()):
+        raise ConfigError(f"{file}: needs a table per destination, such as [destinations.snap]")
+    literal = [
+        f"{name}.{key}"
+        for name, table in tables.items()
+        for key, value in table.items()
+        if key in _CREDENTIALS and isinstance(value, str) and not value.startswith(("env:", "file:"))
+    ]
+    if literal and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        logger.warning(
+            "credentials stand in a file that others may read",
+            extra={"settings": ", ".join(literal), "fix": "use env:NAME or file:/path, or chmod 600"},
+        )
+    destinations = [make(name, _resolved(name, table, environment)) for name, table in tables.items()]
+    options = _converted(_resolved("", data, environment), ClientOptions, str(file))
+    return destinations, options
+
+
+def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
+    """Every destination whose required variables are set, such as ``SNAP_PIXEL_ID`` and ``SNAP_ACCESS_TOKEN``.
+
+    Where two types read the same variables (a current API and its older form), the current one is taken.
+
+    Raises:
+        ConfigError: No destination is complete, or one is half set; the text names the missing variables.
+    """
+    environment = os.environ if environ is None else environ
+    made: list[Destination] = []
+    seen: set[frozenset[str]] = set()
+    half: list[str] = []
+    for type_name in destination_types():
+        kind = destination_class(type_name)
+        required = [field.name for field in msgspec.structs.fields(kind) if field.required]
+        names = frozenset(name for field in required for name in kind.env.get(field, ()))
+        if names in seen:
+            continue
+        values = {
+            field: environment[name]
+            for field, candidates in kind.env.items()
+            if (name := next((one for one in candidates if environment.get(one)), None))
+        }
+        missing = [field for field in required if field not in values]
+        if not missing:
+            seen.add(names)
+            made.append(make(type_name, values))
+        elif any(field in values for field in required):
+            half.append(
+                f"{type_name} lacks {', '.join(' or '.join(kind.env.get(field, (field,))) for field in missing)}"
+            )
+    if half:
+        raise ConfigError(f"the environment is half set: {'; '.join(half)}")
+    if not made:
+        raise ConfigError("the environment names no destination; set, for example, SNAP_PIXEL_ID and SNAP_ACCESS_TOKEN")
+    return made
+
+
+def make(name: str, settings: Mapping[str, Any]) -> Destination:
+    """A destination from plain values; ``type`` defaults to ``name``.
+
+    Raises:
+        ConfigError: Unknown type or setting, or a value of the wrong kind.
+    """
+    values = dict(settings)
+    kind = destination_class(values.pop("type", name))
+    known = {field.name for field in msgspec.structs.fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise ConfigError(f"{name}: unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    for field in msgspec.structs.fields(kind):
+        if field.required and field.name not in values:
+            names = " or ".join(kind.env.get(field.name, ()))
+            raise ConfigError(f"{name}: {field.name} is missing{f' (environment: {names})' if names else ''}")
+    return _converted({"name": name, **values}, kind, name)
+
+
+def _converted(values: Mapping[str, Any], kind: type[_T], where: str) -> _T:
+    try:
+        return msgspec.convert(values, kind, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, ConfigError):
+            raise error.__cause__ from None
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Secret:
+        return Secret(value)
+    raise ConfigError(f"cannot read a {kind.__name__} from a file")
+
+
+def _resolved(where: str, table: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    return {key: _value(f"{where}.{key}".lstrip("."), value, environment) for key, value in table.items()}
+
+
+def _value(where: str, value: Any, environment: Mapping[str, str]) -> Any:
+    if not isinstance(value, str):
+        return value
+    kind, _, rest = value.partition(":")
+    if kind == "env":
+        if not environment.get(rest):
+            raise ConfigError(f"{where}: the environment variable {rest} is not set")
+        return environment[rest]
+    if kind == "file":
+        try:
+            return Path(rest).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where}: {rest} cannot be read ({type(error).__name__})") from None
+    return value

@@ -1,0 +1,210 @@
+"""Fans out over the workers: start, flush, drain, close. Owns every task of a client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from anyio import create_task_group
+from msgspec import Struct
+
+from capi_async.clock import Clock
+from capi_async.engine.hooks import Hooks
+from capi_async.engine.intake import Intake, Overflow, Room
+from capi_async.engine.prepare import Preparer
+from capi_async.engine.thread import OwnedThread
+from capi_async.engine.worker import Worker
+from capi_async.spec import Destination, Transport
+from capi_async.spool.base import Spool
+from capi_async.telemetry.base import Hook, Settled
+
+logger = logging.getLogger(__name__)
+
+#: Pause before a part that failed through a fault of ours is started again.
+_RESTART_S = 1.0
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What the engine is told by the client; see :class:`~capi_async.client.Client`."""
+
+    deliver: bool
+    overflow: Overflow
+    linger_s: float
+    max_pending_events: int
+    max_pending_bytes: int
+    max_intake_events: int
+    max_attempts: int
+
+
+class Dispatcher:
+    """One client's engine, bound to the event loop it is started on."""
+
+    def __init__(
+        self,
+        destinations: Sequence[Destination],
+        *,
+        settings: Settings,
+        spool: Spool,
+        preparer: Preparer,
+        transport: Transport,
+        hooks: Sequence[Hook],
+        clock: Clock,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._names = [destination.name for destination in destinations]
+        self._settings = settings
+        self._spool = spool
+        self._clock = clock
+        self._thread = OwnedThread("capi_async-prepare")
+        self._freed = asyncio.Event()
+        told = Hooks([*hooks, _OnSettled(self._on_settled)])
+        self.workers = {
+            destination.name: Worker(
+                destination,
+                spool=spool,
+                transport=transport,
+                thread=self._thread,
+                hooks=told,
+                clock=clock,
+                linger_s=settings.linger_s,
+                max_attempts=settings.max_attempts,
+                forever=spool.durable,
+            )
+            for destination in destinations
+        }
+        room = Room(
+            spool,
+            max_events=settings.max_pending_events,
+            max_bytes=settings.max_pending_bytes,
+            overflow=settings.overflow,
+            progressing=lambda name: self.workers[name].progressing(),
+        )
+        self.intake = Intake(
+            preparer=preparer,
+            thread=self._thread,
+            spool=spool,
+            room=room,
+            names=self._names,
+            clock=clock,
+            max_events=settings.max_intake_events,
+        )
+        self._supervisor: asyncio.Task[None] | None = None
+        self._opened: asyncio.Future[None] = self.loop.create_future()
+
+    def start(self) -> None:
+        """Start the supervisor, which owns all other tasks. In a context of its own: not the first caller's."""
+        self._supervisor = self.loop.create_task(
+            self._supervise(), name="capi_async-supervisor", context=contextvars.Context()
+        )
+
+    async def opened(self) -> None:
+        """Return once the spool is open.
+
+        Raises:
+            SpoolError: It cannot be opened.
+        """
+        await asyncio.shield(self._opened)
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Send what lingers and wait until everything accepted is settled; False if time ran out."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                for worker in self.workers.values():
+                    worker.hurry = True
+                    worker.wake()
+                while not self._idle():
+                    self._freed.clear()
+                    try:
+                        # the spool may also be emptied by a refusal or by another process: look again now and then
+                        async with asyncio.timeout(0.1):
+                            await self._freed.wait()
+                    except TimeoutError:
+                        continue
+        except TimeoutError:
+            return self._idle()
+        finally:
+            for worker in self.workers.values():
+                worker.hurry = False
+        return True
+
+    async def stop(self) -> None:
+        """Cancel every task and wait for them; what is not settled stays in the spool."""
+        self.intake.closed = True
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.wait([self._supervisor])
+            if not self._supervisor.cancelled() and (error := self._supervisor.exception()):
+                logger.error("the supervisor failed", extra={"error": type(error).__name__})
+        self._thread.stop()
+
+    def wake(self, destination: str) -> None:
+        """Records became available."""
+        worker = self.workers.get(destination)
+        if worker is not None:
+            worker.wake()
+
+    def _idle(self) -> bool:
+        if not self.intake.empty:
+            return False
+        if not self._settings.deliver:
+            return True
+        return all(self._spool.depth(name).events == 0 for name in self._names)
+
+    def _on_settled(self) -> None:
+        self._freed.set()
+        self.intake.freed()
+
+    async def _supervise(self) -> None:
+        try:
+            await self._spool.open(self._names, self.wake)
+        except BaseException as error:
+            if not self._opened.done():
+                self._opened.set_exception(error)
+                self._opened.exception()  # mark as seen: nobody may be waiting
+            raise
+        self._opened.set_result(None)
+        try:
+            async with create_task_group() as group:
+                group.start_soon(self._keep, "intake", self.intake.run)
+                if self._settings.deliver:
+                    for name, worker in self.workers.items():
+                        group.start_soon(self._keep, name, worker.run)
+        finally:
+            await self._spool.close()
+
+    async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run one part; a fault in it is ours, is logged by its type, and costs the other parts nothing."""
+        while True:
+            try:
+                await run()
+            except Exception as error:
+                kinds = {type(one).__name__ for one in _leaves(error)}
+                logger.error("a part failed and is restarted", extra={"part": name, "error": ", ".join(sorted(kinds))})
+                logger.debug("where it failed", extra={"at": [_where(one) for one in _leaves(error)]})
+            await asyncio.sleep(_RESTART_S)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
+
+
+def _where(error: BaseException) -> str:
+    """File and line where it was raised: a traceback's text may quote an event, its place does not."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+
+
+class _OnSettled(Hook):
+    """Lets those who wait for room, or for the end, look again."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def on_settled(self, settled: Settled) -> None:
+        self._call()

@@ -1,0 +1,123 @@
+"""What would become of one event, offline and without anybody's data in the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from capi_async.engine.prepare import Preparer
+from capi_async.event import Event, Hashed
+from capi_async.outcome import Outcome, OutcomeKind
+from capi_async.pii.identifiers import IDENTIFIER_SOURCES, Identifiers
+from capi_async.spec import Destination
+from capi_async.spool.base import Record
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """One event at one destination.
+
+    Attributes:
+        verdict: What is to be expected: ``pending`` (it would be sent), or why not.
+        reason, field, fix: Of a refusal.
+        wire: The wire object with every clear personal value masked as ``<field>``; ``None`` if refused.
+        used: Identifiers that would be sent.
+        unused: Fields that the event has and this platform has no use for.
+        refused: Fields whose value could not be read, and why.
+        warnings: What was adjusted or left out.
+    """
+
+    destination: str
+    verdict: OutcomeKind
+    reason: str = ""
+    field: str = ""
+    fix: str = ""
+    wire: Any = None
+    used: Sequence[str] = ()
+    unused: Sequence[str] = ()
+    refused: Mapping[str, str] = {}
+    warnings: Sequence[str] = ()
+
+
+#: Values shorter than this are masked only where they stand alone, not inside longer texts.
+_MIN_INSIDE: Final = 4
+
+
+def explain(destination: Destination, preparer: Preparer, event: Event, now: float) -> Explanation:
+    """See :meth:`capi_async.client.Client.explain`."""
+    made, ids, warnings = preparer.one(destination, event, now)
+    given = [name for name in event.user.__struct_fields__ if getattr(event.user, name) not in (None, "", (), [])]
+    mine = {attribute: IDENTIFIER_SOURCES[attribute] for attribute in destination.identifiers}
+    used = [attribute for attribute in destination.identifiers if getattr(ids, attribute, None)]
+    common: dict[str, Any] = {
+        "destination": destination.name,
+        "used": used,
+        "unused": [name for name in given if name not in mine.values()],
+        "refused": {field: reason for field, reason in ids.refused.items() if field in _fields(mine.values())},
+        "warnings": [*ids.warnings, *warnings],
+    }
+    if isinstance(made, Outcome):
+        return Explanation(verdict=made.kind, reason=made.reason, field=made.field, fix=made.fix, **common)
+    return Explanation(verdict="pending", wire=_masked(made, event, ids), **common)
+
+
+def _fields(sources: Any) -> set[str]:
+    return {name for source in sources for name in (source, f"user.{source}")}
+
+
+def _masked(record: Record, event: Event, ids: Identifiers) -> Any:
+    """The wire object without anything that somebody could be known by, except digests."""
+    secrets = _clear_values(event, ids)
+    return _mask(msgspec.json.decode(record.body), secrets)
+
+
+def _clear_values(event: Event, ids: Identifiers) -> dict[str, str]:
+    """Every clear text of the event's person, in each form in which it may travel, to the name that masks it."""
+    found: dict[str, str] = {}
+
+    def note(value: object, name: str) -> None:
+        if isinstance(value, (list, tuple)):
+            for one in value:
+                note(one, name)
+        elif isinstance(value, str) and value.strip() and not _is_digest(value):
+            for form in (value, value.strip(), value.strip().lower()):
+                found.setdefault(form, f"<{name}>")
+
+    for name in event.user.__struct_fields__:
+        value = getattr(event.user, name)
+        if isinstance(value, date):
+            note(value.isoformat(), name)
+            note(value.strftime("%Y%m%d"), name)
+        elif not isinstance(value, Hashed):
+            note(value, name)
+    for attribute, source in IDENTIFIER_SOURCES.items():
+        if not source.startswith("page."):
+            note(getattr(ids, attribute, None), source)
+    for name in event.click.__struct_fields__:
+        note(getattr(event.click, name), f"click.{name}")
+    full = " ".join(filter(None, (ids.first_name_clear, ids.last_name_clear)))
+    note(full, "name")
+    # longest first, so that a full name is not masked piecemeal
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and all(character in "0123456789abcdef" for character in text)
+
+
+def _mask(value: Any, secrets: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _mask(one, secrets) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_mask(one, secrets) for one in value]
+    if not isinstance(value, str) or _is_digest(value):
+        return value
+    if value in secrets:
+        return secrets[value]
+    for text, mask in secrets.items():
+        if len(text) >= _MIN_INSIDE and text in value:
+            value = value.replace(text, mask)
+    return value

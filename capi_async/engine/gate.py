@@ -1,0 +1,104 @@
+"""Whether a destination takes requests at the moment. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from capi_async.engine.retry import interval_s
+
+State: TypeAlias = Literal["open", "broken", "paused"]
+
+
+class Gate:
+    """Closes after failures in a row (broken) or a refusal of the whole account (paused).
+
+    A closed gate lets one probe through at growing intervals; an answer that accepts something opens it.
+    Refusals of single events never close it.
+
+    Args:
+        threshold: Transport errors and 5xx answers in a row that break the gate.
+        now: Monotonic seconds.
+    """
+
+    #: Requests without a single accepted event, while splitting, that pause a destination.
+    MAX_FRUITLESS = 64
+
+    def __init__(self, *, now: Callable[[], float], threshold: int = 5) -> None:
+        self._now = now
+        self._threshold = threshold
+        self._failures = 0
+        self._fruitless = 0
+        self._probes = 0
+        self._next_probe = 0.0
+        self._may_probe = True
+        self._probing = False
+        self.state: State = "open"
+        self.reason = ""
+
+    def wait_s(self) -> float | None:
+        """0 if a request may leave, else seconds until the next probe; ``None``: not before something changes."""
+        if self.state == "open":
+            return 0.0
+        if self._probing or not self._may_probe:
+            return None
+        return max(0.0, self._next_probe - self._now())
+
+    def sent(self) -> None:
+        """A request leaves; on a closed gate it is the probe."""
+        if self.state != "open":
+            self._probing = True
+
+    def succeed(self) -> bool:
+        """Something was accepted; returns True if that opened the gate."""
+        opened = self.state != "open"
+        self._failures = self._fruitless = self._probes = 0
+        self._probing = False
+        self.state = "open"
+        self.reason = ""
+        return opened
+
+    def answer(self) -> bool:
+        """An answer that neither accepts nor blames the account; the path works. True if it opened the gate."""
+        self._failures = 0
+        if self.state == "broken":
+            return self.succeed()
+        if self._probing:
+            self._close(self.state, self.reason)
+        return False
+
+    def fruitless(self) -> bool:
+        """A refusal that would be suspicious if nothing else ever came; True if it paused the destination."""
+        self._fruitless += 1
+        if self._fruitless < self.MAX_FRUITLESS:
+            return False
+        return self.pause(f"{self._fruitless} requests in a row and nothing accepted")
+
+    def fail(self, reason: str) -> bool:
+        """A transport error or server trouble; True if that broke the gate."""
+        self._failures += 1
+        if self.state == "open" and self._failures < self._threshold:
+            return False
+        opened_before = self.state == "open"
+        self._close("broken" if self.state == "open" else self.state, reason)
+        return opened_before
+
+    def pause(self, reason: str, *, probe: bool = True) -> bool:
+        """The account or configuration is refused; True if the destination was not paused before."""
+        fresh = self.state != "paused"
+        self._may_probe = probe
+        self._close("paused", reason)
+        return fresh
+
+    def retry_now(self) -> None:
+        """Something changed (a new credential, a wish of the user): probe at once."""
+        self._may_probe = True
+        self._probes = 0
+        self._next_probe = self._now()
+
+    def _close(self, state: State, reason: str) -> None:
+        self.state = state
+        self.reason = reason
+        self._probing = False
+        self._probes += 1
+        self._next_probe = self._now() + interval_s(self._probes + 1)

@@ -1,0 +1,151 @@
+"""From verdicts to what happens next with each record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from capi_async.outcome import Outcome, Verdict
+from capi_async.spec import Resend
+from capi_async.spool.base import Record
+
+
+class Judgement(Struct, gc=False):
+    """Where the records of one request go.
+
+    Attributes:
+        final: Records with a final outcome, and ``outcomes`` in the same order.
+        again: Seconds to wait (``None``: as the backoff says) to the records that are sent again.
+        split: Records whose request was refused for one of them, nobody knows which.
+    """
+
+    final: list[Record]
+    outcomes: list[Outcome]
+    again: dict[float | None, list[Record]]
+    split: list[Record]
+
+
+def judge(
+    records: Sequence[Record],
+    verdicts: Sequence[Verdict],
+    *,
+    status: int,
+    now: float,
+    resend: Resend,
+    max_attempts: int,
+    forever: bool,
+) -> Judgement:
+    """Sort the records of one request by what its verdicts mean for them.
+
+    Args:
+        now: Seconds since the epoch.
+        max_attempts: Failed requests that one record may be part of, unless ``forever``.
+    """
+    judgement = Judgement([], [], {}, [])
+    alone = len(records) == 1
+    delivered: Outcome | None = None
+    last: Record | None = None
+    for record, verdict in zip(records, verdicts, strict=True):
+        kind = verdict.kind
+        if kind == "accepted":
+            # neighbours were mostly accepted in the same micro-batch: they share one outcome
+            if (
+                delivered is None
+                or last is None
+                or last.accepted_at != record.accepted_at
+                or last.attempts != record.attempts
+                or last.maybe_since != record.maybe_since
+                or verdict.trace_id != delivered.trace_id
+            ):
+                delivered = Outcome(
+                    kind="delivered",
+                    reason=verdict.reason,
+                    attempts=record.attempts,
+                    status=status,
+                    trace_id=verdict.trace_id,
+                    latency_s=max(0.0, now - record.accepted_at),
+                    ambiguous=record.maybe_since > 0,
+                )
+                last = record
+            judgement.final.append(record)
+            judgement.outcomes.append(delivered)
+        elif kind == "rejected" or (kind == "split" and alone):
+            _end(judgement, record, "rejected", verdict, status, now)
+        elif kind == "split":
+            if not verdict.atomic and not absorbed(record, resend, now):
+                _end(judgement, record, "uncertain", verdict, status, now)
+            else:
+                judgement.split.append(record)
+        elif kind == "ambiguous":
+            _doubt(judgement, record, verdict, status, now, resend, max_attempts, forever=forever)
+        else:
+            # good rows of a refused request (after_s 0) have done nothing wrong
+            record.failures += 0 if verdict.after_s == 0 and not verdict.throttled else 1
+            _retry(judgement, record, verdict, status, now, max_attempts, forever=forever)
+    return judgement
+
+
+def _doubt(
+    judgement: Judgement,
+    record: Record,
+    verdict: Verdict,
+    status: int,
+    now: float,
+    resend: Resend,
+    max_attempts: int,
+    *,
+    forever: bool,
+) -> None:
+    """An attempt that may have arrived: again only while a second copy would be recognised."""
+    if not record.maybe_since:
+        record.maybe_since = now
+    if not absorbed(record, resend, now):
+        _end(judgement, record, "uncertain", verdict, status, now)
+        return
+    record.failures += 1
+    _retry(judgement, record, verdict, status, now, max_attempts, forever=forever)
+
+
+def absorbed(record: Record, resend: Resend, now: float) -> bool:
+    """Whether another copy of this record, which may have arrived before, does no harm (or is wanted all the same)."""
+    if resend != "safe":
+        return resend == "always"
+    return now < (record.maybe_since or now) + record.resend_for_s
+
+
+def _retry(
+    judgement: Judgement,
+    record: Record,
+    verdict: Verdict,
+    status: int,
+    now: float,
+    max_attempts: int,
+    *,
+    forever: bool,
+) -> None:
+    if record.failures >= max_attempts and not forever:
+        _end(judgement, record, "uncertain" if record.maybe_since else "dead", verdict, status, now)
+        return
+    judgement.again.setdefault(verdict.after_s, []).append(record)
+
+
+def _end(judgement: Judgement, record: Record, kind: str, verdict: Verdict, status: int, now: float) -> None:
+    reason = verdict.reason
+    if kind == "dead":
+        reason = f"{record.failures} failed attempts; last: {reason or f'HTTP {status}'}"
+    elif kind == "uncertain":
+        reason = f"may have arrived, and a second copy could count twice: {reason or f'HTTP {status}'}"
+    judgement.final.append(record)
+    judgement.outcomes.append(
+        Outcome(
+            kind=kind,  # type: ignore[arg-type]  # one of the literal kinds, by the callers above
+            reason=reason or "refused without a reason",
+            field=verdict.field,
+            fix=verdict.fix,
+            attempts=record.attempts,
+            status=status,
+            trace_id=verdict.trace_id,
+            latency_s=max(0.0, now - record.accepted_at),
+        )
+    )

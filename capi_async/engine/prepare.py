@@ -1,0 +1,218 @@
+"""From events to records: consent, hash once, map for each destination, encode. Runs in the prepare thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec.structs import replace
+
+from capi_async.engine.batcher import Batcher
+from capi_async.engine.receipt import Receipt
+from capi_async.event import Event
+from capi_async.outcome import Outcome, OutcomeKind
+from capi_async.pii.identifiers import Identifiers, Plan
+from capi_async.spec import ENCODER, Destination, Refusal, Wire
+from capi_async.spool.base import Record, Refused
+
+logger = logging.getLogger(__name__)
+
+ConsentPolicy: TypeAlias = Literal["vouch", "require"]
+
+#: Events between two offers of the GIL: a thread that hashes without pausing delays the loop by 5 ms a switch.
+_EVENTS_PER_TURN: Final = 32
+
+_NOT_ADDRESSED: Final = Outcome(kind="skipped", field="to", reason="not addressed to this destination")
+_NO_CONSENT: Final = Outcome(
+    kind="skipped",
+    field="consent",
+    reason="no consent given, and this client requires it",
+    fix="set consent=Consent(...)",
+)
+_EXPIRED: Final = Outcome(kind="expired", field="time", reason="older than this platform takes")
+_FAR_AHEAD: Final = Outcome(
+    kind="rejected", field="time", reason="lies in the future", fix="check the clock, and seconds against milliseconds"
+)
+
+
+class _Target:
+    """A destination with everything that is asked of it per event at hand."""
+
+    __slots__ = ("account", "destination", "max_body", "max_future_s", "name", "to_wire", "wire")
+
+    def __init__(self, destination: Destination) -> None:
+        limits = destination.effective_limits()
+        self.destination = destination
+        self.name = destination.name
+        self.to_wire = destination.to_wire
+        self.account = destination.account()
+        self.wire = destination.wire
+        self.max_body = limits.max_batch_bytes - Batcher.ENVELOPE_BYTES
+        self.max_future_s = limits.max_future_s
+
+
+class Preparer:
+    """Turns events into one record or refusal per destination.
+
+    Args:
+        destinations: All that the client serves.
+        consent: ``require`` skips events that carry no ``Consent``.
+        phone_region: ISO 3166-1 alpha-2 country in which numbers without country code are read.
+    """
+
+    def __init__(
+        self, destinations: Sequence[Destination], *, consent: ConsentPolicy = "vouch", phone_region: str | None = None
+    ) -> None:
+        self._targets = [_Target(destination) for destination in destinations]
+        wanted = dict.fromkeys(name for destination in destinations for name in destination.identifiers)
+        self._plan = Plan(wanted, phone_region=phone_region)
+        self._require_consent = consent == "require"
+
+    def run(
+        self, events: Sequence[Event], receipts: Sequence[Receipt], now: float
+    ) -> tuple[list[Record], list[Refused]]:
+        """Prepare one micro-batch. Records and refusals of an event stand together, in the order of ``events``.
+
+        Never raises on account of an event: what cannot be sent is refused, with a reason.
+
+        Args:
+            now: Seconds since the epoch.
+        """
+        records: list[Record] = []
+        refused: list[Refused] = []
+        identify = self._plan.identify
+        for index, event in enumerate(events):
+            if index % _EVENTS_PER_TURN == _EVENTS_PER_TURN - 1:
+                time.sleep(0)
+            receipt = receipts[index]
+            ids = identify(event.user, event.page)
+            at = event.time.timestamp()
+            for target in self._targets:
+                made = self._one(target, event, ids, at, now)
+                if type(made) is Record:
+                    made.receipt = receipt
+                    records.append(made)
+                elif type(made) is Outcome:
+                    refused.append(Refused(target.name, event.event_id, made, receipt))
+        return records, refused
+
+    def one(self, destination: Destination, event: Event, now: float) -> tuple[Record | Outcome, Identifiers, Any]:
+        """One event for one destination, with what was found on the way; for ``explain``."""
+        ids = self._plan.identify(event.user, event.page)
+        target = next(target for target in self._targets if target.name == destination.name)
+        return self._one(target, event, ids, event.time.timestamp(), now), ids, None
+
+    def _one(self, target: _Target, event: Event, ids: Identifiers, at: float, now: float) -> Record | Outcome:
+        if event.to is not None and target.name not in event.to:
+            return _NOT_ADDRESSED
+        if self._require_consent and event.consent is None:
+            return _NO_CONSENT
+        if at > now:
+            if at - now > max(target.max_future_s, 0.0):
+                return _FAR_AHEAD
+            event = replace(event, time=datetime.fromtimestamp(now, UTC))
+        try:
+            made = target.to_wire(event, ids)
+        except Exception as error:  # a destination's fault costs its own event, not the batch
+            logger.error("a destination failed", extra={"destination": target.name, "error": type(error).__name__})
+            return Outcome(kind="rejected", reason=f"the destination failed with {type(error).__name__}")
+        if type(made) is Refusal:
+            return Outcome(kind=made.kind, reason=made.reason, field=made.field, fix=made.fix)
+        if type(made) is not Wire:
+            return Outcome(kind="rejected", reason="the destination gave neither Wire nor Refusal")
+        if made.expires_at <= now:
+            return _EXPIRED
+        try:
+            body = ENCODER.encode(made.body)
+        except (UnicodeEncodeError, TypeError, ValueError, RecursionError, OverflowError) as error:
+            return _unencodable(event, error)
+        if len(body) > target.max_body:
+            return Outcome(
+                kind="rejected",
+                reason=f"{len(body)} bytes, and a whole request of this platform takes {target.max_body}",
+                field=_largest(event),
+                fix="shorten it",
+            )
+        return Record(
+            target.name,
+            event.event_id,
+            made.head,
+            body,
+            made.expires_at,
+            made.resend_for_s,
+            target.account,
+            target.wire,
+            now,
+            made.order_key,
+        )
+
+
+def _unencodable(event: Event, error: Exception) -> Outcome:
+    kind: OutcomeKind = "rejected"
+    if isinstance(error, UnicodeEncodeError):
+        return Outcome(
+            kind=kind,
+            reason="holds half of a surrogate pair, which is no text",
+            field=_first(event, _broken_text),
+            fix="decode the text with errors='replace' where it comes from",
+        )
+    return Outcome(
+        kind=kind,
+        reason=f"holds a value that JSON cannot carry ({type(error).__name__})",
+        field=_first(event, _no_json) or "properties",
+        fix="use plain text, numbers, booleans, lists and objects",
+    )
+
+
+def _broken_text(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _no_json(value: object) -> bool:
+    try:
+        ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        return True
+    return False
+
+
+def _first(event: Event, guilty: Any) -> str:
+    """Path of the first leaf that is ``guilty``; called only when encoding has failed."""
+    for path, value in _leaves("", event, 0):
+        if guilty(value):
+            return path
+    return ""
+
+
+def _largest(event: Event) -> str:
+    return max(_leaves("", event, 0), key=lambda leaf: len(leaf[1]) if isinstance(leaf[1], (str, bytes)) else 0)[0]
+
+
+def _leaves(path: str, value: Any, depth: int) -> list[tuple[str, Any]]:
+    if depth > 16:
+        return [(path, value)]
+    below: Any
+    if hasattr(value, "__struct_fields__"):
+        below = [(name, getattr(value, name)) for name in value.__struct_fields__]
+    elif isinstance(value, dict):
+        below = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        below = [(f"[{index}]", one) for index, one in enumerate(value)]
+    else:
+        return [(path, value)]
+    found = []
+    for name, one in below:
+        text = str(name)
+        if _broken_text(name):
+            return [(path, name)]
+        found += _leaves(f"{path}{text}" if text.startswith("[") else f"{path}.{text}".lstrip("."), one, depth + 1)
+    return found or [(path, None)]

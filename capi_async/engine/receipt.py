@@ -1,0 +1,70 @@
+"""What a caller holds of an accepted event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from capi_async.outcome import PENDING, Outcome
+
+
+class Receipt(Struct, gc=False, eq=False):
+    """Stands for one event that was handed in; costs no future until somebody awaits it.
+
+    Attributes:
+        event_id: The event's de-duplication key.
+    """
+
+    event_id: str
+    _destinations: Sequence[str]
+    _outcomes: dict[str, Outcome] | None = None
+    _waiter: Any = None
+    _acceptance: Any = None
+
+    async def outcomes(self, timeout_s: float | None = None) -> dict[str, Outcome]:
+        """One outcome per destination, as soon as all are final.
+
+        Args:
+            timeout_s: Seconds to wait; what is not settled by then is ``pending``. ``None`` waits as long as it takes.
+        """
+        if not self._complete():
+            if self._waiter is None or self._waiter.done():
+                self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    # shielded: several may wait for the same receipt, and one giving up is not the others' affair
+                    await asyncio.shield(self._waiter)
+            except TimeoutError:
+                pass
+        known = self._outcomes or {}
+        return {name: known.get(name, PENDING) for name in self._destinations}
+
+    async def accepted(self) -> None:
+        """Return once the event is in the spool.
+
+        Raises:
+            QueueFull: There was no room; nothing was stored.
+            SpoolError: Storage failed.
+            ClientClosed: The client closed before it was stored.
+        """
+        if self._acceptance is not None:
+            await asyncio.shield(self._acceptance)
+
+    def settle(self, destination: str, outcome: Outcome) -> None:
+        """Note a final outcome; called by the spool."""
+        if self._outcomes is None:
+            self._outcomes = {destination: outcome}
+        else:
+            self._outcomes[destination] = outcome
+        if self._waiter is not None and self._complete() and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _complete(self) -> bool:
+        return self._outcomes is not None and len(self._outcomes) >= len(self._destinations)
+
+    def __repr__(self) -> str:
+        done = len(self._outcomes or ())
+        return f"Receipt({self.event_id!r}, {done} of {len(self._destinations)} settled)"

@@ -1,0 +1,148 @@
+"""HTTP by aiohttp. Its errors end here: they carry the URL, and a URL may carry a token."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as ssl_module
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from capi_async.errors import TransportError
+from capi_async.outcome import Response
+from capi_async.spec import Request
+
+#: More of an answer than this is not read: no platform's is longer, an outage page may be.
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+CONNECT_TIMEOUT_S: Final = 10.0
+USER_AGENT: Final = "capi_async"
+
+
+class HttpTransport:
+    """Sends requests over one lazily made session.
+
+    Redirects are never followed, cookies never kept, credentials never read from a ``.netrc``.
+
+    Args:
+        session: The caller's own session, used as it is and not closed.
+        trust_env: Take proxies from the environment (``HTTPS_PROXY``, ``NO_PROXY``).
+        ssl: A context for private certificate authorities.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        trust_env: bool = False,
+        ssl: ssl_module.SSLContext | None = None,
+    ) -> None:
+        self._given = session
+        self._own: aiohttp.ClientSession | None = None
+        self._trust_env = trust_env
+        self._ssl = ssl
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        """See :class:`~capi_async.spec.Transport`."""
+        body = _Body(request.body)
+        headers = {"User-Agent": USER_AGENT, **request.headers}
+        if request.body:
+            headers["Content-Length"] = str(request.size)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        try:
+            async with self._session().request(
+                request.method,
+                request.url,
+                data=body.payload(),
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=_proxy(request.url) if self._trust_env else None,
+                ssl=self._ssl if self._ssl is not None else True,
+            ) as answer:
+                return Response(
+                    status=answer.status,
+                    body=await _read(answer),
+                    headers={name.lower(): value for name, value in answer.headers.items()},
+                )
+        except aiohttp.ClientConnectorDNSError:
+            raise TransportError("dns", sent=False) from None
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError, ssl_module.SSLError):
+            raise TransportError("tls", sent=False) from None
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise TransportError("connect", sent=False) from None
+        except TimeoutError:
+            raise TransportError("timeout", sent=body.left) from None
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+            raise TransportError("reset", sent=body.left) from None
+        except (aiohttp.ClientError, ValueError):
+            # includes an answer that is no HTTP: it came, so the request was read
+            raise TransportError("protocol", sent=body.left) from None
+
+    async def aclose(self) -> None:
+        """Close our own session; a given one is the caller's."""
+        if self._own is not None:
+            own, self._own = self._own, None
+            await own.close()
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._given is not None:
+            return self._given
+        if self._own is None or self._own.closed:
+            self._own = aiohttp.ClientSession(
+                # the engine bounds what is in flight; a second bound here would make a slow platform queue the others
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._own
+
+
+class _Body:
+    """Hands out the slices and remembers whether all of them left."""
+
+    __slots__ = ("_slices", "left")
+
+    def __init__(self, slices: Sequence[bytes]) -> None:
+        self._slices = slices
+        # a single slice leaves together with the headers: once connected, nobody can tell how much of it did
+        self.left = len(slices) <= 1
+
+    def payload(self) -> bytes | AsyncIterator[bytes] | None:
+        if not self._slices:
+            return None
+        return self._slices[0] if len(self._slices) == 1 else self._iterate()
+
+    async def _iterate(self) -> AsyncIterator[bytes]:
+        last = len(self._slices) - 1
+        for index, piece in enumerate(self._slices):
+            # marked before the last slice is written: a server that has all but that cannot have read the whole
+            self.left = index == last
+            yield piece
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, up to a bound; what came of it if the rest never does, for the status already says much."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in answer.content.iter_chunked(64 * 1024):
+            parts.append(part)
+            size += len(part)
+            if size > MAX_ANSWER_BYTES:
+                answer.close()
+                break
+    except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError):
+        if answer.status < 300:
+            # half of a 2xx must not pass for a whole one
+            return b""
+    return b"".join(parts)
+
+
+def _proxy(url: str) -> str | None:
+    """The environment's proxy for this address, without the ``.netrc`` that aiohttp's own ``trust_env`` would read."""
+    parts = urlsplit(url)
+    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)

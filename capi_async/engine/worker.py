@@ -1,0 +1,424 @@
+"""One destination's loop: lease, batch, limit, send, judge, settle. Written once for every platform."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+from collections.abc import Sequence
+
+from anyio import create_task_group
+from anyio.abc import TaskGroup
+
+from capi_async.clock import Clock
+from capi_async.engine.batcher import Batch, Batcher
+from capi_async.engine.gate import Gate
+from capi_async.engine.hooks import Hooks
+from capi_async.engine.judge import Judgement, absorbed, judge
+from capi_async.engine.limiter import TokenBucket, Window
+from capi_async.engine.retry import delay_s, interval_s
+from capi_async.engine.thread import OwnedThread
+from capi_async.errors import TransportError
+from capi_async.outcome import Outcome, Response, Verdict, ambiguous, retry
+from capi_async.spec import Destination, Request, Transport
+from capi_async.spool.base import Record, Spool
+from capi_async.telemetry.base import RequestDone, Settled, StateChanged
+
+logger = logging.getLogger(__name__)
+
+_EXPIRED = Outcome(kind="expired", field="time", reason="grew older than this platform takes while it waited")
+_GONE = Outcome(kind="uncertain", reason="an attempt may have arrived, and it is too late to send it again")
+_UNKNOWN = Outcome(kind="dead", reason="configuration changed: made for another account or another form of the API")
+
+#: No answer for this long, with requests under way, is no progress: new events need not wait for this destination.
+STALL_S = 5.0
+
+
+class Worker:
+    """Delivers what the spool holds for one destination.
+
+    Args:
+        linger_s: Seconds that an event waits for company.
+        max_attempts: Failed requests that one event may be part of.
+        forever: Retry until a record expires, not until its attempts are used up (durable spools).
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        spool: Spool,
+        transport: Transport,
+        thread: OwnedThread,
+        hooks: Hooks,
+        clock: Clock,
+        linger_s: float,
+        max_attempts: int,
+        forever: bool,
+    ) -> None:
+        limits = destination.effective_limits()
+        self.destination = destination
+        self.name = destination.name
+        self._spool = spool
+        self._transport = transport
+        self._thread = thread
+        self._hooks = hooks
+        self._clock = clock
+        self._limits = limits
+        self._account = destination.account()
+        self._max_attempts = limits.max_attempts or max_attempts
+        self._forever = forever
+        self._batcher = Batcher(
+            limit_of=destination.batch_limit,
+            max_bytes=limits.max_batch_bytes,
+            linger_s=linger_s if destination.linger_s is None else destination.linger_s,
+            now=clock.monotonic,
+        )
+        self._bucket = TokenBucket(rate=limits.requests_per_s, burst=limits.burst, now=clock.monotonic)
+        self._window = Window(limits.max_in_flight)
+        self.gate = Gate(now=clock.monotonic)
+        self._splits: list[Batch] = []
+        self._woken = asyncio.Event()
+        self._started_at: dict[int, float] = {}
+        self._answered_at = clock.monotonic()
+        self._refused_credential: str | None = None
+        self._throttles = 0
+        self.hurry = False
+        self.requests = 0
+
+    def wake(self) -> None:
+        """Something changed: records came, an answer, a wish to hurry."""
+        self._woken.set()
+
+    def progressing(self) -> bool:
+        """Whether waiting for room here makes sense."""
+        if self.gate.state != "open":
+            return False
+        if not self._started_at:
+            return True
+        now = self._clock.monotonic()
+        return now - max(self._answered_at, min(self._started_at.values())) < STALL_S
+
+    def busy(self) -> bool:
+        """Whether requests are under way."""
+        return bool(self._started_at)
+
+    async def run(self) -> None:
+        """Work until cancelled. Records that are held then stay unsettled: the spool knows them."""
+        try:
+            async with create_task_group() as group:
+                while True:
+                    self._woken.clear()
+                    wait_s = await self._step(group)
+                    if wait_s != 0.0:
+                        await self._sleep(wait_s)
+        finally:
+            held = self._batcher.drain() + [record for batch in self._splits for record in batch.records]
+            self._splits.clear()
+            await self._spool.release(held)
+
+    async def _step(self, group: TaskGroup) -> float | None:
+        """Do what can be done now; 0 to come again at once, else how long to sleep, ``None`` until woken."""
+        gate_s = self.gate.wait_s()
+        if gate_s != 0.0:
+            await self._rotate(gate_s)
+            return _sooner(gate_s, 30.0 if not self.destination.secret().fixed else None)
+        if not self._window.open():
+            return None
+        probing = self.gate.state != "open"
+        await self._fill(1 if probing else None)
+        batch = self._next(probing=probing)
+        if batch is None:
+            return _sooner(self._batcher.due_s(), self._spool.next_due_s(self.name))
+        token_s = self._bucket.take()
+        if token_s > 0:
+            self._splits.append(batch)
+            return token_s
+        self.gate.sent()
+        self._window.in_flight += 1
+        self._started_at[id(batch)] = self._clock.monotonic()
+        group.start_soon(self._deliver, batch)
+        return 0.0
+
+    async def _fill(self, limit: int | None) -> None:
+        """Lease until a whole batch is at hand, but not what could not leave soon anyway."""
+        if self._splits or self._batcher.ready():
+            return
+        room = self._limits.max_batch_events - self._batcher.records
+        if limit is not None:
+            room = limit if not self._batcher.records else 0
+        if room > 0:
+            leased = await self._spool.lease(self.name, limit=room, max_bytes=self._limits.max_batch_bytes)
+            if leased:
+                self._batcher.add(await self._fit(leased))
+
+    async def _fit(self, records: list[Record]) -> Sequence[Record]:
+        """Only what this configuration made, or would make today, may be sent."""
+        strange = [
+            record
+            for record in records
+            if record.account is not self._account
+            and (record.account != self._account or record.wire != self.destination.wire)
+        ]
+        if not strange:
+            return records
+        await self._settle(strange, [_UNKNOWN] * len(strange))
+        gone = {id(record) for record in strange}
+        return [record for record in records if id(record) not in gone]
+
+    def _next(self, *, probing: bool) -> Batch | None:
+        """The next batch to send; a probe carries a single record, since it may well be in vain."""
+        if self._splits:
+            batch: Batch | None = self._splits.pop()
+        else:
+            full = self._batcher.records >= self._limits.max_batch_events
+            batch = self._batcher.take(everything=self.hurry or probing or full)
+        if batch is not None and probing and len(batch.records) > 1:
+            first, batch.records = batch.records[:1], batch.records[1:]
+            self._splits.append(batch)
+            batch = _part(batch, first)
+        return batch
+
+    async def _deliver(self, batch: Batch) -> None:
+        started = self._started_at[id(batch)]
+        records: list[Record] = []
+        try:
+            records = await self._fresh(batch.records)
+            if records:
+                verdicts, response = await self._ask(batch.head, records, started)
+                await self._act(batch, records, verdicts, response)
+        except asyncio.CancelledError:
+            # cut off in the middle: if these are ever sent again, it must be known that they may have arrived
+            now = self._clock.wall()
+            for record in records:
+                record.maybe_since = record.maybe_since or now
+            raise
+        finally:
+            self._window.in_flight -= 1
+            del self._started_at[id(batch)]
+            self._answered_at = self._clock.monotonic()
+            self.wake()
+
+    async def _fresh(self, records: list[Record]) -> list[Record]:
+        """The records that may still be sent; the others end here."""
+        now = self._clock.wall()
+        resend = self.destination.resend
+        if all(record.expires_at > now and not record.maybe_since for record in records):
+            return records
+        fresh, stale, outcomes = [], [], []
+        for record in records:
+            if record.maybe_since and (record.expires_at <= now or not absorbed(record, resend, now)):
+                outcomes.append(_GONE)
+            elif record.expires_at <= now:
+                outcomes.append(_EXPIRED)
+            else:
+                fresh.append(record)
+                continue
+            stale.append(record)
+        if stale:
+            await self._settle(stale, outcomes)
+        return fresh
+
+    async def _ask(self, head: bytes, records: list[Record], started: float) -> tuple[list[Verdict], Response | None]:
+        """One request; verdicts in the order of ``records``."""
+        count = len(records)
+        made = await self._request(head, records)
+        if isinstance(made, Verdict):
+            self._blame(made)
+            return [made] * count, None
+        request, token = made
+        if self.destination.gzip and request.body:
+            request = await self._thread.run(_compressed, request)
+        fragile = [record for record in records if record.resend_for_s <= 0]
+        if fragile and self.destination.resend != "always":
+            await self._spool.mark_attempted(fragile)
+        for record in records:
+            record.attempts += 1
+        self.requests += 1
+        response: Response | None = None
+        error_kind = ""
+        try:
+            response = await self._transport.send(request, timeout_s=self._limits.request_timeout_s)
+        except TransportError as failure:
+            error_kind = failure.kind
+            self._window.fail()
+            self._trouble(f"no answer ({failure.kind})")
+            verdicts = [ambiguous(str(failure)) if failure.sent else retry(str(failure))] * count
+        else:
+            verdicts = self._classify(response, count)
+            self._learn(response, verdicts, token)
+        if self._hooks:
+            self._hooks.request(
+                RequestDone(
+                    destination=self.name,
+                    events=count,
+                    bytes=request.size,
+                    status=response.status if response else 0,
+                    error=error_kind,
+                    duration_s=self._clock.monotonic() - started,
+                )
+            )
+        return verdicts, response
+
+    async def _request(self, head: bytes, records: Sequence[Record]) -> tuple[Request, str] | Verdict:
+        """The request and the credential in it; a verdict if user code failed, which pauses and keeps the events."""
+        try:
+            token = await self.destination.secret().reveal()
+        except Exception as error:  # the caller's own callable may raise anything
+            self._log_fault("its credential callable", error)
+            reason = f"the credential's callable failed with {type(error).__name__}"
+            return Verdict(kind="unauthorized", reason=reason, fix="mend the callable")
+        try:
+            return self.destination.request(head, [record.body for record in records], token), token
+        except Exception as error:  # a destination's fault pauses it and nobody else
+            self._log_fault("request()", error)
+            reason = f"request() failed with {type(error).__name__}"
+            return Verdict(kind="unauthorized", reason=reason, fix="mend the destination")
+
+    def _log_fault(self, where: str, error: Exception) -> None:
+        # the type only: the text may quote an event
+        logger.error(
+            "a destination failed", extra={"destination": self.name, "in": where, "error": type(error).__name__}
+        )
+
+    def _blame(self, verdict: Verdict) -> None:
+        if self.gate.pause(verdict.reason, probe=verdict.probe):
+            self._announce("paused", verdict.reason, fix=verdict.fix)
+
+    def _classify(self, response: Response, count: int) -> list[Verdict]:
+        try:
+            verdicts = self.destination.classify(response, count)
+        except Exception as error:  # nobody knows what the platform did with the events
+            self._log_fault("classify()", error)
+            return [ambiguous(f"classify() failed with {type(error).__name__}")] * count
+        if len(verdicts) != count:
+            return [ambiguous(f"classify() gave {len(verdicts)} verdicts for {count} events")] * count
+        return verdicts
+
+    def _learn(self, response: Response, verdicts: Sequence[Verdict], token: str) -> None:
+        """What an answer teaches about the destination as a whole."""
+        kinds = {verdict.kind for verdict in verdicts}
+        if "accepted" in kinds:
+            self._window.succeed()
+            self._bucket.succeed()
+            self._throttles = 0
+            if self.gate.succeed():
+                self._announce("open", "")
+            return
+        first = verdicts[0]
+        if kinds == {"unauthorized"}:
+            self._refused_credential = token
+            self._blame(first)
+        elif any(verdict.throttled for verdict in verdicts):
+            self._throttles += 1
+            waits = [verdict.after_s for verdict in verdicts if verdict.after_s is not None]
+            self._bucket.throttle(max(waits, default=interval_s(self._throttles)))
+            self._window.fail()
+            self._reached()
+        elif "retry" in kinds or "ambiguous" in kinds:
+            if response.status >= 500 or "ambiguous" in kinds:
+                self._window.fail()
+                self._trouble(first.reason or f"HTTP {response.status}")
+            else:
+                self._reached()
+        else:
+            self._reached()
+            suspicious = "split" in kinds or any(verdict.suspect for verdict in verdicts)
+            if suspicious and self.gate.fruitless():
+                self._announce("paused", self.gate.reason, fix="check the account and the credential")
+
+    def _reached(self) -> None:
+        if self.gate.answer():
+            self._announce("open", "")
+
+    def _trouble(self, reason: str) -> None:
+        if self.gate.fail(reason):
+            self._announce("broken", reason)
+
+    def _announce(self, state: str, reason: str, fix: str = "") -> None:
+        level = logging.INFO if state == "open" else logging.WARNING if state == "broken" else logging.ERROR
+        logger.log(level, "destination is %s", state, extra={"destination": self.name, "reason": reason, "fix": fix})
+        if self._hooks:
+            self._hooks.state(StateChanged(destination=self.name, state=self.gate.state, reason=reason))
+
+    async def _act(
+        self,
+        batch: Batch,
+        records: list[Record],
+        verdicts: list[Verdict],
+        response: Response | None,
+    ) -> None:
+        """Settle what is final, hand back what is tried again, halve what must be split."""
+        judged = judge(
+            records,
+            verdicts,
+            status=response.status if response else 0,
+            now=self._clock.wall(),
+            resend=self.destination.resend,
+            max_attempts=self._max_attempts,
+            forever=self._forever,
+        )
+        if judged.final:
+            await self._settle(judged.final, judged.outcomes)
+        await self._again(judged)
+        if judged.split:
+            if self.gate.state == "paused":
+                await self._spool.release(judged.split)
+                return
+            middle = (len(judged.split) + 1) // 2
+            # the second half goes in first, so that the first half leaves first
+            for part in (judged.split[middle:], judged.split[:middle]):
+                if part:
+                    self._splits.append(_part(batch, part))
+
+    async def _again(self, judged: Judgement) -> None:
+        for after_s, records in judged.again.items():
+            failures = max(record.failures for record in records)
+            wait_s = delay_s(failures) if after_s is None else after_s
+            await self._spool.release(records, after_s=wait_s)
+
+    async def _settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        await self._spool.settle(records, outcomes)
+        if self._hooks:
+            ids = [record.event_id for record in records]
+            self._hooks.settled(Settled(destination=self.name, event_ids=ids, outcomes=outcomes))
+
+    async def _rotate(self, gate_s: float | None) -> None:
+        """Resume at once when the credential is another than the one that was refused."""
+        secret = self.destination.secret()
+        if self.gate.state != "paused" or secret.fixed or self._refused_credential is None:
+            return
+        if gate_s is None and self.busy():
+            return
+        if await secret.reveal() != self._refused_credential:
+            self._refused_credential = None
+            self.gate.retry_now()
+            self.wake()
+
+    async def _sleep(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+
+def _sooner(first: float | None, second: float | None) -> float | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)
+
+
+def _part(batch: Batch, records: list[Record]) -> Batch:
+    part = Batch(batch.head, batch.limit, batch.deadline)
+    part.records = records
+    return part
+
+
+def _compressed(request: Request) -> Request:
+    return Request(
+        request.method,
+        request.url,
+        {**request.headers, "Content-Encoding": "gzip"},
+        (gzip.compress(b"".join(request.body), compresslevel=5),),
+    )

@@ -1,0 +1,168 @@
+"""What a spool promises: records accepted from the caller and not yet settled, and the ledger over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from capi_async.outcome import Outcome
+
+
+class Record(Struct, gc=False, eq=False):
+    """One event on its way to one destination: its wire bytes and what delivery needs to know.
+
+    Credentials never enter a record.
+
+    Attributes:
+        head: Encoded request level; records with equal heads may share a request.
+        body: The event's own JSON.
+        expires_at: Seconds since the epoch after which the platform refuses it.
+        resend_for_s: Seconds after the first attempt within which the platform recognises a second copy.
+        account: Which account it was made for.
+        wire: Form of the bytes.
+        accepted_at: Seconds since the epoch.
+        attempts: Requests that carried it.
+        failures: Those of them that count against the attempts allowed.
+        maybe_since: Seconds since the epoch of the first attempt whose answer never came, else 0.
+        receipt: Who is told of the outcome; only within the process that accepted it.
+        epoch: Of the lease that holds it; 0 while nobody does.
+        due_at: Monotonic seconds before which it is not given out.
+    """
+
+    destination: str
+    event_id: str
+    head: bytes
+    body: bytes
+    expires_at: float
+    resend_for_s: float
+    account: str
+    wire: str
+    accepted_at: float = 0.0
+    order_key: str | None = None
+    attempts: int = 0
+    failures: int = 0
+    maybe_since: float = 0.0
+    receipt: Any = None
+    epoch: int = 0
+    due_at: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Record({self.destination!r}, event_id={self.event_id!r}, {len(self.body)} bytes)"
+
+
+class Refused(Struct, gc=False, eq=False):
+    """An event that ended at the door of one destination: counted, never stored."""
+
+    destination: str
+    event_id: str
+    outcome: Outcome
+    receipt: Any = None
+
+
+class Ledger(Struct, frozen=True, kw_only=True):
+    """Where every event accepted for one destination is.
+
+    ``accepted`` equals the sum of all the others, at any moment: see :attr:`balanced`.
+    """
+
+    accepted: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    skipped: int = 0
+    expired: int = 0
+    uncertain: int = 0
+    dead: int = 0
+    dropped: int = 0
+    forgotten: int = 0
+    pending: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Events with a final outcome."""
+        return (
+            self.delivered + self.rejected + self.skipped + self.expired
+            + self.uncertain + self.dead + self.dropped + self.forgotten
+        )  # fmt: skip
+
+    @property
+    def balanced(self) -> bool:
+        """Whether nothing is missing."""
+        return self.accepted == self.settled + self.pending
+
+
+class Depth(Struct, frozen=True):
+    """What waits for one destination."""
+
+    events: int
+    bytes: int
+
+
+class Spool(Protocol):
+    """At least once: a record that was leased and neither settled nor released is given out again.
+
+    All calls come from one event loop.
+    """
+
+    #: Whether accepted records outlive the process.
+    durable: bool
+
+    async def open(self, destinations: Sequence[str], wake: Callable[[str], None]) -> None:
+        """Get ready; ``wake(destination)`` is called when records become available outside of ``lease``.
+
+        What an earlier run had leased and not settled is available again.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; nothing that was accepted is lost if the spool is durable."""
+        ...
+
+    async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        """Accept all or nothing, counters included.
+
+        Raises:
+            SpoolError: Storage failed; nothing was accepted.
+        """
+        ...
+
+    async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
+        """Take up to ``limit`` records that are due, oldest first.
+
+        Never gives out a record whose ``order_key`` has an older unsettled one. At least one record is given
+        when one is due, whatever its size.
+        """
+        ...
+
+    async def mark_attempted(self, records: Sequence[Record]) -> None:
+        """Note, as durably as the record itself, that these may be about to arrive and must not be sent twice."""
+        ...
+
+    async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        """Give each record its final outcome, once: a record that is not leased any more is left alone."""
+        ...
+
+    async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
+        """Hand leased records back, to be given out again after ``after_s`` seconds."""
+        ...
+
+    async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
+        """Settle the oldest records that nobody holds until ``events`` and ``max_bytes`` fit; returns how many."""
+        ...
+
+    async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
+        """Settle every record that nobody holds and ``matches``; returns how many per destination."""
+        ...
+
+    def next_due_s(self, destination: str) -> float | None:
+        """Seconds until a record that waits for its time is due; ``None`` if there is none."""
+        ...
+
+    def depth(self, destination: str) -> Depth:
+        """Unsettled records, leased ones included."""
+        ...
+
+    def ledger(self) -> Mapping[str, Ledger]:
+        """Destination to counts."""
+        ...

@@ -1,0 +1,216 @@
+"""The default spool: in memory, bounded by its caller. A crash loses what it holds."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Depth, Ledger, Record, Refused
+
+
+class _Queue:
+    """What one destination has: ready, waiting for a time, waiting for an older one, and counts."""
+
+    __slots__ = ("blocked", "bytes", "counts", "delayed", "events", "holders", "leased", "ready")
+
+    def __init__(self) -> None:
+        self.ready: deque[Record] = deque()
+        self.delayed: list[tuple[float, int, Record]] = []
+        self.blocked: dict[str, deque[Record]] = {}
+        self.holders: dict[str, Record] = {}
+        self.leased: dict[int, Record] = {}
+        self.counts: dict[str, int] = {}
+        self.events = 0
+        self.bytes = 0
+
+
+class MemorySpool:
+    """See :class:`~capi_async.spool.base.Spool`. Bound to no event loop, so one loop may follow another."""
+
+    durable = False
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._queues: dict[str, _Queue] = {}
+        self._sequence = count()
+        self._epochs = count(1)
+        self._wake: Callable[[str], None] = _nobody
+
+    async def open(self, destinations: Sequence[str], wake: Callable[[str], None]) -> None:
+        self._wake = wake
+        for name in destinations:
+            queue = self._queues.setdefault(name, _Queue())
+            # a loop that ended without closing left these behind
+            for record in reversed(queue.leased.values()):
+                record.epoch = 0
+                queue.ready.appendleft(record)
+            queue.leased.clear()
+
+    async def close(self) -> None:
+        self._wake = _nobody
+
+    async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        woken: dict[str, None] = {}
+        queues = self._queues
+        destination = ""
+        queue: Any = None
+        for record in records:
+            if record.destination != destination:
+                destination = record.destination
+                queue = queues[destination]
+                woken[destination] = None
+            queue.events += 1
+            queue.bytes += len(record.body)
+            if record.order_key is None:
+                queue.ready.append(record)
+            else:
+                _enter(queue, record)
+        for one in refused:
+            counts = queues[one.destination].counts
+            counts[one.outcome.kind] = counts.get(one.outcome.kind, 0) + 1
+            if one.receipt is not None:
+                one.receipt.settle(one.destination, one.outcome)
+        for name in woken:
+            self._wake(name)
+
+    async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
+        queue = self._queues[destination]
+        now = self._clock.monotonic()
+        ready = queue.ready
+        delayed = queue.delayed
+        while delayed and delayed[0][0] <= now:
+            ready.append(heapq.heappop(delayed)[2])
+        epoch = next(self._epochs)
+        taken: list[Record] = []
+        size = 0
+        leased = queue.leased
+        while ready and len(taken) < limit:
+            size += len(ready[0].body)
+            if size > max_bytes and taken:
+                break
+            record = ready.popleft()
+            record.epoch = epoch
+            leased[id(record)] = record
+            taken.append(record)
+        return taken
+
+    async def mark_attempted(self, records: Sequence[Record]) -> None:
+        """Nothing here outlives the process, so there is nothing to note."""
+
+    async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        for record, outcome in zip(records, outcomes, strict=True):
+            queue = self._queues[record.destination]
+            if queue.leased.pop(id(record), None) is not None:
+                self._finish(queue, record, outcome)
+
+    async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
+        due = self._clock.monotonic() + after_s
+        woken: dict[str, None] = {}
+        for record in reversed(records):
+            queue = self._queues[record.destination]
+            if queue.leased.pop(id(record), None) is None:
+                continue
+            record.epoch = 0
+            woken[record.destination] = None
+            if after_s > 0:
+                record.due_at = due
+                heapq.heappush(queue.delayed, (due, next(self._sequence), record))
+            else:
+                queue.ready.appendleft(record)
+        for name in woken:
+            self._wake(name)
+
+    async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
+        queue = self._queues[destination]
+        evicted = 0
+        while queue.events > events or queue.bytes > max_bytes:
+            if queue.ready:
+                record = queue.ready.popleft()
+            elif queue.delayed:
+                record = heapq.heappop(queue.delayed)[2]
+            else:
+                break
+            self._finish(queue, record, outcome)
+            evicted += 1
+        return evicted
+
+    async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for name, queue in self._queues.items():
+            waiting = [*queue.ready, *(entry[2] for entry in queue.delayed)]
+            waiting += [record for line in queue.blocked.values() for record in line]
+            hits = [record for record in waiting if matches(record)]
+            if not hits:
+                continue
+            gone = {id(record) for record in hits}
+            queue.ready = deque(record for record in queue.ready if id(record) not in gone)
+            queue.delayed = [entry for entry in queue.delayed if id(entry[2]) not in gone]
+            heapq.heapify(queue.delayed)
+            for key, line in list(queue.blocked.items()):
+                queue.blocked[key] = deque(record for record in line if id(record) not in gone)
+            for record in hits:
+                self._finish(queue, record, outcome)
+            found[name] = len(hits)
+        return found
+
+    def next_due_s(self, destination: str) -> float | None:
+        queue = self._queues[destination]
+        if queue.ready:
+            return 0.0
+        if not queue.delayed:
+            return None
+        return max(0.0, queue.delayed[0][0] - self._clock.monotonic())
+
+    def depth(self, destination: str) -> Depth:
+        queue = self._queues[destination]
+        return Depth(queue.events, queue.bytes)
+
+    def ledger(self) -> Mapping[str, Ledger]:
+        return {
+            name: Ledger(accepted=sum(queue.counts.values()) + queue.events, pending=queue.events, **queue.counts)
+            for name, queue in self._queues.items()
+        }
+
+    def _finish(self, queue: _Queue, record: Record, outcome: Outcome) -> None:
+        queue.events -= 1
+        queue.bytes -= len(record.body)
+        queue.counts[outcome.kind] = queue.counts.get(outcome.kind, 0) + 1
+        record.epoch = 0
+        if record.order_key is not None:
+            self._leave(queue, record, record.order_key)
+        if record.receipt is not None:
+            record.receipt.settle(record.destination, outcome)
+
+    def _leave(self, queue: _Queue, record: Record, key: str) -> None:
+        """Let the next record of the same key go, if this one was holding it back."""
+        if queue.holders.get(key) is not record:
+            return
+        line = queue.blocked.get(key)
+        if line:
+            following = line.popleft()
+            queue.holders[key] = following
+            queue.ready.append(following)
+            self._wake(record.destination)
+        else:
+            queue.blocked.pop(key, None)
+            del queue.holders[key]
+
+
+def _enter(queue: _Queue, record: Record) -> None:
+    key = record.order_key
+    if key is None:
+        queue.ready.append(record)
+    elif key in queue.holders:
+        queue.blocked.setdefault(key, deque()).append(record)
+    else:
+        queue.holders[key] = record
+        queue.ready.append(record)
+
+
+def _nobody(_destination: str) -> None:
+    """Wakes nobody: the spool is not open."""

@@ -1,0 +1,147 @@
+"""The same client for code without an event loop: Django, Celery, scripts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from capi_async.client import Client, CloseReport
+from capi_async.engine.explain import Explanation
+from capi_async.engine.receipt import Receipt
+from capi_async.errors import ClientClosed
+from capi_async.event import Event, User
+from capi_async.outcome import Outcome
+from capi_async.spec import Destination
+from capi_async.spool.base import Ledger
+
+
+class SyncReceipt:
+    """A :class:`~capi_async.engine.receipt.Receipt` whose methods block."""
+
+    __slots__ = ("_call", "_receipt")
+
+    def __init__(self, receipt: Receipt, call: Callable[..., Any]) -> None:
+        self._receipt = receipt
+        self._call = call
+
+    @property
+    def event_id(self) -> str:
+        """The event's de-duplication key."""
+        return self._receipt.event_id
+
+    def outcomes(self, timeout_s: float | None = None) -> dict[str, Outcome]:
+        """One outcome per destination; what is not settled within ``timeout_s`` seconds is ``pending``."""
+        found: dict[str, Outcome] = self._call(self._receipt.outcomes, timeout_s)
+        return found
+
+    def __repr__(self) -> str:
+        return repr(self._receipt)
+
+
+class SyncClient:
+    """A :class:`Client` on an event loop in a thread of its own. May be called from any thread.
+
+    Takes what :class:`Client` takes. Use it as ``with SyncClient([...]) as client``, or call ``start()`` and
+    ``close()``. After a fork, make a new one in the child.
+    """
+
+    def __init__(self, destinations: Sequence[Destination], **options: Any) -> None:
+        self._client = Client(destinations, **options)
+        self._runner: AbstractContextManager[BlockingPortal] | None = None
+        self._portal: BlockingPortal | None = None
+        self._pid = 0
+
+    @classmethod
+    def from_env(cls, **options: Any) -> SyncClient:
+        """See :meth:`Client.from_env`."""
+        return cls._around(Client.from_env(**options))
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str], **options: Any) -> SyncClient:
+        """See :meth:`Client.from_config`."""
+        return cls._around(Client.from_config(path, **options))
+
+    @classmethod
+    def _around(cls, client: Client) -> SyncClient:
+        self = cls.__new__(cls)
+        self._client, self._runner, self._portal, self._pid = client, None, None, 0
+        return self
+
+    def start(self) -> None:
+        """Start the loop's thread; done by ``with`` and by the first call too."""
+        if self._portal is None:
+            self._runner = start_blocking_portal("asyncio", name="capi_async-loop")
+            self._portal = self._runner.__enter__()
+            self._pid = os.getpid()
+            self._portal.call(self._client.__aenter__)
+
+    def __enter__(self) -> SyncClient:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def send(self, event: Event, *, timeout_s: float = 5.0) -> SyncReceipt:
+        """See :meth:`Client.send`."""
+        return SyncReceipt(self._call(partial(self._client.send, event, timeout_s=timeout_s)), self._call)
+
+    def send_many(self, events: Sequence[Event], *, timeout_s: float = 5.0) -> list[SyncReceipt]:
+        """See :meth:`Client.send_many`."""
+        receipts = self._call(partial(self._client.send_many, events, timeout_s=timeout_s))
+        return [SyncReceipt(receipt, self._call) for receipt in receipts]
+
+    def enqueue(self, event: Event) -> SyncReceipt:
+        """See :meth:`Client.enqueue`."""
+        return SyncReceipt(self._call(self._client.enqueue, event), self._call)
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """See :meth:`Client.flush`."""
+        done: bool = self._call(self._client.flush, timeout_s)
+        return done
+
+    def close(self, deadline_s: float = 10.0) -> CloseReport | None:
+        """See :meth:`Client.aclose`; ``None`` if it was never started."""
+        if self._portal is None or self._runner is None or self._pid != os.getpid():
+            return None
+        try:
+            report: CloseReport = self._portal.call(self._client.aclose, deadline_s)
+        finally:
+            runner, self._runner, self._portal = self._runner, None, None
+            runner.__exit__(None, None, None)
+        return report
+
+    def ledger(self) -> Mapping[str, Ledger]:
+        """See :meth:`Client.ledger`."""
+        return self._client.ledger()
+
+    def explain(self, event: Event) -> Mapping[str, Explanation]:
+        """See :meth:`Client.explain`."""
+        return self._client.explain(event)
+
+    def withdraw(self, subject: User) -> Mapping[str, int]:
+        """See :meth:`Client.withdraw`."""
+        found: Mapping[str, int] = self._call(self._client.withdraw, subject)
+        return found
+
+    def forget(self, subject: User) -> Mapping[str, int]:
+        """See :meth:`Client.forget`."""
+        found: Mapping[str, int] = self._call(self._client.forget, subject)
+        return found
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.start()
+        if self._portal is None or self._pid != os.getpid():
+            raise ClientClosed("this client was started in another process and forked; make one per process")
+        return self._portal.call(function, *arguments)
+
+    def __repr__(self) -> str:
+        return f"Sync{self._client!r}"

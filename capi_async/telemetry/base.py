@@ -1,0 +1,63 @@
+"""Hooks: what the engine tells whoever listens. Only names, counts, codes and durations; never personal data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from capi_async.outcome import Outcome
+
+
+class RequestDone(Struct, frozen=True, kw_only=True):
+    """One request and its answer.
+
+    Attributes:
+        status: HTTP status; 0 if no answer came.
+        error: Kind of transport error, such as ``timeout``; empty if an answer came.
+        duration_s: Seconds from the first byte out to the answer read.
+    """
+
+    destination: str
+    events: int
+    bytes: int
+    status: int
+    error: str
+    duration_s: float
+
+
+class Settled(Struct, frozen=True, kw_only=True):
+    """Events that got their final outcomes together, in the order of ``event_ids``."""
+
+    destination: str
+    event_ids: Sequence[str]
+    outcomes: Sequence[Outcome]
+
+
+StateName: TypeAlias = Literal["open", "broken", "paused"]
+
+
+class StateChanged(Struct, frozen=True, kw_only=True):
+    """A destination paused (account refused), broke (does not answer) or opened again."""
+
+    destination: str
+    state: StateName
+    reason: str
+
+
+class Hook:
+    """Base of a listener; override what you need.
+
+    Methods are called on the event loop and must be quick. An exception in one is logged by its type and
+    changes nothing for the delivery.
+    """
+
+    def on_request(self, done: RequestDone) -> None:
+        """A request was answered or failed."""
+
+    def on_settled(self, settled: Settled) -> None:
+        """Events got their final outcomes."""
+
+    def on_state(self, change: StateChanged) -> None:
+        """A destination changed its state."""
