@@ -1,0 +1,66 @@
+# Everything runs in a virtual environment of its own; only Python 3.11+ with pip is needed.
+# Paths are relative throughout, so that a checkout in a folder with spaces in its name works.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo test lint types fmt bench sandbox check clean
+
+help:
+	@echo 'make demo     real events through one client to seven platforms in a local sandbox'
+	@echo 'make test     the tests'
+	@echo 'make check    lint, types and tests'
+	@echo 'make bench    what an event costs on this machine'
+	@echo 'make sandbox  the platforms on http://127.0.0.1:8787'
+	@echo 'also: setup, lint, types, fmt, clean'
+
+# One stamp per set of packages, renewed when pyproject.toml changes.
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer with venv and pip is needed (on Debian: apt install python3-venv)'; exit 1; }
+	# Debian ships venv without ensurepip unless python3-venv is installed: then the system's pip fills the environment
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) \
+		&& $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check pip; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli,phone,speedups]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+setup: $(VENV)/.test
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/demo.py --json demo.json
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+fmt: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/bench_pipeline.py
+
+sandbox: $(VENV)/.demo
+	$(BIN)/capi-async sandbox --port 8787
+
+check: lint types test
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo.json

@@ -1,0 +1,117 @@
+"""The import arrows of the package, as a table. A wrong one fails here in seconds."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "capi_async"
+
+#: Part to the parts it may import; a part may always import itself, unless said below.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "clock": set(),
+    "event": {"errors"},
+    "outcome": {"event"},
+    "pii": {"errors", "event"},
+    "spec": {"errors", "event", "outcome", "pii"},
+    "extinfo": {"event", "spec"},
+    "destinations": {"errors", "event", "spec", "extinfo", "outcome", "pii"},
+    "spool": {"outcome", "errors", "clock"},
+    "telemetry": {"outcome", "errors", "clock"},
+    "engine": {"spec", "pii", "event", "outcome", "errors", "clock", "spool.base", "telemetry.base"},
+    "config": {"destinations", "engine", "errors", "spec"},
+    "client": {
+        "clock", "config", "engine", "errors", "event", "outcome", "pii", "spec", "spool", "telemetry.base",
+    },
+    "sync": {"client", "engine", "errors", "event", "outcome", "spec", "spool.base"},
+    "sandbox": {"clock"},
+    "cli": {"*"},
+    "": {"client", "engine", "errors", "event", "outcome", "sync"},
+}  # fmt: skip
+
+#: Parts of a folder that must not know one another.
+STRANGERS = {"destinations", "spool"}
+
+
+def _modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _part(dotted: str) -> str:
+    return dotted.split(".")[0]
+
+
+def _dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def _imports(path: Path) -> set[str]:
+    """Dotted names below the package that a module imports, wherever in it the import stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+            if node.module == "capi_async":
+                found |= {f"capi_async.{alias.name}" for alias in node.names}
+    return {name.removeprefix("capi_async.") for name in found if name.startswith("capi_async.")}
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: _dotted(path) or "capi_async")
+def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
+    """The table above is the law."""
+    dotted = _dotted(path)
+    part = _part(dotted)
+    allowed = MAY_IMPORT[part]
+    for name in _imports(path):
+        if _part(name) == part or "*" in allowed:
+            continue
+        assert any(name == layer or name.startswith(f"{layer}.") for layer in allowed), f"{dotted} imports {name}"
+
+
+@pytest.mark.parametrize("folder", sorted(STRANGERS))
+def test_platforms_and_backends_never_import_one_another(folder: str) -> None:
+    """A destination or a spool can be removed without touching its neighbours."""
+    neighbours = {entry.stem for entry in (PACKAGE / folder).iterdir() if entry.stem not in ("__init__", "base")}
+    for path in sorted((PACKAGE / folder).rglob("*.py")):
+        own = path.relative_to(PACKAGE / folder).parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        for name in _imports(path):
+            parts = name.split(".")
+            if parts[0] == folder and len(parts) > 1 and parts[1] in neighbours:
+                assert parts[1] == own, f"{_dotted(path)} imports {name}"
+
+
+def test_nothing_imports_the_command_line() -> None:
+    """The CLI is a user of the package, not a part of it."""
+    for path in _modules():
+        if _part(_dotted(path)) != "cli":
+            assert not any(_part(name) == "cli" for name in _imports(path)), path
+
+
+def test_hard_dependencies_are_the_four() -> None:
+    """Only these may be imported at the top of a module that everybody imports."""
+    import sys
+
+    allowed = {"aiohttp", "msgspec", "anyio", "backoff", "capi_async"} | set(sys.stdlib_module_names)
+    for path in _modules():
+        if _part(_dotted(path)) == "cli":
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in tree.body:
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            for name in names:
+                assert name.split(".")[0] in allowed, f"{path}: {name}"

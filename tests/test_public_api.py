@@ -1,0 +1,49 @@
+"""The public names: narrow, sorted, importable, documented."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import capi_async
+import capi_async.destinations as destinations
+
+
+def test_public_names_are_sorted_and_exist() -> None:
+    """``__all__`` is the contract."""
+    assert capi_async.__all__ == sorted(capi_async.__all__)
+    for name in capi_async.__all__:
+        assert getattr(capi_async, name).__module__.startswith("capi_async")
+
+
+def test_the_contract_names_are_there() -> None:
+    """Names that examples and configurations rely on."""
+    assert {
+        "App", "ClickIds", "Client", "Consent", "Device", "Event", "Hashed", "Item", "Outcome", "Page", "Receipt",
+        "User", "SyncClient",
+    } <= set(capi_async.__all__)  # fmt: skip
+    for name in ("Snap", "SnapV2", "Pinterest", "TikTok", "TikTokPixel", "CutMeShort", "Meta"):
+        assert issubclass(getattr(destinations, name), destinations.Destination)
+
+
+def test_every_public_thing_says_what_it_is() -> None:
+    """Public classes, and their public methods, have docstrings."""
+    for name in capi_async.__all__:
+        thing = getattr(capi_async, name)
+        assert inspect.getdoc(thing), name
+        for member_name, member in inspect.getmembers(thing, inspect.isfunction):
+            if not member_name.startswith("_") and member.__module__.startswith("capi_async"):
+                assert inspect.getdoc(member), f"{name}.{member_name}"
+
+
+def test_import_has_no_side_effects_and_loads_no_platform() -> None:
+    """Importing starts no thread and no loop, and reads no platform's module."""
+    code = (
+        "import sys, threading, capi_async\n"
+        "assert threading.active_count() == 1\n"
+        "loaded = [name for name in sys.modules if name.startswith('capi_async.destinations.')]\n"
+        "assert not loaded, loaded\n"
+        "assert 'phonenumbers' not in sys.modules and 'typer' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
