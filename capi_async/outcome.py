@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 VerdictKind: TypeAlias = Literal["accepted", "rejected", "retry", "split", "unauthorized", "ambiguous"]
@@ -48,7 +49,8 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
         fix: What to do about it.
         code: The platform's own error code.
         after_s: For ``retry``: seconds to wait; ``None`` leaves it to the backoff.
-        throttled: For ``retry``: a rate limit was hit, so the whole destination slows down.
+        throttled: For ``retry``: a rate limit was hit; for ``accepted``: it is near. The whole destination slows
+            down, for ``after_s`` seconds where given.
         trace_id: The platform's id of this request, for its support.
         atomic: For ``split``: nothing of the refused request was stored. If not, an event that the
             platform would count twice is not sent again.
@@ -70,6 +72,9 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
 
 
 ACCEPTED: Final = Verdict(kind="accepted")
+
+#: What a decoder may raise on an answer that is not what it should be: hostile nesting and broken text included.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class Outcome(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

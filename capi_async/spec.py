@@ -401,6 +401,9 @@ def _merged(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
         below = base.get(key)
         if isinstance(below, dict) and isinstance(value, Mapping):
             base[key] = _merged(below, value)
+        elif isinstance(value, Mapping):
+            # a copy: what a destination adds later must not turn up in the caller's own dict
+            base[key] = _merged({}, value)
         else:
             base[key] = value
     return base
@@ -409,7 +412,7 @@ def _merged(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 def merge_strict(body: Struct, extra: Mapping[str, Any]) -> Struct | Refusal:
     """Like :func:`merge`, for a platform that refuses unknown keys: a key outside the wire struct is refused here."""
     try:
-        return cast("Struct", msgspec.convert(merge(body, extra), type(body), strict=True))
+        return msgspec.convert(merge(body, extra), type(body), strict=True)
     except msgspec.ValidationError as error:
         return Refusal(
             "rejected", "extra", f"not a field of this platform's schema: {error}", "remove it from Event.extra"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, deque
 from typing import Any
 
@@ -11,6 +12,15 @@ from msgspec import Raw, Struct, field
 _NOTHING = Raw(b"null")
 # Names of counters may come from the wire; a sender of random keys must not fill the memory.
 _MAX_NAMES = 1_000
+_MAX_NAME_LENGTH = 100
+
+
+def plain(raw: Raw) -> Any:
+    """The JSON value of an event that a platform has read, refused or not."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return json.loads(bytes(raw))  # numbers too large for a float are infinite here, not errors
 
 
 class Arrival(Struct, gc=False):
@@ -39,7 +49,7 @@ class Arrival(Struct, gc=False):
     @property
     def event(self) -> Any:
         """The wire object, decoded anew on every use; ``None`` when its body was let go."""
-        return msgspec.json.decode(self.raw)
+        return plain(self.raw)
 
 
 class ArrivalLine(Struct, gc=False):
@@ -116,6 +126,11 @@ class Seen:
         self._first: dict[int, float] = {}
         self._max_keys = max_keys
 
+    def holds(self, key: object, now: float, window_s: float) -> bool:
+        """Whether the key was first seen less than ``window_s`` ago."""
+        at = self._first.get(hash(key))
+        return at is not None and now - at < window_s
+
     def again(self, key: object, now: float, window_s: float) -> bool:
         """Whether the key was first seen less than ``window_s`` ago; if not, this is its first time."""
         first = self._first
@@ -168,6 +183,7 @@ class Tally:
     @staticmethod
     def count(counter: Counter[str], name: str) -> None:
         """Add one to a counter that is fed from the wire."""
+        name = name[:_MAX_NAME_LENGTH]
         counter[name if name in counter or len(counter) < _MAX_NAMES else "(other)"] += 1
 
     def detail(self) -> dict[str, Any]:

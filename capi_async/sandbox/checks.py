@@ -15,7 +15,6 @@ from msgspec import Meta, Struct, inspect
 MINUTE = 60.0
 HOUR = 3_600.0
 DAY = 86_400.0
-KB = 1_000
 MB = 1_000_000
 MIB = 1_048_576
 
@@ -30,7 +29,7 @@ Ip = Annotated[str, Meta(pattern=r"^(?=.*[.:])[0-9a-fA-F:.]{2,45}\Z")]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+\S*\Z")]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
 Flag = Literal[0, 1]
-# Users of 16 positional texts (Snap, Meta): a missing entry is "", never left out.
+# Sixteen positional texts (Snap, Meta): a missing entry is "", never left out.
 ExtInfo = Annotated[list[str], Meta(min_length=16, max_length=16)]
 
 UUID = re.compile(r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -40,7 +39,12 @@ _FIELD = re.compile(r"(?P<kind>missing required|unknown) field `(?P<name>[^`]*)`
 _EXPECTED = re.compile(r"Expected `(?P<type>[^`]*)`")
 _INDEX = re.compile(r"\[(\d+)\]")
 
-E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
+
+
+def words(text: str) -> frozenset[str]:
+    """A set of names from text."""
+    return frozenset(text.split())
 
 
 class Problem(Struct, frozen=True):
@@ -61,7 +65,7 @@ class Problem(Struct, frozen=True):
     code: int = 0
 
 
-class Reader(Generic[E]):
+class Reader(Generic[E_co]):
     """Decodes the events of one struct type.
 
     Structs refuse unknown keys, so that a misspelt name is noticed. ``overlook`` says that the platform itself takes
@@ -70,24 +74,24 @@ class Reader(Generic[E]):
 
     __slots__ = ("_decode", "_info", "_overlook", "_type")
 
-    def __init__(self, type_: type[E], *, overlook: bool) -> None:
+    def __init__(self, type_: type[E_co], *, overlook: bool) -> None:
         self._type = type_
         self._decode = msgspec.json.Decoder(type_).decode
         self._info = inspect.type_info(type_)
         self._overlook = overlook
 
-    def read(self, raw: msgspec.Raw) -> tuple[E | None, Problem | None, list[str]]:
+    def read(self, raw: msgspec.Raw) -> tuple[E_co | None, Problem | None, list[str]]:
         """The event or its problem, and the keys that were overlooked."""
         try:
             return self._decode(raw), None, []
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except msgspec.DecodeError as error:
             if not self._overlook:
                 return None, describe(error), []
         unknown: list[str] = []
         try:
             plain = _without_unknown(msgspec.json.decode(raw), self._info, "", unknown)
             return msgspec.convert(plain, self._type), None, unknown
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except msgspec.DecodeError as error:
             return None, describe(error), unknown
 
 
@@ -96,8 +100,6 @@ def describe(error: Exception) -> Problem:
     match = _MESSAGE.match(str(error))
     what, path = (match["what"], match["path"] or "") if match else (str(error), "")
     path = _INDEX.sub(r".\1", path).lstrip(".")
-    if isinstance(error, UnicodeDecodeError) or not isinstance(error, msgspec.ValidationError):
-        return Problem("not valid JSON in UTF-8", "type", path)
     if field := _FIELD.search(what):
         path = f"{path}.{field['name']}".lstrip(".")
         if field["kind"] == "unknown":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 Kind = Literal["status", "latency", "reset_before", "reset_after", "hang", "truncate", "html"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -19,7 +20,8 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
     Attributes:
         platform: Prefix of the platform, or ``*`` for all.
-        kind: ``status``: answered with that status, not handled. ``latency``: handled, but late. ``reset_before``:
+        kind: ``status``: answered with that status, not handled. ``latency``: handled at once, answered
+            late. ``reset_before``:
             connection reset, not handled. ``reset_after``: handled, then connection reset instead of an answer.
             ``hang``: never answered, not handled (or handled first, see ``after``). ``truncate``: handled, then the
             answer's body is cut in the middle. ``html``: status 200 with an error page, not handled.
@@ -37,7 +39,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     status: int = 503
     rate: float = 1.0
     retry_after_s: float | None = None
-    latency_s: float = field(default=1.0)
+    latency_s: float = 1.0
     count: int | None = None
     after: bool = False
     body: Any = None
@@ -67,7 +69,7 @@ class Faults:
         self._active: list[tuple[Fault, Counter[str]]] = []
         self._random: dict[str, random.Random] = {}
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Fault]:
         return (fault for fault, _ in self._active)
 
     def add(self, fault: Fault) -> None:

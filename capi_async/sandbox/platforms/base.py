@@ -27,7 +27,7 @@ _ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class Call(Struct):
-    """A request, behind the platform's prefix."""
+    """A request, behind the platform's prefix; ``now`` in Unix seconds, ``uptime`` on a clock that never steps."""
 
     method: str
     path: str
@@ -52,7 +52,7 @@ def json_reply(status: int, body: object, headers: dict[str, str] | None = None)
     return Reply(status, msgspec.json.encode(body), headers or {})
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an error
+class Refused(Exception):
     """The request as a whole is refused, before any event of it was looked at."""
 
     def __init__(self, reply: Reply, reason: str) -> None:
@@ -80,12 +80,14 @@ class Batch(Struct):
 
     Attributes:
         account: Where they were sent; one for all, unless the platform keeps it inside each event.
+        now: When they came, in Unix seconds.
         head: What stands beside the events, for platforms whose rules need it.
     """
 
     route: str
     account: str
-    events: Sequence[Raw]
+    events: list[Raw]
+    now: float
     test: bool = False
     head: Any = None
 
@@ -95,7 +97,9 @@ class Platform(ABC, Generic[E]):
 
     Attributes:
         name: Prefix of its URLs.
+        poison: Text that makes an otherwise good event be refused, wherever in its bytes it stands.
         counts_tests: Test events are real conversions (Meta).
+        max_test_events: Events that a test request may hold; those after them fail one by one (Pinterest).
         readings: Names of the other answers to questions that no source settles; see each platform.
     """
 
@@ -106,13 +110,15 @@ class Platform(ABC, Generic[E]):
     max_future_s: ClassVar[float] = 5 * MINUTE
     window_s: ClassVar[float] = 48 * HOUR
     counts_tests: ClassVar[bool] = False
+    max_test_events: ClassVar[int | None] = None
     readings: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, *, seed: int, readings: frozenset[str] = frozenset()) -> None:
+    def __init__(self, *, seed: int, readings: frozenset[str] = frozenset(), poison: str | None = None) -> None:
         unknown = readings - self.readings
         if unknown:
             raise ValueError(f"{self.name} has no reading {', '.join(sorted(unknown))}; it has {sorted(self.readings)}")
         self.chosen = readings
+        self.poison = poison.encode() if poison else None
         self.windows: Windows | None = Windows(self.rate) if self.rate else None
         self._seed = seed
         self.clear()
@@ -145,7 +151,7 @@ class Platform(ABC, Generic[E]):
         """How an event of that batch is decoded."""
 
     @abstractmethod
-    def check(self, event: E, batch: Batch, now: float) -> Problem | None:
+    def check(self, event: E, batch: Batch) -> Problem | None:
         """The first rule that a well-formed event breaks."""
 
     @abstractmethod
@@ -182,7 +188,7 @@ class Platform(ABC, Generic[E]):
         """The account of one event, for platforms that keep it in there."""
         return batch.account
 
-    def accepted(self, event: E, batch: Batch, *, copy: bool, now: float) -> None:
+    def accepted(self, event: E, batch: Batch, *, copy: bool) -> None:
         """Called for each accepted event, test events included, for platforms that remember more than keys."""
 
     def read_back(self, call: Call, at: Route, match: re.Match[str]) -> Reply:
@@ -213,14 +219,28 @@ def handle(platform: Platform[Any], call: Call, record: Arrivals) -> Reply:
             return platform.read_back(call, at, match)
         if len(call.body) > platform.max_bytes:
             raise Refused(platform.failure(413, "request too large"), "request too large")
+        if not _is_utf8(call.body):
+            raise Refused(platform.failure(400, "the body is not UTF-8"), "malformed body")
         batch = platform.open(call, at, match)
+        reply = _settle(platform, batch, call, record)
+    except RecursionError:
+        Tally.count(tally.refused_requests, "nested too deeply")
+        return platform.failure(400, "nested too deeply")
     except Refused as refused:
         Tally.count(tally.refused_requests, refused.reason)
         return refused.reply
-    reply = _settle(platform, batch, call, record)
     if extra := platform.headers(rate_key, call.uptime):
         reply.headers = {**reply.headers, **extra}
     return reply
+
+
+def _is_utf8(body: bytes) -> bool:
+    # The decoders skip over what a struct does not name, and look at its bytes only roughly.
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _route(platform: Platform[Any], call: Call) -> tuple[Route, re.Match[str]]:
@@ -240,10 +260,15 @@ def _settle(platform: Platform[E], batch: Batch, call: Call, record: Arrivals) -
     read, check = platform.reader(batch).read, platform.check
     problems: dict[int, Problem] = {}
     events: list[E | None] = []
+    most = platform.max_test_events if batch.test else None
     for index, raw in enumerate(batch.events):
         event, problem, unknown = read(raw)
         if event is not None:
-            problem = check(event, batch, call.now)
+            problem = check(event, batch)
+        if problem is None and platform.poison is not None and platform.poison in bytes(raw):
+            problem = Problem("poisoned on purpose")
+        if problem is None and most is not None and index >= most:
+            problem = Problem(f"only the first {most} events of a test request are processed")
         for name in unknown:
             Tally.count(tally.unknown_keys, name)
         if problem is not None:
@@ -259,7 +284,7 @@ def _settle(platform: Platform[E], batch: Batch, call: Call, record: Arrivals) -
         else:
             reason = "" if spoilt is None else f"refused with event {spoilt} of its batch"
         if not reason and event is not None:
-            _count(platform, batch, event, raw, call)
+            _count(platform, batch, event, raw)
         else:
             tally.rejected += 1
         tally.stats.events += 1
@@ -268,7 +293,7 @@ def _settle(platform: Platform[E], batch: Batch, call: Call, record: Arrivals) -
     return reply
 
 
-def _count(platform: Platform[E], batch: Batch, event: E, raw: Raw, call: Call) -> None:
+def _count(platform: Platform[E], batch: Batch, event: E, raw: Raw) -> None:
     tally = platform.tally
     copy = False
     if batch.test:
@@ -278,11 +303,11 @@ def _count(platform: Platform[E], batch: Batch, event: E, raw: Raw, call: Call) 
         key = platform.key(event, batch)
         # Only a repetition of the whole event proves a copy where the platform knows no key.
         if key is not None:
-            copy = tally.keys.again(key, call.uptime, platform.window_s)
+            copy = tally.keys.again(key, batch.now, platform.window_s)
             tally.stats.duplicates += copy
         else:
-            tally.counted_twice += tally.bodies.again(bytes(raw), call.uptime, platform.window_s)
-    platform.accepted(event, batch, copy=copy, now=call.now)
+            tally.counted_twice += tally.bodies.again(bytes(raw), batch.now, platform.window_s)
+    platform.accepted(event, batch, copy=copy)
 
 
 def bearer(call: Call) -> str:
@@ -294,8 +319,3 @@ def bearer(call: Call) -> str:
 def is_json(call: Call) -> bool:
     """Whether the request says that its body is JSON."""
     return call.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
-
-
-def is_frame_error(error: Exception) -> bool:
-    """Whether a decoding error is about JSON itself, not about its shape."""
-    return not isinstance(error, msgspec.ValidationError)

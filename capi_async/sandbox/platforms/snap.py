@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Raw, Struct
 
+from capi_async.sandbox.arrivals import plain
 from capi_async.sandbox.checks import (
     DAY,
     UUID,
@@ -199,17 +200,17 @@ class Snap(Platform[SnapEvent]):
             raise Refused(self.failure(415, "Content-Type must be application/json"), "not application/json")
         try:
             body = _decode_body(call.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except msgspec.DecodeError as error:
             raise Refused(self.failure(400, f"Malformed request: {error}"), "malformed body") from None
         if not 1 <= len(body.data) <= MAX_EVENTS:
             raise Refused(self.failure(400, f"data must hold 1 to {MAX_EVENTS} events"), "batch size")
         test = at.name == "validate" or bool(body.test_event_code)
-        return Batch(at.name, match["asset"], body.data, test)
+        return Batch(at.name, match["asset"], body.data, call.now, test)
 
     def reader(self, batch: Batch) -> Reader[SnapEvent]:
         return self._reader
 
-    def check(self, event: SnapEvent, batch: Batch, now: float) -> Problem | None:
+    def check(self, event: SnapEvent, batch: Batch) -> Problem | None:
         name, source, user = event.event_name.upper(), _SOURCES.get(event.action_source.upper()), event.user_data
         if name not in EVENT_NAMES:
             return Problem("event_name: not an event of this API", path="event_name")
@@ -233,20 +234,21 @@ class Snap(Platform[SnapEvent]):
         if event.custom_data is not None and not _is_number(event.custom_data.value):
             return Problem("custom_data.value: not a number", path="custom_data.value")
         at = epoch_seconds(event.event_time)
-        return time_problem(at, now, max_age_s=self.max_age_s, max_future_s=self.max_future_s, path="event_time")
+        return time_problem(at, batch.now, max_age_s=self.max_age_s, max_future_s=self.max_future_s, path="event_time")
 
     def key(self, event: SnapEvent, batch: Batch) -> object | None:
         return (batch.account, event.event_id) if event.event_id else None
 
-    def accepted(self, event: SnapEvent, batch: Batch, *, copy: bool, now: float) -> None:
-        self.test_log.count(batch.account, now, test=batch.test)
+    def accepted(self, event: SnapEvent, batch: Batch, *, copy: bool) -> None:
+        self.test_log.count(batch.account, batch.now, test=batch.test)
 
     def refuses_all(self, batch: Batch, problems: Mapping[int, Problem]) -> bool:
         return batch.route == "events"
 
     def answer(self, batch: Batch, problems: Mapping[int, Problem], events: Sequence[SnapEvent | None]) -> Reply:
-        if batch.route == "validate":
+        if batch.test:
             self._log(batch, problems)
+        if batch.route == "validate":
             return self._validated(batch, problems)
         if not problems:
             return json_reply(200, {"status": "VALID", "reason": "Events have been processed successfully."})
@@ -276,7 +278,7 @@ class Snap(Platform[SnapEvent]):
 
     def _log(self, batch: Batch, problems: Mapping[int, Problem]) -> None:
         for index, raw in enumerate(batch.events):
-            wire = msgspec.json.decode(raw)
+            wire = plain(raw)
             wire = wire if isinstance(wire, dict) else {}
             problem, app = problems.get(index), wire.get("app_data")
             app_id = app.get("app_id", "") if isinstance(app, dict) else ""
@@ -299,9 +301,7 @@ class Snap(Platform[SnapEvent]):
                 "error_records": [problem.reason] if problem else [],
                 "warning_records": [],
             }
-            self.test_log.log(batch.account, self._now, entry)
-
-    _now: float = 0.0
+            self.test_log.log(batch.account, batch.now, entry)
 
 
 def _errors(problem: Problem) -> dict[str, Any]:

@@ -11,15 +11,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from capi_async.sandbox.checks import DAY, HOUR
+from capi_async.sandbox.checks import DAY, HOUR, words
 
 MAX_EVENTS = 2_000
 
-EVENT_NAMES = frozenset(
+EVENT_NAMES = words(
     "PAGE_VIEW VIEW_CONTENT LIST_VIEW SEARCH SAVE ADD_CART ADD_TO_WISHLIST START_CHECKOUT ADD_BILLING PURCHASE SIGN_UP "
     "LOGIN SUBSCRIBE START_TRIAL RESERVE SHARE INVITE RATE AD_CLICK AD_VIEW COMPLETE_TUTORIAL LEVEL_COMPLETE "
     "ACHIEVEMENT_UNLOCKED SPENT_CREDITS APP_INSTALL APP_OPEN CUSTOM_EVENT_1 CUSTOM_EVENT_2 CUSTOM_EVENT_3 "
-    "CUSTOM_EVENT_4 CUSTOM_EVENT_5".split()
+    "CUSTOM_EVENT_4 CUSTOM_EVENT_5"
 )
 
 NO_IDENTITY = "insufficient PII: needs an email, a phone, IP and user agent together, or a mobile ad id on app events"
@@ -66,6 +66,8 @@ class TestLog:
     def count(self, asset: str, now: float, *, test: bool) -> None:
         minutes = self._minutes.get((asset, test))
         if minutes is None:
+            if len(self._minutes) >= self._MAX_ENTRIES:
+                del self._minutes[next(iter(self._minutes))]
             minutes = self._minutes[asset, test] = _Minutes()
         minutes.add(now)
 

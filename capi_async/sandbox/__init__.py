@@ -1,0 +1,22 @@
+"""A local server that plays every platform, strictly, for tests, examples and trying things out.
+
+::
+
+    async with Sandbox(seed=0) as sandbox:
+        sandbox.url("snap")                                 # base_url of a destination
+        sandbox.fault("snap", "status", status=503, rate=0.2)
+        sandbox.arrivals("snap")
+
+Over HTTP: ``GET /`` is a page; ``/_sandbox/arrivals``, ``/_sandbox/stats`` (``?detail=1``), ``/_sandbox/faults`` and
+``/_sandbox/rates`` read and steer it. The token ``sandbox-token`` is right everywhere, and every account id of valid
+form exists. It keeps its own reading of each platform's rules and imports no destination, so that a wrong field name
+cannot agree with itself.
+"""
+
+from capi_async.sandbox.arrivals import Arrival, Stats
+from capi_async.sandbox.faults import Fault
+from capi_async.sandbox.platforms.base import TOKEN
+from capi_async.sandbox.rates import Rate
+from capi_async.sandbox.server import Sandbox, serve
+
+__all__ = ["TOKEN", "Arrival", "Fault", "Rate", "Sandbox", "Stats", "serve"]

@@ -1,0 +1,84 @@
+"""The ``/_sandbox`` routes: read what arrived, set faults and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from capi_async.sandbox.arrivals import ArrivalLine
+from capi_async.sandbox.faults import Fault
+from capi_async.sandbox.platforms.base import Reply, json_reply
+from capi_async.sandbox.rates import Rate
+
+if TYPE_CHECKING:
+    from capi_async.sandbox.server import Sandbox
+
+ADMIN = "_sandbox"
+
+
+class RateBody(Struct, forbid_unknown_fields=True):
+    """Body of ``POST /_sandbox/rates``; a ``limit`` of null lifts the limit."""
+
+    platform: str
+    limit: int | None
+    per_s: float | None = None
+
+
+_decode_faults = msgspec.json.Decoder(Fault | list[Fault]).decode
+_decode_rate = msgspec.json.Decoder(RateBody).decode
+
+
+def administer(sandbox: Sandbox, method: str, path: str, query: Mapping[str, str], body: bytes) -> Reply:
+    """Answer one request for the sandbox itself."""
+    try:
+        match method, path.rstrip("/"):
+            case "GET", "arrivals":
+                return _arrivals(sandbox, query)
+            case "DELETE", "arrivals":
+                sandbox.clear()
+            case "GET", "stats":
+                detailed = query.get("detail", "") in ("1", "true")
+                return json_reply(200, sandbox.details() if detailed else sandbox.stats())
+            case "GET", "faults":
+                return json_reply(200, sandbox.faults())
+            case "POST", "faults":
+                faults = _decode_faults(body)
+                for fault in faults if isinstance(faults, list) else [faults]:
+                    sandbox.add_fault(fault)
+                return json_reply(200, sandbox.faults())
+            case "DELETE", "faults":
+                sandbox.clear_faults()
+            case "GET", "rates":
+                return json_reply(200, sandbox.rates())
+            case "POST", "rates":
+                _set_rate(sandbox, _decode_rate(body))
+                return json_reply(200, sandbox.rates())
+            case "DELETE", "rates":
+                sandbox.reset_rates()
+            case _:
+                return error_reply(404, "no such page; there are arrivals, stats, faults and rates")
+    except (ValueError, msgspec.MsgspecError) as error:
+        return error_reply(400, str(error))
+    return Reply(204, b"")
+
+
+def error_reply(status: int, message: str) -> Reply:
+    """An answer of the sandbox itself, not of a platform."""
+    return json_reply(status, {"error": message})
+
+
+def _arrivals(sandbox: Sandbox, query: Mapping[str, str]) -> Reply:
+    arrivals = sandbox.arrivals(query.get("platform") or None)
+    if limit := int(query.get("limit") or 0):
+        arrivals = arrivals[-limit:]
+    return json_reply(200, [ArrivalLine.of(arrival) for arrival in arrivals])
+
+
+def _set_rate(sandbox: Sandbox, body: RateBody) -> None:
+    rate: Rate | int | None = body.limit
+    if body.limit is not None and body.per_s is not None:
+        rate = Rate(body.limit, body.per_s)
+    sandbox.set_rate(body.platform, rate)

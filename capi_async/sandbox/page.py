@@ -1,0 +1,97 @@
+"""The sandbox's page: what arrived, as plain HTML without scripts or outside assets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+from capi_async.sandbox.arrivals import Arrival, Tally
+from capi_async.sandbox.faults import Fault
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8882; --ok: #1a7f37; --bad: #cf222e; }
+@media (prefers-color-scheme: dark) { :root { --ok: #3fb950; --bad: #ff7b72; } }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+p { margin: .25rem 0; } .scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; }
+th, td { border-bottom: 1px solid var(--line); padding: .35rem .75rem .35rem 0; text-align: left; vertical-align: top; }
+th { font-weight: 600; } .n { text-align: right; font-variant-numeric: tabular-nums; }
+td { overflow-wrap: anywhere; } .t { white-space: nowrap; font-variant-numeric: tabular-nums; }
+code { background: var(--soft); border-radius: 4px; padding: .1rem .3rem; }
+.ok { color: var(--ok); } .bad { color: var(--bad); } .empty { opacity: .7; }
+"""
+
+_NUMBERS = ("requests", "events", "accepted", "duplicates")
+_COLUMNS = ("Requests", "Events", "Accepted", "Duplicates", "Rejected", "Test")
+
+
+def page(
+    base_url: str, tallies: Mapping[str, Tally], newest: Iterable[Arrival], faults: Iterable[Fault], token: str
+) -> str:
+    """The whole page. Everything that came over the wire is escaped."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>capi_async sandbox</title>
+<style>{_STYLE}</style></head><body>
+<h1>capi_async sandbox</h1>
+<p>Plays the platforms below. The token is <code>{escape(token)}</code>; every account id of valid form exists.</p>
+<h2>Platforms</h2>
+<div class="scroll"><table><thead><tr><th>Platform</th><th>Base URL</th>
+{"".join(f'<th class="n">{name}</th>' for name in _COLUMNS)}</tr></thead><tbody>
+{"".join(_platform_row(base_url, name, tally) for name, tally in tallies.items())}
+</tbody></table></div>
+<h2>Faults</h2>
+{_faults(list(faults))}
+<h2>Newest events</h2>
+{_events(list(newest))}
+</body></html>
+"""
+
+
+def _platform_row(base_url: str, name: str, tally: Tally) -> str:
+    numbers = [*(getattr(tally.stats, number) for number in _NUMBERS), tally.rejected, tally.test]
+    cells = "".join(f'<td class="n">{number:,}</td>' for number in numbers)
+    return f"<tr><th>{escape(name)}</th><td><code>{escape(base_url)}/{escape(name)}</code></td>{cells}</tr>\n"
+
+
+def _faults(faults: list[Fault]) -> str:
+    if not faults:
+        return '<p class="empty">None.</p>'
+    rows = []
+    for fault in faults:
+        detail = {"status": f"status {fault.status}", "latency": f"{fault.latency_s:g} s"}.get(fault.kind, "")
+        limit = "" if fault.count is None else f"at most {fault.count} times"
+        cells = (fault.platform, fault.kind, detail, f"{fault.rate:.0%} of requests", limit)
+        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    return f"<table><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _events(arrivals: list[Arrival]) -> str:
+    if not arrivals:
+        return '<p class="empty">Nothing has arrived yet.</p>'
+    head = "".join(f"<th>{name}</th>" for name in ("Time (UTC)", "Platform", "Account", "Event", "Id", "Verdict"))
+    rows = "".join(map(_event_row, arrivals))
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _event_row(arrival: Arrival) -> str:
+    event = arrival.event
+    time = datetime.fromtimestamp(arrival.received_at, UTC).strftime("%H:%M:%S.%f")[:-3]
+    name = _first(event, "event_name", "event_type", "event", "eventName")
+    event_id = _first(event, "event_id", "client_dedup_id", "invoiceId", "customerExternalId")
+    verdict = '<span class="ok">accepted</span>'
+    if not arrival.accepted:
+        verdict = f'<span class="bad">refused</span> {escape(arrival.reason)}'
+    if arrival.test:
+        verdict += " (test)"
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in (arrival.platform, arrival.account, name, event_id))
+    return f'<tr><td class="t">{time}</td>{cells}<td>{verdict}</td></tr>\n'
+
+
+def _first(event: Any, *names: str) -> str:
+    if not isinstance(event, dict):
+        return ""
+    return next((str(event[name])[:100] for name in names if name in event), "")
