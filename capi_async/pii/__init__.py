@@ -1,0 +1,1 @@
+"""Personal data: normalising, hashing, and the reference tables that both need."""

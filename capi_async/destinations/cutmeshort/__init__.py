@@ -1,0 +1,5 @@
+"""CutMeShort: leads and sales of short-link visitors."""
+
+from capi_async.destinations.cutmeshort.track import CutMeShort
+
+__all__ = ["CutMeShort"]

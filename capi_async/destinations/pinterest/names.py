@@ -1,0 +1,88 @@
+"""Pinterest's event names. Source: api-description 5.23.0 and the conversion overview, read 2026-11.
+
+The names of the API description and of the vendor's guide differ. An unknown name is not refused by the
+server: it answers ``processed`` and files the event as "Unknown", so names are checked here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from capi_async.errors import ConfigError
+from capi_async.event import STANDARD_EVENTS
+from capi_async.spec import Destination
+
+#: Listed in the API description.
+DESCRIBED: Final = frozenset(
+    {
+        "add_payment_info", "add_to_cart", "add_to_wishlist", "app_install", "checkout", "custom",
+        "initiate_checkout", "lead", "page_visit", "search", "signup", "subscribe", "view_category",
+        "view_content", "watch_video",
+    }
+)  # fmt: skip
+
+#: Listed in the guide only, each with the described name that stands in for it. The guide gives no
+#: substitute; ``lead`` for ``contact`` is what a public tag template sends, the rest is our choice.
+GUIDE_ONLY: Final[Mapping[str, str]] = {
+    "app_open": "custom",
+    "contact": "lead",
+    "customize_product": "custom",
+    "find_location": "custom",
+    "schedule": "custom",
+    "start_trial": "custom",
+    "submit_application": "custom",
+}
+
+#: Names that mean the same on both sides without being standard here. ``checkout`` is not among them:
+#: at Pinterest it is the completed order, elsewhere often its beginning.
+SAME_NAME: Final = frozenset({"view_category", "watch_video", *GUIDE_ONLY}) - STANDARD_EVENTS
+
+STANDARD_NAMES: Final[Mapping[str, str | None]] = {
+    "page_view": "page_visit",
+    "view_content": "view_content",
+    "search": "search",
+    "add_to_cart": "add_to_cart",
+    "add_to_wishlist": "add_to_wishlist",
+    "initiate_checkout": "initiate_checkout",
+    "add_payment_info": "add_payment_info",
+    "purchase": "checkout",
+    "refund": None,
+    "lead": "lead",
+    "sign_up": "signup",
+    "subscribe": "subscribe",
+    "start_trial": "start_trial",
+    "login": "custom",
+    "contact": "contact",
+    "download": "custom",
+    "app_install": "app_install",
+    "app_open": "app_open",
+}
+
+#: A name that the account has registered.
+REGISTERED: Final = r"\A[A-Za-z0-9_-]{1,100}\Z"
+
+
+def check_names(destination: Destination) -> None:
+    """Refuse an override that can only be a mistake: a spelling no registered name may have, or nearly a known one.
+
+    Raises:
+        ConfigError: Names the entry.
+    """
+    for name, there in destination.event_names.items():
+        if there is None:
+            continue
+        where = f"{destination.name}: event_names[{name!r}]: {there!r}"
+        if not isinstance(there, str) or not re.match(REGISTERED, there):
+            raise ConfigError(f"{where} needs 1 to 100 letters, digits, '_' or '-'")
+        known = _BY_LETTERS.get(_letters(there))
+        if known is not None and known != there:
+            raise ConfigError(f"{where} is unknown to Pinterest; did you mean {known!r}?")
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[_-]", "", name).lower()
+
+
+_BY_LETTERS: Final = {_letters(name): name for name in (*DESCRIBED, *GUIDE_ONLY)}

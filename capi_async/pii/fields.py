@@ -1,0 +1,232 @@
+"""The identifiers of one user field: each value normalised by every rule that is wanted, each text hashed once.
+
+A field's result is a tuple with one place per attribute of the field, in the order of
+:class:`~capi_async.pii.identifiers.Identifiers`; a place nobody wants, or that has no value, is ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from datetime import date
+from hashlib import sha256
+from typing import Any, Final, TypeAlias
+
+from capi_async.event import Hashed, variant_of
+from capi_async.pii import normalize
+from capi_async.pii.hashing import EMPTY_DIGEST, looks_hashed
+from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, Empty, Refused
+
+Text: TypeAlias = str | None
+#: A rule takes the raw value and the alpha-2 code of the event's country.
+Rule: TypeAlias = Callable[[Any, Text], str]
+
+
+class Notes:
+    """What was refused and what looked odd, of the event at hand.
+
+    Attributes:
+        any: True as soon as there is something to report.
+    """
+
+    __slots__ = ("any", "refused", "warnings")
+
+    def __init__(self) -> None:
+        self.any = False
+        self.refused: dict[str, str] = {}
+        self.warnings: dict[str, None] = {}  # in order, without repeats
+
+    def take(self) -> tuple[Any, ...]:
+        """Refusals and warnings so far; the next event starts without them."""
+        taken = self.refused, tuple(self.warnings)
+        self.any, self.refused, self.warnings = False, {}, {}
+        return taken
+
+    def refuse(self, field: str, reason: str) -> None:
+        self.any = True
+        self.refused[field] = reason
+
+    def warn(self, field: str, text: str) -> None:
+        self.any = True
+        self.warnings[f"user.{field}: {text}"] = None
+
+
+def _of_text(rule: Callable[[str], str]) -> Rule:
+    return lambda value, _country: rule(value)
+
+
+def _month(value: date | str, _country: Text) -> str:
+    return normalize.date_of_birth(value)[4:6]
+
+
+def _day(value: date | str, _country: Text) -> str:
+    return normalize.date_of_birth(value)[6:]
+
+
+def _names(field: str, *kinds: str) -> dict[str, tuple[Rule, bool]]:
+    rules = {
+        "plain": (normalize.plain, True),
+        "joined": (normalize.joined, True),
+        "letters": (normalize.letters, True),
+        "soundex": (normalize.soundex, False),
+        "clear": (normalize.trimmed, False),
+    }
+    return {f"{field}_{kind}": (_of_text(rule), hashed) for kind, (rule, hashed) in rules.items() if kind in kinds}
+
+
+_EVERY_NAME: Final = ("plain", "joined", "letters", "soundex", "clear")
+
+#: For each user field with a single value: attribute to its rule, and whether the result is hashed.
+RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
+    "first_name": _names("first_name", *_EVERY_NAME),
+    "middle_name": _names("middle_name", "plain", "soundex"),
+    "last_name": _names("last_name", *_EVERY_NAME),
+    "city": {
+        "city_joined": (_of_text(normalize.joined), True),
+        "city_plain": (_of_text(normalize.plain), True),
+        "city_soundex": (_of_text(normalize.soundex), False),
+        "city_clear": (_of_text(normalize.joined), False),
+        "city_letters": (_of_text(normalize.letters), False),
+    },
+    "state": {
+        "state_code": (normalize.state_code, True),
+        "state_plain": (_of_text(normalize.plain), True),
+        "state_soundex": (_of_text(normalize.soundex), False),
+        "state_clear": (normalize.state_code, False),
+        "state_letters": (_of_text(normalize.letters), False),
+    },
+    "zip": {
+        "zip_us5": (normalize.zip_us5, True),
+        "zip_plain": (_of_text(normalize.plain), True),
+        "zip_google": (_of_text(normalize.zip_google), False),
+    },
+    "country": {
+        "country": (_of_text(normalize.country), True),
+        "country_clear": (_of_text(normalize.country), False),
+    },
+    "gender": {
+        "gender": (_of_text(normalize.gender), True),
+        "gender_letter": (_of_text(normalize.gender), False),
+    },
+    "date_of_birth": {
+        "dob": (lambda value, _country: normalize.date_of_birth(value), True),
+        "dob_month": (_month, True),
+        "dob_day": (_day, True),
+    },
+    "mobile_ad_id": {
+        "mobile_ad_id": (_of_text(normalize.mobile_ad_id), True),
+        "idfa_upper": (_of_text(normalize.idfa_upper), True),
+        "mobile_ad_id_clear": (_of_text(normalize.mobile_ad_id), False),
+    },
+    "idfv": {
+        "idfv_hashed": (_of_text(normalize.mobile_ad_id), True),
+        "idfv": (_of_text(normalize.idfv), False),
+    },
+    "ip": {
+        "ip_hashed": (_of_text(normalize.ip), True),
+        "ip": (_of_text(normalize.ip), False),
+    },
+    "user_agent": {"user_agent": (_of_text(normalize.user_agent), False)},
+}  # fmt: skip
+
+_MAY_BE_DIGEST: Final = frozenset(RULES) - {"ip", "user_agent"}
+_Key: TypeAlias = Any
+_MAX_HELD: Final = 64
+
+
+class TextField(dict[_Key, tuple[Any, ...]]):
+    """Raw value (or value and country, where a rule asks) to the field's places; computes what it does not hold.
+
+    Holds at most ``size`` values and starts anew when it is full: a hit is a plain dict lookup, and what is
+    common comes back at once. Refusals are not held, so that every event reports its own.
+    """
+
+    def __init__(self, name: str, wanted: Set[str], notes: Notes, *, size: int, inner: Set[str] = frozenset()) -> None:
+        """``inner`` attributes are filled like wanted ones, but nobody is told when they are missing."""
+        super().__init__()
+        self.name = name
+        self.blank: tuple[None, ...] = (None,) * len(RULES[name])
+        self.wanted = wanted & RULES[name].keys()
+        filled = self.wanted | inner
+        self._rules = [(attribute, *rule) if attribute in filled else None for attribute, rule in RULES[name].items()]
+        self._idle = not filled
+        self._notes = notes
+        self._size = size
+
+    def __missing__(self, key: _Key) -> tuple[Any, ...]:
+        if self._idle:
+            return self.blank
+        value, country = key if type(key) is tuple else (key, None)
+        if type(value) is Hashed:
+            return self._digest(value)
+        if isinstance(value, str):
+            if not value:
+                return self.blank
+            if len(value) >= 64 and self.name in _MAY_BE_DIGEST and looks_hashed(value.strip()):
+                self._notes.refuse(self.name, LOOKS_HASHED)
+                return self.blank
+        places, whole = self._compute(value, country)
+        # a long value is nobody's first name, and thousands of them would fill the memory
+        if whole and self._size and not (isinstance(value, str) and len(value) > _MAX_HELD):
+            if len(self) >= self._size:
+                self.clear()
+            self[key] = places
+        return places
+
+    def _compute(self, value: Any, country: Text) -> tuple[tuple[Any, ...], bool]:
+        """The places, and whether no rule refused the value."""
+        places: list[Text] = []
+        last_text = last_digest = ""
+        refusals: list[tuple[str, str]] | None = None
+        for rule in self._rules:
+            if rule is None:
+                places.append(None)
+                continue
+            try:
+                text = rule[1](value, country)
+            except Empty:
+                places.append(None)
+            except Refused as refused:
+                places.append(None)
+                refusals = [*(refusals or ()), (rule[0], refused.reason)]
+            else:
+                if rule[2]:
+                    if text != last_text:
+                        last_text, last_digest = text, sha256(text.encode()).hexdigest()
+                    text = last_digest
+                places.append(text)
+        if refusals:
+            _report(self._notes, self.name, refusals, nothing=not any(places))
+        return tuple(places), refusals is None
+
+    def _digest(self, value: Hashed) -> tuple[Any, ...]:
+        if value.digest == EMPTY_DIGEST:
+            self._notes.refuse(self.name, EMPTY_HASH)
+            return self.blank
+        variant = variant_of(self.name, value)
+        attribute = f"{self.name}_{variant[5:]}" if variant.startswith("name_") else variant
+        places: list[Text] = []
+        refusals: list[tuple[str, str]] = []
+        for rule in self._rules:
+            taken = rule is not None and rule[0] == attribute
+            places.append(value.digest if taken else None)
+            if rule is not None and not taken and rule[0] in self.wanted:
+                refusals.append((rule[0], elsewhere(variant, rule[0], hashed=rule[2])))
+        for _, text in refusals:
+            self._notes.warn(self.name, text)
+        if refusals and not any(places):
+            self._notes.refuse(self.name, refusals[0][1])
+        return tuple(places)
+
+
+def elsewhere(variant: str, attribute: str, *, hashed: bool) -> str:
+    """Why a digest of ``variant`` does not give ``attribute``."""
+    return f"hashed elsewhere as {variant}, {attribute} needs {'its own digest' if hashed else 'the plain value'}"
+
+
+def _report(notes: Notes, field: str, refusals: Iterable[tuple[str, str]], *, nothing: bool) -> None:
+    """Refuse the field if nothing of it is left, else warn of what is missing."""
+    for attribute, reason in refusals:
+        if nothing:
+            notes.refuse(field, reason)
+            return
+        notes.warn(field, f"no {attribute}: {reason}")

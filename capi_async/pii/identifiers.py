@@ -1,0 +1,212 @@
+"""Every identifier of an event's user, wire-ready, computed once for all destinations that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec import Struct
+
+from capi_async.errors import ConfigError
+from capi_async.event import Page, User
+from capi_async.pii.direct import Ip, LastName, UserAgent
+from capi_async.pii.fields import RULES, Notes, TextField
+from capi_async.pii.lists import LIST_RULES, Emails, ExternalIds, Phones
+from capi_async.pii.normalize import scrub_url
+from capi_async.pii.reference import country_code
+from capi_async.pii.refused import NOT_UNICODE
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+#: Longer page addresses are refused; the longest that browsers pass on reliably are a fraction of this.
+_MAX_URL: Final = 32_768
+
+
+class Identifiers(Struct, gc=False):
+    """What is known about a user, in the forms that platforms take. An absent identifier is ``None``.
+
+    Tuples and single digests are lower-case SHA-256 hex. ``*_clear``, ``*_letters`` of places, ``*_soundex``,
+    ``zip_google``, ``gender_letter``, ``idfv``, ``ip``, ``user_agent`` and the page's addresses are clear text.
+
+    Attributes:
+        refused: User field to the reason why it gave nothing; never the value.
+        warnings: What was read or left out, as sentences that begin with the field, such as ``user.email: …``.
+    """
+
+    # The order is that of RULES and LIST_RULES: a Plan fills the places by position.
+    email: tuple[str, ...] | None = None
+    email_google: tuple[str, ...] | None = None
+    email_reddit: tuple[str, ...] | None = None
+    email_clear: str | None = None
+    phone_digits: tuple[str, ...] | None = None
+    phone_e164: tuple[str, ...] | None = None
+    external_id: tuple[str, ...] | None = None
+    external_id_clear: str | None = None
+    first_name_plain: str | None = None
+    first_name_joined: str | None = None
+    first_name_letters: str | None = None
+    first_name_soundex: str | None = None
+    first_name_clear: str | None = None
+    middle_name_plain: str | None = None
+    middle_name_soundex: str | None = None
+    last_name_plain: str | None = None
+    last_name_joined: str | None = None
+    last_name_letters: str | None = None
+    last_name_soundex: str | None = None
+    last_name_clear: str | None = None
+    city_joined: str | None = None
+    city_plain: str | None = None
+    city_soundex: str | None = None
+    city_clear: str | None = None
+    city_letters: str | None = None
+    state_code: str | None = None
+    state_plain: str | None = None
+    state_soundex: str | None = None
+    state_clear: str | None = None
+    state_letters: str | None = None
+    zip_us5: str | None = None
+    zip_plain: str | None = None
+    zip_google: str | None = None
+    country: str | None = None
+    country_clear: str | None = None
+    gender: str | None = None
+    gender_letter: str | None = None
+    dob: str | None = None
+    dob_month: str | None = None
+    dob_day: str | None = None
+    mobile_ad_id: str | None = None
+    idfa_upper: str | None = None
+    mobile_ad_id_clear: str | None = None
+    idfv_hashed: str | None = None
+    idfv: str | None = None
+    ip_hashed: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    page_url: str | None = None
+    page_referrer: str | None = None
+    refused: Mapping[str, str] = _NOTHING
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        names = [name for name in self.__struct_fields__ if getattr(self, name) not in (None, (), _NOTHING)]
+        return f"Identifiers({', '.join(f'{name}=…' for name in names)})"
+
+
+#: Attribute of :class:`Identifiers` to the field that it comes from (a field of ``event.user`` unless it has a dot).
+IDENTIFIER_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
+    {attribute: field for table in (LIST_RULES, RULES) for field, rules in table.items() for attribute in rules}
+    | {"page_url": "page.url", "page_referrer": "page.referrer"}
+)
+
+# Fields whose values come back often enough to be worth holding, and whose number is not that of persons.
+_HELD: Final = frozenset({"first_name", "middle_name", "city", "state", "zip", "country", "gender", "date_of_birth"})
+_NEED_COUNTRY: Final = frozenset({"phone_digits", "phone_e164", "state_code", "state_clear", "zip_us5"})
+_INNER_COUNTRY: Final = frozenset({"country_clear"})
+
+
+class Plan:
+    """Which identifiers a set of destinations wants; compiled once, applied to every event.
+
+    Not thread-safe: :meth:`identify` is called from one thread at a time.
+
+    Args:
+        wanted: Attributes of :class:`Identifiers`; the union over all destinations.
+        phone_region: Country of phone numbers that have no country code, where the event names none.
+        cache_size: Values held per field of few distinct values (first names and places, never last names, e-mail
+            addresses, phone numbers or ids); 0 holds none.
+
+    Raises:
+        ConfigError: An unknown attribute or country.
+    """
+
+    def __init__(self, wanted: Iterable[str], *, phone_region: str | None = None, cache_size: int = 65_536) -> None:
+        self.wanted: Final = frozenset(wanted)
+        unknown = sorted(self.wanted - IDENTIFIER_SOURCES.keys())
+        if unknown:
+            raise ConfigError(f"no such identifier: {', '.join(unknown)}")
+        self._region = None
+        if phone_region is not None:
+            self._region = country_code(phone_region)
+            if self._region is None:
+                raise ConfigError("phone_region needs an ISO 3166-1 code such as US")
+        self._notes = notes = Notes()
+        emails, phones, ids = Emails(self.wanted, notes), Phones(self.wanted, notes), ExternalIds(self.wanted, notes)
+        self._emails = emails.read if emails.wanted else emails.skip
+        self._phones = phones.read if phones.wanted else phones.skip
+        self._external_ids = ids.read if ids.wanted else ids.skip
+        self._last_name = LastName(self.wanted, notes).read
+        self._ip = Ip(self.wanted, notes).read
+        self._agent = UserAgent(self.wanted, notes).read
+        needs_country = not self.wanted.isdisjoint(_NEED_COUNTRY)
+
+        def field(name: str) -> TextField:
+            inner = _INNER_COUNTRY if name == "country" and needs_country else frozenset()
+            return TextField(name, self.wanted, notes, size=cache_size if name in _HELD else 0, inner=inner)
+
+        self._first_name, self._middle_name = field("first_name"), field("middle_name")
+        self._city, self._state, self._zip, self._country = map(field, ("city", "state", "zip", "country"))
+        self._gender, self._born = field("gender"), field("date_of_birth")
+        self._ad_id, self._idfv = field("mobile_ad_id"), field("idfv")
+        self._clear_country = "country_clear" in self.wanted
+        self._page_url, self._page_referrer = "page_url" in self.wanted, "page_referrer" in self.wanted
+
+    def identify(self, user: User, page: Page | None = None) -> Identifiers:
+        """The wanted identifiers of ``user`` and ``page``. Never raises: what cannot be read is ``refused``."""
+        # Written out, because it runs for every event: an absent field costs one comparison, a held one one lookup.
+        value: Any
+        digest, country = _TWO if (value := user.country) is None else self._country[value]
+        url, referrer = _TWO if page is None else self._page(page)
+        notes = self._notes
+        places: tuple[Any, ...] = (
+            *(_FOUR if (value := user.email) is None else self._emails(value)),
+            *(
+                _TWO
+                if (value := user.phone) is None
+                else self._phones(value, country.upper() if country else self._region)
+            ),
+            *(_TWO if (value := user.external_id) is None else self._external_ids(value)),
+            *(_FIVE if (value := user.first_name) is None else self._first_name[value]),
+            *(_TWO if (value := user.middle_name) is None else self._middle_name[value]),
+            *(_FIVE if (value := user.last_name) is None else self._last_name(value)),
+            *(_FIVE if (value := user.city) is None else self._city[value]),
+            *(_FIVE if (value := user.state) is None else self._state[value, country]),
+            *(_THREE if (value := user.zip) is None else self._zip[value, country]),
+            digest,
+            country if self._clear_country else None,
+            *(_TWO if (value := user.gender) is None else self._gender[value]),
+            *(_THREE if (value := user.date_of_birth) is None else self._born[value]),
+            *(_THREE if (value := user.mobile_ad_id) is None else self._ad_id[value]),
+            *(_TWO if (value := user.idfv) is None else self._idfv[value]),
+            *(_TWO if (value := user.ip) is None else self._ip(value)),
+            *(_ONE if (value := user.user_agent) is None else self._agent(value)),
+            url,
+            referrer,
+        )
+        if not notes.any:
+            return Identifiers(*places)
+        return Identifiers(*places, *notes.take())
+
+    def _page(self, page: Page) -> tuple[str | None, str | None]:
+        return (
+            self._address("page.url", page.url) if self._page_url and page.url else None,
+            self._address("page.referrer", page.referrer) if self._page_referrer and page.referrer else None,
+        )
+
+    def _address(self, field: str, url: str) -> str | None:
+        if len(url) > _MAX_URL:
+            self._notes.refuse(field, f"longer than {_MAX_URL} characters")
+            return None
+        if not url.isascii():
+            try:
+                url.encode()
+            except UnicodeEncodeError:
+                self._notes.refuse(field, NOT_UNICODE)
+                return None
+        return scrub_url(url.strip()) or None
+
+
+_ONE: Final = (None,)
+_TWO: Final = (None, None)
+_THREE: Final = (None, None, None)
+_FOUR: Final = (None, None, None, None)
+_FIVE: Final = (None, None, None, None, None)

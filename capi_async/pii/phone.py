@@ -1,0 +1,110 @@
+"""Phone numbers to E.164.
+
+A number that carries its country code is read without any parser. A national number needs the country
+and the optional ``phonenumbers`` package (``pip install 'capi_async[phone]'``); without them it is
+refused, because a guessed country code makes a stranger's number.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from capi_async.pii.refused import MASKED, MAX_LENGTH, NOT_UNICODE, TOO_LONG, Empty, Refused
+
+NO_COUNTRY_CODE: Final = "no country code: write it as +14155552671, or set user.country or phone_region"
+NOT_A_NUMBER: Final = "not a number that can be dialled"
+NEEDS_PARSER: Final = "needs a parser for this form: pip install 'capi_async[phone]', or write it as +14155552671"
+
+_e164: Final = re.compile(r"\+[1-9][0-9]{7,14}").fullmatch
+_extension: Final = re.compile(r"(?:ext|x|#).*", re.IGNORECASE | re.DOTALL)
+# Address books wrap numbers in invisible direction marks when they are copied.
+_invisible: Final = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_international: Final = re.compile(r"(?:\+|00)[\s.\-/]*")
+_bracketed_zero: Final = re.compile(r"(\+[\s.\-/]*(\d{1,3})[\s.\-/]*)\(\s*0\s*\)")
+# Country codes whose numbers keep their zero when called from abroad (Italy and San Marino).
+_KEEP_ZERO: Final = frozenset({"39", "378"})
+_separated_zero: Final = re.compile(r"\+[\s.\-/]*\d{1,3}[^\d]+0").match
+# What people put between digits. A letter, comma or second "+" means that it is not just one number.
+_punctuated: Final = re.compile(r"\+[\d\s().\-/_\u2010-\u2015\u2212']*").fullmatch
+_not_digits: Final = re.compile(r"[^0-9]+")
+
+
+def phone(text: str, region: str | None = None) -> str:
+    """``text`` as E.164 with its ``+``.
+
+    Args:
+        region: ISO 3166-1 alpha-2 code for numbers without a country code.
+
+    Raises:
+        Refused: Not a number, or its country cannot be told.
+    """
+    if _e164(text):
+        return text
+    return _read(text, region)
+
+
+def phone_e164(text: str, region: str | None = None) -> str:
+    """E.164 with the ``+``, as TikTok, Google and Reddit hash it."""
+    return phone(text, region)
+
+
+def phone_digits(text: str, region: str | None = None) -> str:
+    """E.164 without the ``+``, as Snap, Pinterest and Meta hash it."""
+    return phone(text, region)[1:]
+
+
+def _read(text: str, region: str | None) -> str:
+    if len(text) > MAX_LENGTH:
+        raise Refused(TOO_LONG)
+    if "*" in text:
+        raise Refused(MASKED)
+    if not text.isascii():
+        text = _to_ascii_digits(text)
+    text = _extension.sub("", text.strip()).strip()
+    if not text:
+        raise Empty
+    # "00" becomes "+" before any parser sees it: with region US a parser makes +10016505551212 of 0016505551212.
+    text = _international.sub("+", text, count=1) if text.startswith(("+", "00")) else text
+    if not text.startswith("+"):
+        return _parse(text, region)
+    if zero := _bracketed_zero.match(text):
+        kept = "0" if zero[2] in _KEEP_ZERO else ""
+        text = f"{zero[1]} {kept}{text[zero.end() :]}"
+    if _punctuated(text) and not _separated_zero(text):
+        number = "+" + _not_digits.sub("", text)
+        if _e164(number):
+            return number
+        if number.startswith("+0"):
+            raise Refused(NOT_A_NUMBER)
+    return _parse(text, None)
+
+
+def _to_ascii_digits(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused(NOT_UNICODE) from None
+    text = _invisible.sub("", unicodedata.normalize("NFKC", text))
+    return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
+
+
+def _parse(text: str, region: str | None) -> str:
+    international = text.startswith("+")
+    if not any(char in "0123456789" for char in text):
+        raise Refused(NOT_A_NUMBER)
+    if not international and region is None:
+        raise Refused(NO_COUNTRY_CODE)
+    try:
+        import phonenumbers
+    except ImportError:
+        raise Refused(NEEDS_PARSER) from None
+    try:
+        number = phonenumbers.parse(text, None if international or region is None else region.upper())
+    except phonenumbers.NumberParseException:
+        raise Refused(NOT_A_NUMBER) from None
+    if not phonenumbers.is_possible_number(number):
+        raise Refused(NOT_A_NUMBER)
+    written: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return written

@@ -1,0 +1,236 @@
+"""Rules beyond the printed vectors: what they refuse, and the forms that are sent in clear."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date, datetime
+
+import pytest
+
+from capi_async.pii import normalize
+from capi_async.pii.normalize import Empty, Refused
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (date(1997, 2, 16), "19970216"),
+        (datetime(1997, 2, 16, 23, 59), "19970216"),  # noqa: DTZ001 -- a birthday has no zone
+        ("1997-2-6", "19970206"),
+        ("1997/02/16", "19970216"),
+        ("1997-02-16T00:00:00Z", "19970216"),
+        ("16/2/1997", "19970216"),
+        ("5/5/1997", "19970505"),
+    ],
+)
+def test_dates_that_can_be_read_one_way_only(given: date | str, expected: str) -> None:
+    assert normalize.date_of_birth(given) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["2/3/1997", "02.03.1997", "1997-13-01", "1997-02-30", "97-02-16", "16021997", "1997216", "1997-02-16T22:00:00Z",
+     "0001-01-01", "1899-12-30", "9999-12-31", "yesterday", "1997-02/16", "１９９７-02-16"],
+)  # fmt: skip
+def test_dates_that_could_be_another_day_are_refused(given: str) -> None:
+    with pytest.raises(Refused):
+        normalize.date_of_birth(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("12.34.56.78", "12.34.56.78"), (" 8.8.8.8 ", "8.8.8.8"), ("2001:DB8::1", "2001:db8::1"), ("::1", "::1")],
+)
+def test_addresses_of_both_kinds_pass(given: str, expected: str) -> None:
+    assert normalize.ip(given) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["0.0.0.0", "   0.0.0.0  ", "::", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.4:80",  # noqa: S104
+     "1.2.3.*", "fe80::1%eth0", "localhost", "1.2.3.4\0", "\ud800", "１.2.3.4"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused(given: str) -> None:
+    with pytest.raises(Refused):
+        normalize.ip(given)
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "expected"),
+    [
+        (normalize.joined, "O\u200bBrien\u00ad\x00", "obrien"),
+        (normalize.joined, "San\u00a0José 2", "sanjosé2"),
+        (normalize.joined, "नई दिल्ली", "नईदिल्ली"),
+        (normalize.plain, "  H\u0331anna ", "\u1e96anna"),
+        (normalize.letters, "São Paulo 2nd", "são paulo nd"),
+        (normalize.letters, "St. Louis", "st louis"),
+        (normalize.trimmed, " Jose\u0301 ", "José"),
+        (normalize.zip_google, " 94.107~ ", "94107"),
+        (normalize.zip_us5, "S \u0326", "\u0219"),  # what a removal brings together is composed
+        (normalize.email_google, "e \u0301@example.com", "\u00e9@example.com"),
+        (normalize.zip_google, "SW1A 1AA", "SW1A 1AA"),
+        (normalize.idfv, " EA7583CD-A667-48BC ", "EA7583CD-A667-48BC"),
+        (normalize.user_agent, " Mozilla/5.0 (*) ", "Mozilla/5.0 (*)"),
+        (normalize.gender, "WOMAN", "f"),
+        (normalize.gender, "Non binary", "n"),
+        (normalize.country, "Côte d’Ivoire", "ci"),
+        (normalize.state_code, "D.C.", "dc"),
+        (normalize.state_code, "US-CA", "ca"),
+        (normalize.email_google, "First.Last@gmail.com.example", "first.last@gmail.com.example"),
+        (normalize.email_reddit, "josé.x@example.com", "josx@example.com"),
+    ],
+)
+def test_normalised_text(rule, given: str, expected: str) -> None:
+    assert rule(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "country", "expected"),
+    [
+        ("94107-1234", None, "94107"),
+        ("94107 1234", None, "941071234"),  # not the form that only ZIP+4 has
+        ("01234-567", "BR", "01234567"),
+        ("100-0001", None, "1000001"),
+        ("100–0001", "JP", "1000001"),
+        ("94107-1234", "us", "94107"),
+    ],
+)
+def test_only_us_codes_are_cut(given: str, country: str | None, expected: str) -> None:
+    assert normalize.zip_us5(given, country) == expected
+
+
+def test_a_state_is_only_us_where_the_country_is() -> None:
+    assert normalize.state_code("Georgia") == "ga"
+    assert normalize.state_code("Washington", "US") == "wa"
+    assert normalize.state_code("Washington", "gb") == "washington"
+
+
+@pytest.mark.parametrize(
+    ("rule", "given"),
+    [
+        (normalize.plain, "J***"),
+        (normalize.joined, "J***"),
+        (normalize.letters, "J***"),
+        (normalize.external_id, "12*34"),
+        (normalize.mobile_ad_id, "****"),
+        (normalize.zip_google, "941**"),
+        (normalize.phone, "(+1)213-***-1234"),
+        (normalize.mobile_ad_id, "00000000-0000-0000-0000-000000000000"),
+        (normalize.idfa_upper, "00000000-0000-0000-0000-000000000000"),
+        (normalize.soundex, "田中"),
+        (normalize.soundex, "_x"),
+        (normalize.country, "Atlantis"),
+        (normalize.country, "Congo"),
+        (normalize.gender, "unknown"),
+        (normalize.email_reddit, "+++@example.com"),
+        (normalize.email_google, "...@gmail.com"),
+        (normalize.plain, "x" * 5000),
+        (normalize.external_id, "x" * 5000),
+        (normalize.external_id, "\ud800"),
+        (normalize.plain, "a\udfff"),
+        (normalize.phone, "+1415555267\ud800"),
+    ],
+)
+def test_what_a_rule_cannot_read_is_refused(rule, given: str) -> None:
+    with pytest.raises(Refused) as caught:
+        rule(given)
+    assert not isinstance(caught.value, Empty)
+    assert given not in caught.value.reason
+
+
+def test_a_us_zip_code_without_its_five_digits_is_refused() -> None:
+    """The zero that a spreadsheet has eaten is not put back."""
+    with pytest.raises(Refused, match="ZIP"):
+        normalize.zip_us5("2116", "us")
+
+
+@pytest.mark.parametrize(
+    ("rule", "given"),
+    [(normalize.plain, "  "), (normalize.joined, "-.'"), (normalize.letters, "123"), (normalize.email, " "),
+     (normalize.phone, " "), (normalize.phone, "ext 12"), (normalize.external_id, "\t"), (normalize.zip_us5, "- -"),
+     (normalize.ip, " "), (normalize.country, " "), (normalize.gender, "?"), (normalize.date_of_birth, " ")],
+)  # fmt: skip
+def test_nothing_left_is_absent_rather_than_empty_text(rule, given: str) -> None:
+    with pytest.raises(Empty):
+        rule(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("+39 06 698 12345", "+390669812345"),  # the zero is part of Italian numbers
+        ("+39 (0)6 698 12345", "+390669812345"),
+        ("0044 (0) 20 7946 0958", "+442079460958"),
+        ("00 1 650 555 1212", "+16505551212"),
+        ("\u202a+1 415 555 2671\u202c", "+14155552671"),
+        ("＋１ ４１５ ５５５ ２６７１", "+14155552671"),
+        ("+٩٦٦ ٥٠ ١٢٣ ٤٥٦٧", "+966501234567"),
+        ("+1 415 555 2671 x34", "+14155552671"),
+        ("+1 415 555 2671 #34", "+14155552671"),
+        ("+1-800-FLOWERS", "+18003569377"),
+        ("+683 4000", "+6834000"),  # Niue: fewer than eight digits, so the parser decides
+    ],
+)
+def test_international_numbers(given: str, expected: str) -> None:
+    assert normalize.phone(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "region", "reason"),
+    [
+        ("000911", None, "not a number"),
+        ("000911", "US", "not a number"),
+        ("911", "US", "not a number"),
+        ("call me", "US", "not a number"),
+        ("+", None, "not a number"),
+        ("+0123456789", None, "not a number"),
+        ("+14155552671, +14155552672", None, "not a number"),
+        ("+" + "1" * 16, None, "not a number"),
+        ("07911 123456", None, "no country code"),
+        ("14155552671", None, "no country code"),
+    ],
+)
+def test_numbers_that_nobody_could_dial_are_refused(given: str, region: str | None, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        normalize.phone(given, region)
+
+
+@pytest.mark.parametrize(
+    ("given", "region"), [("07911 123456", "GB"), ("+44-0447-234-2344", None), ("+39 06 698 12345", None)]
+)
+def test_forms_that_need_the_parser_name_the_extra(
+    given: str, region: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the optional package they are absent, with the command that mends it."""
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    with pytest.raises(Refused, match=r"capi_async\[phone\]"):
+        normalize.phone(given, region)
+
+
+@pytest.mark.parametrize("given", ["+14155552671", "+44 (0)20 7946 0958", "0016505551212", "+1.650.555.1212 ext. 34"])
+def test_international_forms_need_no_parser(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    assert normalize.phone(given).startswith("+")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://shop.example/thanks?fbclid=IwAR1&ScCid=a%2Fb", "https://shop.example/thanks?fbclid=IwAR1&ScCid=a%2Fb"),
+        ("https://a.example/?email=jane@example.com&fbclid=AbC", "https://a.example/?email=&fbclid=AbC"),
+        ("https://a.example/?email=jane%40example.com&gclid=x%3D", "https://a.example/?email=&gclid=x%3D"),
+        ("https://a.example/?e=jane%2540example.com&&ttclid=1#top", "https://a.example/?e=&&ttclid=1#top"),
+        ("https://a.example/#/route?mail=jane@example.com&x=1", "https://a.example/#/route?mail=&x=1"),
+        ("https://a.example/?jane@example.com", "https://a.example/?"),
+        ("https://a.example/?jane%40example.com=1&b=2", "https://a.example/?&b=2"),
+        ("https://a.example/?next=https%3A%2F%2Fb%2F%3Fe%3Djane%2540example.com&epik=1", "https://a.example/?next=&epik=1"),
+        ("https://a.example/?map=@37.77,-122.41&q=%40shop", "https://a.example/?map=@37.77,-122.41&q=%40shop"),
+        ("https://a.example/@jane?x=1", "https://a.example/@jane?x=1"),
+        ("https://a.example/?price=40&x=%2540", "https://a.example/?price=40&x=%2540"),
+        ("https://a.example/?a=1;mail=jane@example.com;b=2", "https://a.example/?a=1;mail=;b=2"),
+        ("https://a.example/?e=jose%CC%81%40ex%C3%A4mple.de&b", "https://a.example/?e=&b"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_urls_lose_addresses_and_keep_everything_else(url: str, expected: str) -> None:
+    assert normalize.scrub_url(url) == expected

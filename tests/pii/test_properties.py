@@ -1,0 +1,147 @@
+"""Promises that hold for any text."""
+
+from __future__ import annotations
+
+import unicodedata
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capi_async.event import Hashed, Page, User
+from capi_async.pii import normalize
+from capi_async.pii.identifiers import IDENTIFIER_SOURCES, Plan
+from capi_async.pii.normalize import Refused
+
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+PLAN = Plan(IDENTIFIER_SOURCES, phone_region="US", cache_size=8)
+RULES = [
+    normalize.plain, normalize.joined, normalize.letters, normalize.trimmed, normalize.email, normalize.email_google,
+    normalize.email_reddit, normalize.phone, normalize.phone_e164, normalize.external_id, normalize.state_code,
+    normalize.zip_us5, normalize.zip_google, normalize.country, normalize.gender, normalize.mobile_ad_id,
+    normalize.idfa_upper, normalize.idfv, normalize.ip, normalize.user_agent, normalize.date_of_birth,
+]  # fmt: skip
+ONE_WAY = [normalize.soundex, normalize.phone_digits]
+
+# the machine may be busy, and the first phone number loads the parser's tables
+unhurried = settings(deadline=None)
+
+# surrogates, controls and combining marks come up as often as letters
+pieces = st.one_of(
+    st.text(max_size=6),
+    st.characters(categories=["Cs", "Cc", "Cf", "Mn", "Zs"]),
+    st.sampled_from(
+        ["H\u0331", "İ", "ΑΣ", "e\u0301", "\u202e", "👩‍👧", "ｘ", "+44", "(0)", "00", "@gmail.com", "a@b.co", "*", "-",
+         "ext", "  ", "²", "ſ", "ß", "\ufb01", "\u1e9e", "1997-12-26", "4155552671"]
+    ),
+)  # fmt: skip
+texts = st.one_of(st.text(), st.lists(pieces, max_size=6).map("".join))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@unhurried
+@given(text=texts)
+def test_a_rule_settles_and_never_raises_anything_else(rule, text: str) -> None:
+    """What it returns is not empty, can be encoded, and stays as it is when it comes in again."""
+    try:
+        once = rule(text)
+    except Refused:
+        return
+    assert once
+    assert once.encode()
+    assert rule(once) == once
+
+
+@pytest.mark.parametrize("rule", ONE_WAY, ids=lambda rule: rule.__name__)
+@unhurried
+@given(text=texts)
+def test_a_code_is_never_empty(rule, text: str) -> None:
+    with suppress(Refused):
+        assert rule(text).isascii()
+
+
+@pytest.mark.parametrize(
+    "rule", [normalize.plain, normalize.joined, normalize.letters, normalize.email, normalize.email_google]
+)
+@unhurried
+@given(text=texts)
+def test_composed_and_decomposed_text_are_one(rule, text: str) -> None:
+    """A Mac's file names and a phone's keyboard give different code points for the same name."""
+
+    def result(form: str) -> str:
+        try:
+            return rule(unicodedata.normalize(form, text))
+        except Refused:
+            return ""
+
+    if len(text) < 1000:
+        assert result("NFC") == result("NFD")
+
+
+@unhurried
+@given(text=texts)
+def test_a_scrubbed_url_is_settled_and_holds_no_address(text: str) -> None:
+    url = f"https://a.example/?{text}&fbclid=x#{text}"
+    once = normalize.scrub_url(url)
+    assert "fbclid=x" in once
+    assert normalize.scrub_url(once) == once
+
+
+hexes = st.text("0123456789abcdefABCDEF", min_size=64, max_size=64)
+FIELDS = [source for source in dict.fromkeys(IDENTIFIER_SOURCES.values()) if "." not in source]
+
+
+def digests(found: object) -> list[str]:
+    values = [getattr(found, name) for name in IDENTIFIER_SOURCES]
+    flat = [one for value in values if value is not None for one in (value if isinstance(value, tuple) else (value,))]
+    assert all(flat), "an identifier is absent, never empty"
+    return flat
+
+
+@unhurried
+@given(values=st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, texts)), url=st.none() | texts)
+def test_identify_never_raises(values: dict[str, str], url: str | None) -> None:
+    """Whatever the fields hold; and the digest of nothing never comes out."""
+    for plan in (PLAN, Plan({name for name in IDENTIFIER_SOURCES if len(name) % 2})):
+        found = plan.identify(User(**values), Page(url=url, referrer=url))
+        assert EMPTY not in digests(found)
+        assert plan.identify(User(**values), Page(url=url, referrer=url)) == found
+
+
+@unhurried
+@given(values=st.lists(st.one_of(texts, hexes.map(Hashed), st.emails()), max_size=4))
+def test_lists_never_raise(values: list[str | Hashed]) -> None:
+    found = PLAN.identify(User(email=values, external_id=values))
+    assert EMPTY not in digests(found)
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if field not in {"ip", "user_agent"}])
+@unhurried
+@given(digest=hexes)
+def test_a_digest_is_never_hashed_again(field: str, digest: str) -> None:
+    """It comes out as it went in, or not at all."""
+    assert set(digests(PLAN.identify(User(**{field: digest})))) <= {digest.lower()}
+
+
+@unhurried
+@given(address=st.emails())
+def test_the_short_path_for_addresses_gives_what_the_general_one_gives(address: str) -> None:
+    """One rule, three rules, a list: the same digests."""
+    several = PLAN.identify(User(email=[address]))
+    for plan in (PLAN, Plan({"email"})):
+        assert plan.identify(User(email=address)).email == several.email
+    assert PLAN.identify(User(email=address)) == several
+
+
+@unhurried
+@given(name=texts)
+def test_the_short_path_for_last_names_gives_what_the_general_one_gives(name: str) -> None:
+    """``first_name`` goes through the same rules without it."""
+    plan = Plan(
+        [f"{which}_name_{kind}" for which in ("first", "last") for kind in ("plain", "joined", "letters")],
+        cache_size=0,
+    )
+    found = plan.identify(User(first_name=name, last_name=name))
+    for kind in ("plain", "joined", "letters"):
+        assert getattr(found, f"first_name_{kind}") == getattr(found, f"last_name_{kind}")
