@@ -247,7 +247,7 @@ class Client:
             raise QueueFull("too many events wait to be prepared; nothing was stored")
         # nobody may ever look: an error that is not asked for is no warning in somebody's log
         future.add_done_callback(_seen)
-        receipt._acceptance = future  # noqa: SLF001
+        receipt._acceptance = future
         return receipt
 
     async def flush(self, timeout_s: float = 10.0) -> bool:
@@ -320,9 +320,10 @@ class Client:
         return await self._spool.settle_matching(matches_subject(subject, self._phone_region), _WITHDRAWN)
 
     async def forget(self, subject: User) -> Mapping[str, int]:
-        """Erase what waits and carries an e-mail, phone or external id of ``subject``; returns how many per destination.
+        """Erase what waits and carries an e-mail, phone or external id of ``subject``.
 
-        Finds only identifiers that a stored record carries: a record that holds none of them cannot be found.
+        Returns how many records per destination. Finds only identifiers that a stored record carries: one that
+        holds none of them cannot be found.
         """
         return await self._spool.settle_matching(matches_subject(subject, self._phone_region), _FORGOTTEN)
 
@@ -354,7 +355,8 @@ class Client:
         if engine is not None:
             if self._pid != os.getpid():
                 raise ClientClosed(
-                    "this client was started in another process and forked; make (or enter) one client per process, after the fork"
+                    "this client was started in another process and forked; "
+                    "make (or enter) one client per process, after the fork"
                 )
             if not engine.loop.is_closed():
                 raise ClientClosed("this client belongs to another event loop; make one client per loop")

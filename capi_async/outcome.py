@@ -28,11 +28,13 @@ class Response(Struct, frozen=True):
         status: HTTP status code.
         body: As received, decoded from any content encoding.
         headers: Names in lower case.
+        head: The encoded head of the records in the request; the engine fills it in.
     """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = {}
+    head: bytes = b""
 
 
 class Verdict(Struct, frozen=True, kw_only=True, gc=False):

@@ -7,7 +7,7 @@ facts, and three pure methods its mapping (``to_wire``, ``request``, ``classify`
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -370,24 +370,10 @@ def decode_head(head: bytes, kind: type[T]) -> T:
 
 def json_slices(prefix: bytes, bodies: Sequence[bytes], suffix: bytes) -> tuple[bytes, ...]:
     """``prefix``, the bodies with commas between them, and ``suffix``, in slices of at most 64 KiB."""
-    slices: list[bytes] = []
-    run: list[bytes] = []
-    size = 0
-    for body in bodies:
-        if size and size + len(body) > SLICE_BYTES:
-            slices.append(b",".join(run) + b",")
-            run, size = [], 0
-        run.append(body)
-        size += len(body) + 1
-    slices.append(b",".join(run) + suffix)
-    slices[0] = prefix + slices[0]
-    return tuple(piece for whole in slices for piece in _cut(whole))
-
-
-def _cut(whole: bytes) -> Iterable[bytes]:
+    whole = b"%b%b%b" % (prefix, b",".join(bodies), suffix)
     if len(whole) <= SLICE_BYTES:
         return (whole,)
-    return (whole[at : at + SLICE_BYTES] for at in range(0, len(whole), SLICE_BYTES))
+    return tuple([whole[at : at + SLICE_BYTES] for at in range(0, len(whole), SLICE_BYTES)])
 
 
 def merge(body: Struct | Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The command line: ``capi-async send | explain | sandbox``. Needs the extra ``cli``."""

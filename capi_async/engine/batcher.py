@@ -8,9 +8,14 @@ from capi_async.spool.base import Record
 
 
 class Batch:
-    """Records of equal heads on their way into one request."""
+    """Records of equal heads on their way into one request.
 
-    __slots__ = ("bytes", "deadline", "head", "limit", "records")
+    Attributes:
+        started: Monotonic seconds at which it was handed over to be sent; 0 before.
+        sent_at: Seconds since the epoch at which its request left; 0 while it has not.
+    """
+
+    __slots__ = ("bytes", "deadline", "head", "limit", "records", "sent_at", "started")
 
     def __init__(self, head: bytes, limit: int, deadline: float) -> None:
         self.head = head
@@ -18,6 +23,8 @@ class Batch:
         self.deadline = deadline
         self.records: list[Record] = []
         self.bytes = 0
+        self.started = 0.0
+        self.sent_at = 0.0
 
 
 class Batcher:

@@ -44,10 +44,15 @@ class Gate:
             return None
         return max(0.0, self._next_probe - self._now())
 
-    def sent(self) -> None:
-        """A request leaves; on a closed gate it is the probe."""
+    def sent(self) -> bool:
+        """A request leaves; on a closed gate it is the probe, and the answer is True."""
         if self.state != "open":
             self._probing = True
+        return self._probing
+
+    def recall(self) -> None:
+        """The probe got no answer and taught nothing (its event had expired, say): another may go."""
+        self._probing = False
 
     def succeed(self) -> bool:
         """Something was accepted; returns True if that opened the gate."""
@@ -97,8 +102,12 @@ class Gate:
         self._next_probe = self._now()
 
     def _close(self, state: State, reason: str) -> None:
+        # a late answer to what left before the gate closed is no probe: it must not stretch the interval
+        news = self.state == "open" or self._probing
         self.state = state
         self.reason = reason
+        if not news:
+            return
         self._probing = False
         self._probes += 1
         self._next_probe = self._now() + interval_s(self._probes + 1)

@@ -217,7 +217,7 @@ class Intake:
         self._freed.set()
 
     async def run(self) -> None:
-        """Prepare and commit until cancelled; one job is always ahead, so that the thread need not wait for the loop."""
+        """Prepare and commit until cancelled; one job is always ahead, so that the thread never waits for the loop."""
         ahead: asyncio.Future[Any] | None = None
         runs: list[_Run] = []
         try:

@@ -31,6 +31,7 @@ def judge(
     verdicts: Sequence[Verdict],
     *,
     status: int,
+    sent_at: float,
     now: float,
     resend: Resend,
     max_attempts: int,
@@ -39,13 +40,17 @@ def judge(
     """Sort the records of one request by what its verdicts mean for them.
 
     Args:
+        sent_at: Seconds since the epoch at which the request left.
         now: Seconds since the epoch.
         max_attempts: Failed requests that one record may be part of, unless ``forever``.
     """
     judgement = Judgement([], [], {}, [])
     alone = len(records) == 1
+    # good rows of a request that was refused for others have done nothing wrong
+    blamed = any([verdict.kind == "rejected" for verdict in verdicts])
     delivered: Outcome | None = None
     last: Record | None = None
+    said: Verdict | None = None
     for record, verdict in zip(records, verdicts, strict=True):
         kind = verdict.kind
         if kind == "accepted":
@@ -53,11 +58,12 @@ def judge(
             if (
                 delivered is None
                 or last is None
+                or verdict is not said
                 or last.accepted_at != record.accepted_at
                 or last.attempts != record.attempts
                 or last.maybe_since != record.maybe_since
-                or verdict.trace_id != delivered.trace_id
             ):
+                said = verdict
                 delivered = Outcome(
                     kind="delivered",
                     reason=verdict.reason,
@@ -76,12 +82,16 @@ def judge(
             if not verdict.atomic and not absorbed(record, resend, now):
                 _end(judgement, record, "uncertain", verdict, status, now)
             else:
+                if not verdict.atomic:
+                    record.maybe_since = record.maybe_since or sent_at
                 judgement.split.append(record)
         elif kind == "ambiguous":
+            record.maybe_since = record.maybe_since or sent_at
             _doubt(judgement, record, verdict, status, now, resend, max_attempts, forever=forever)
         else:
-            # good rows of a refused request (after_s 0) have done nothing wrong
-            record.failures += 0 if verdict.after_s == 0 and not verdict.throttled else 1
+            # nor has an event done wrong whose account was refused: it waits as long as it takes
+            innocent = kind == "unauthorized" or (blamed and verdict.after_s == 0)
+            record.failures += 0 if innocent else 1
             _retry(judgement, record, verdict, status, now, max_attempts, forever=forever)
     return judgement
 
@@ -98,8 +108,6 @@ def _doubt(
     forever: bool,
 ) -> None:
     """An attempt that may have arrived: again only while a second copy would be recognised."""
-    if not record.maybe_since:
-        record.maybe_since = now
     if not absorbed(record, resend, now):
         _end(judgement, record, "uncertain", verdict, status, now)
         return

@@ -43,13 +43,19 @@ class TokenBucket:
             return 0.0
         return (1.0 - self._tokens) / rate
 
+    def closed_s(self) -> float:
+        """Seconds for which nothing leaves because the platform said so."""
+        return max(0.0, self._closed_until - self._now())
+
     def throttle(self, for_s: float) -> None:
         """The platform said slow down: nothing leaves for ``for_s`` seconds, then at a lower rate."""
         now = self._now()
+        # all that was under way together gets the same answer: that is one lesson, not one each
+        if now >= self._closed_until:
+            self.factor = max(self.FLOOR, self.factor * self.BACKOFF)
         self._closed_until = max(self._closed_until, now + for_s)
         self._tokens = min(self._tokens, 1.0)
         self._at = max(self._at, self._closed_until)
-        self.factor = max(self.FLOOR, self.factor * self.BACKOFF)
 
     def succeed(self) -> None:
         """A request was taken: the rate recovers a little."""

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 ConsentPolicy: TypeAlias = Literal["vouch", "require"]
 
 #: Events between two offers of the GIL: a thread that hashes without pausing delays the loop by 5 ms a switch.
-_EVENTS_PER_TURN: Final = 32
+_EVENTS_PER_TURN: Final = 64
 
 _NOT_ADDRESSED: Final = Outcome(kind="skipped", field="to", reason="not addressed to this destination")
 _NO_CONSENT: Final = Outcome(

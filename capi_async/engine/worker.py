@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from anyio import create_task_group
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
+from msgspec.structs import replace
 
 from capi_async.clock import Clock
 from capi_async.engine.batcher import Batch, Batcher
@@ -26,9 +28,12 @@ from capi_async.telemetry.base import RequestDone, Settled, StateChanged
 
 logger = logging.getLogger(__name__)
 
-_EXPIRED = Outcome(kind="expired", field="time", reason="grew older than this platform takes while it waited")
-_GONE = Outcome(kind="uncertain", reason="an attempt may have arrived, and it is too late to send it again")
+_OLD = "grew older than this platform takes while it waited"
+_GONE = "an attempt may have arrived, and it is too late to send it again"
 _UNKNOWN = Outcome(kind="dead", reason="configuration changed: made for another account or another form of the API")
+
+#: Seconds between two looks at the credential of a paused destination, if a callable gives it.
+LOOK_S = 5.0
 
 #: No answer for this long, with requests under way, is no progress: new events need not wait for this destination.
 STALL_S = 5.0
@@ -79,11 +84,12 @@ class Worker:
         self.gate = Gate(now=clock.monotonic)
         self._splits: list[Batch] = []
         self._woken = asyncio.Event()
-        self._started_at: dict[int, float] = {}
+        self._under_way: dict[int, Batch] = {}
         self._answered_at = clock.monotonic()
         self._refused_credential: str | None = None
+        self._looked_at = -LOOK_S
         self._throttles = 0
-        self.hurry = False
+        self.hurry = 0
         self.requests = 0
 
     def wake(self) -> None:
@@ -92,19 +98,19 @@ class Worker:
 
     def progressing(self) -> bool:
         """Whether waiting for room here makes sense."""
-        if self.gate.state != "open":
+        if self.gate.state != "open" or self._bucket.closed_s() > STALL_S:
             return False
-        if not self._started_at:
+        if not self._under_way:
             return True
-        now = self._clock.monotonic()
-        return now - max(self._answered_at, min(self._started_at.values())) < STALL_S
+        oldest = min(batch.started for batch in self._under_way.values())
+        return self._clock.monotonic() - max(self._answered_at, oldest) < STALL_S
 
     def busy(self) -> bool:
         """Whether requests are under way."""
-        return bool(self._started_at)
+        return bool(self._under_way)
 
     async def run(self) -> None:
-        """Work until cancelled. Records that are held then stay unsettled: the spool knows them."""
+        """Work until cancelled. Records that are held then stay unsettled: they go back to the spool."""
         try:
             async with create_task_group() as group:
                 while True:
@@ -113,16 +119,26 @@ class Worker:
                     if wait_s != 0.0:
                         await self._sleep(wait_s)
         finally:
-            held = self._batcher.drain() + [record for batch in self._splits for record in batch.records]
-            self._splits.clear()
-            await self._spool.release(held)
+            # whatever was under way ended with the group, even if it had not begun
+            cut_off = [record for batch in self._under_way.values() for record in batch.records]
+            self._under_way.clear()
+            self._window.in_flight = 0
+            self.gate.recall()
+            await self._spool.release(cut_off)
+            await self.put_back()
+
+    async def put_back(self) -> None:
+        """Hand back what waits here for company or for a token, so that the spool may dispose of it."""
+        held = self._batcher.drain() + [record for batch in self._splits for record in batch.records]
+        self._splits.clear()
+        await self._spool.release(held)
 
     async def _step(self, group: TaskGroup) -> float | None:
         """Do what can be done now; 0 to come again at once, else how long to sleep, ``None`` until woken."""
         gate_s = self.gate.wait_s()
         if gate_s != 0.0:
             await self._rotate(gate_s)
-            return _sooner(gate_s, 30.0 if not self.destination.secret().fixed else None)
+            return _sooner(gate_s, None if self.destination.secret().fixed else LOOK_S)
         if not self._window.open():
             return None
         probing = self.gate.state != "open"
@@ -134,10 +150,11 @@ class Worker:
         if token_s > 0:
             self._splits.append(batch)
             return token_s
-        self.gate.sent()
+        probe = self.gate.sent()
         self._window.in_flight += 1
-        self._started_at[id(batch)] = self._clock.monotonic()
-        group.start_soon(self._deliver, batch)
+        batch.started = self._clock.monotonic()
+        self._under_way[id(batch)] = batch
+        group.start_soon(self._deliver, batch, probe)
         return 0.0
 
     async def _fill(self, limit: int | None) -> None:
@@ -179,38 +196,43 @@ class Worker:
             batch = _part(batch, first)
         return batch
 
-    async def _deliver(self, batch: Batch) -> None:
-        started = self._started_at[id(batch)]
-        records: list[Record] = []
+    async def _deliver(self, batch: Batch, probe: bool) -> None:
+        answered = False
         try:
             records = await self._fresh(batch.records)
             if records:
-                verdicts, response = await self._ask(batch.head, records, started)
+                verdicts, response = await self._ask(batch, records)
+                answered = True
                 await self._act(batch, records, verdicts, response)
         except asyncio.CancelledError:
-            # cut off in the middle: if these are ever sent again, it must be known that they may have arrived
-            now = self._clock.wall()
-            for record in records:
-                record.maybe_since = record.maybe_since or now
-            raise
-        finally:
-            self._window.in_flight -= 1
-            del self._started_at[id(batch)]
-            self._answered_at = self._clock.monotonic()
-            self.wake()
+            _doubt(batch)
+            raise  # run() hands the records back
+        except Exception as error:  # a fault of ours, or of storage: it must cost no event, and no other request
+            self._log_fault("delivery", error)
+            _doubt(batch)
+            await self._spool.release(batch.records, after_s=interval_s(max(one.attempts for one in batch.records)))
+        del self._under_way[id(batch)]
+        self._window.in_flight -= 1
+        self._answered_at = self._clock.monotonic()
+        if probe and not answered:
+            self.gate.recall()
+        self.wake()
 
     async def _fresh(self, records: list[Record]) -> list[Record]:
         """The records that may still be sent; the others end here."""
         now = self._clock.wall()
         resend = self.destination.resend
-        if all(record.expires_at > now and not record.maybe_since for record in records):
+        for record in records:
+            if record.expires_at <= now or record.maybe_since:
+                break
+        else:
             return records
         fresh, stale, outcomes = [], [], []
         for record in records:
             if record.maybe_since and (record.expires_at <= now or not absorbed(record, resend, now)):
-                outcomes.append(_GONE)
+                outcomes.append(_too_late(record, now, Outcome(kind="uncertain", reason=_GONE)))
             elif record.expires_at <= now:
-                outcomes.append(_EXPIRED)
+                outcomes.append(_too_late(record, now, Outcome(kind="expired", field="time", reason=_OLD)))
             else:
                 fresh.append(record)
                 continue
@@ -219,10 +241,10 @@ class Worker:
             await self._settle(stale, outcomes)
         return fresh
 
-    async def _ask(self, head: bytes, records: list[Record], started: float) -> tuple[list[Verdict], Response | None]:
+    async def _ask(self, batch: Batch, records: list[Record]) -> tuple[list[Verdict], Response | None]:
         """One request; verdicts in the order of ``records``."""
         count = len(records)
-        made = await self._request(head, records)
+        made = await self._request(batch.head, records)
         if isinstance(made, Verdict):
             self._blame(made)
             return [made] * count, None
@@ -237,6 +259,7 @@ class Worker:
         self.requests += 1
         response: Response | None = None
         error_kind = ""
+        batch.sent_at = self._clock.wall()
         try:
             response = await self._transport.send(request, timeout_s=self._limits.request_timeout_s)
         except TransportError as failure:
@@ -245,6 +268,7 @@ class Worker:
             self._trouble(f"no answer ({failure.kind})")
             verdicts = [ambiguous(str(failure)) if failure.sent else retry(str(failure))] * count
         else:
+            response = replace(response, head=head)
             verdicts = self._classify(response, count)
             self._learn(response, verdicts, token)
         if self._hooks:
@@ -255,7 +279,7 @@ class Worker:
                     bytes=request.size,
                     status=response.status if response else 0,
                     error=error_kind,
-                    duration_s=self._clock.monotonic() - started,
+                    duration_s=self._clock.monotonic() - batch.started,
                 )
             )
         return verdicts, response
@@ -263,7 +287,7 @@ class Worker:
     async def _request(self, head: bytes, records: Sequence[Record]) -> tuple[Request, str] | Verdict:
         """The request and the credential in it; a verdict if user code failed, which pauses and keeps the events."""
         try:
-            token = await self.destination.secret().reveal()
+            token = await self._credential()
         except Exception as error:  # the caller's own callable may raise anything
             self._log_fault("its credential callable", error)
             reason = f"the credential's callable failed with {type(error).__name__}"
@@ -274,6 +298,14 @@ class Worker:
             self._log_fault("request()", error)
             reason = f"request() failed with {type(error).__name__}"
             return Verdict(kind="unauthorized", reason=reason, fix="mend the destination")
+
+    async def _credential(self) -> str:
+        secret = self.destination.secret()
+        if secret.fixed:
+            return await secret.reveal()
+        # the caller's own code: it may hang like any server
+        async with asyncio.timeout(self._limits.request_timeout_s):
+            return await secret.reveal()
 
     def _log_fault(self, where: str, error: Exception) -> None:
         # the type only: the text may quote an event
@@ -298,19 +330,23 @@ class Worker:
     def _learn(self, response: Response, verdicts: Sequence[Verdict], token: str) -> None:
         """What an answer teaches about the destination as a whole."""
         kinds = {verdict.kind for verdict in verdicts}
+        first = verdicts[0]
         if "accepted" in kinds:
             self._window.succeed()
             self._bucket.succeed()
             self._throttles = 0
+            if first.throttled:  # accepted, with a warning that the allowance is nearly used up
+                self._bucket.throttle(first.after_s or interval_s(1))
             if self.gate.succeed():
                 self._announce("open", "")
             return
-        first = verdicts[0]
-        if kinds == {"unauthorized"}:
+        if "unauthorized" in kinds:
+            first = next(verdict for verdict in verdicts if verdict.kind == "unauthorized")
             self._refused_credential = token
             self._blame(first)
         elif any(verdict.throttled for verdict in verdicts):
-            self._throttles += 1
+            if not self._bucket.closed_s():
+                self._throttles += 1
             waits = [verdict.after_s for verdict in verdicts if verdict.after_s is not None]
             self._bucket.throttle(max(waits, default=interval_s(self._throttles)))
             self._window.fail()
@@ -353,6 +389,7 @@ class Worker:
             records,
             verdicts,
             status=response.status if response else 0,
+            sent_at=batch.sent_at,
             now=self._clock.wall(),
             resend=self.destination.resend,
             max_attempts=self._max_attempts,
@@ -374,7 +411,7 @@ class Worker:
     async def _again(self, judged: Judgement) -> None:
         for after_s, records in judged.again.items():
             failures = max(record.failures for record in records)
-            wait_s = delay_s(failures) if after_s is None else after_s
+            wait_s = delay_s(max(failures, 1)) if after_s is None else after_s
             await self._spool.release(records, after_s=wait_s)
 
     async def _settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
@@ -390,7 +427,16 @@ class Worker:
             return
         if gate_s is None and self.busy():
             return
-        if await secret.reveal() != self._refused_credential:
+        now = self._clock.monotonic()
+        if now - self._looked_at < LOOK_S:  # woken for other reasons; the callable may be expensive
+            return
+        self._looked_at = now
+        try:
+            credential = await self._credential()
+        except Exception as error:  # the caller's own callable may raise anything
+            self._log_fault("its credential callable", error)
+            return
+        if credential != self._refused_credential:
             self._refused_credential = None
             self.gate.retry_now()
             self.wake()
@@ -401,6 +447,17 @@ class Worker:
                 await self._woken.wait()
         except TimeoutError:
             pass
+
+
+def _doubt(batch: Batch) -> None:
+    """Cut off in the middle: if these are ever sent again, it must be known that they may have arrived."""
+    if batch.sent_at:
+        for record in batch.records:
+            record.maybe_since = record.maybe_since or batch.sent_at
+
+
+def _too_late(record: Record, now: float, outcome: Outcome) -> Outcome:
+    return replace(outcome, attempts=record.attempts, latency_s=max(0.0, now - record.accepted_at))
 
 
 def _sooner(first: float | None, second: float | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -103,10 +103,21 @@ class MemorySpool:
         """Nothing here outlives the process, so there is nothing to note."""
 
     async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
-        for record, outcome in zip(records, outcomes, strict=True):
-            queue = self._queues[record.destination]
-            if queue.leased.pop(id(record), None) is not None:
-                self._finish(queue, record, outcome)
+        # runs of one destination and one outcome are counted together: this is done for every event there is
+        for start, stop in _runs(records, outcomes):
+            queue = self._queues[records[start].destination]
+            outcome = outcomes[start]
+            leased = queue.leased
+            held = [record for record in records[start:stop] if leased.pop(id(record), None) is not None]
+            queue.events -= len(held)
+            queue.bytes -= sum([len(record.body) for record in held])
+            queue.counts[outcome.kind] = queue.counts.get(outcome.kind, 0) + len(held)
+            for record in held:
+                record.epoch = 0
+                if record.order_key is not None:
+                    self._leave(queue, record, record.order_key)
+                if record.receipt is not None:
+                    record.receipt.settle(record.destination, outcome)
 
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
         due = self._clock.monotonic() + after_s
@@ -210,6 +221,19 @@ def _enter(queue: _Queue, record: Record) -> None:
     else:
         queue.holders[key] = record
         queue.ready.append(record)
+
+
+def _runs(records: Sequence[Record], outcomes: Sequence[Outcome]) -> Iterator[tuple[int, int]]:
+    """Bounds of the runs of records that share destination and outcome."""
+    start = 0
+    for index in range(1, len(records) + 1):
+        if (
+            index == len(records)
+            or outcomes[index] is not outcomes[start]
+            or records[index].destination is not records[start].destination
+        ):
+            yield start, index
+            start = index
 
 
 def _nobody(_destination: str) -> None:

@@ -25,8 +25,8 @@ from capi_async.outcome import (
 )
 
 
-def read(response: Response, head: bytes = b"") -> Verdict:
-    """The verdict on the one event of the request; ``head`` says which call it was, where that is known."""
+def read(response: Response) -> Verdict:
+    """The verdict on the one event of the request; its head says whether it was a lead or a sale."""
     status = response.status
     body = _json_object(response.body)
     said = _first_text(body, "error", "message") or f"HTTP {status}"
@@ -46,7 +46,8 @@ def read(response: Response, head: bytes = b"") -> Verdict:
         return rejected(said, code=code, fix="check the click id; if every call says so, base_url", suspect=True)
     if status < 400:
         return rejected(f"HTTP {status}: redirects are never followed", fix="check base_url", suspect=True)
-    if status == 409 and (head == HEADS["sale"] or (not head and b"invoice" in response.body.lower())):
+    if status == 409 and response.head == HEADS["sale"]:
+        # the same invoice again: the first copy counted (that 409 says so is unverified)
         return Verdict(kind="accepted", reason=redact(said), code=code)
     fix = "check the fields; the vendor may refuse events older than 24 hours" if status in (400, 422) else ""
     return rejected(said, code=code, fix=fix)

@@ -208,12 +208,8 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
             json_slices(b"", bodies, b""),
         )
 
-    def classify(self, response: Response, count: int, head: bytes = b"") -> list[Verdict]:
-        """As everywhere, but ``head`` may be given: HTTP 409 means a repeat on a sale only.
-
-        Without it a 409 is read as a repeated sale where its body speaks of an invoice.
-        """
-        return [read(response, head)] * count
+    def classify(self, response: Response, count: int) -> list[Verdict]:
+        return [read(response)] * count
 
     def _check_name(self, name: str, there: str) -> None:
         where = f"{self.name}: event_names[{name!r}]"

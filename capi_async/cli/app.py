@@ -1,0 +1,40 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import capi_async
+from capi_async.cli.explain import explain
+from capi_async.cli.sandbox import sandbox
+from capi_async.cli.send import send
+
+app = typer.Typer(
+    name="capi-async",
+    help="Forward conversion events to ad platforms.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command()(send)
+app.command()(explain)
+app.command()(sandbox)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"capi-async {capi_async.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def capi_async_(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Forward conversion events to ad platforms."""

@@ -1,0 +1,60 @@
+"""Expected errors as one line and an exit code, never as a traceback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from capi_async.errors import CapiError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Something was rejected or lost.
+EXIT_LOST = 1
+#: The command, its files or its configuration are wrong; nothing was sent.
+EXIT_USAGE = 2
+#: Ended by Ctrl-C.
+EXIT_INTERRUPTED = 130
+
+
+def say(text: str) -> None:
+    """One line on stderr, whatever its content."""
+    print("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text), file=sys.stderr)
+
+
+def plainly(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn what goes wrong by mistake of the caller into a line on stderr and exit code 2."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        logger = logging.getLogger("capi_async")
+        if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+            logger.addHandler(_Lines())
+        try:
+            return command(*args, **kwargs)
+        except CapiError as error:
+            say(f"capi-async: {error}")
+            raise typer.Exit(EXIT_USAGE) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    return run
+
+
+class _Lines(logging.Handler):
+    """Warnings of the library as lines; its constant messages keep their values in fields."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = [
+            str(value) for name in ("destination", "settings", "reason", "fix") if (value := record.__dict__.get(name))
+        ]
+        say(": ".join([f"capi-async: {record.getMessage()}", *facts]))

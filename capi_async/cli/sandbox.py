@@ -1,0 +1,49 @@
+"""``capi-async sandbox``: every platform on a local port."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from capi_async.cli.failing import plainly
+from capi_async.cli.loop import run
+from capi_async.errors import ConfigError
+from capi_async.sandbox import TOKEN, Sandbox, serve
+
+
+@plainly
+def sandbox(
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535, metavar="N")
+    ] = 8787,
+    host: Annotated[str, typer.Option(help="Address to listen on.", metavar="H")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(help="Seed of faults and generated ids.", metavar="S")] = 0,
+    rates: Annotated[
+        bool, typer.Option("--rates/--no-rates", help="Keep the platforms' documented request rates, or lift them.")
+    ] = True,
+    poison: Annotated[str | None, typer.Option(help="Refuse every event that holds this text.", metavar="TEXT")] = None,
+) -> None:
+    """Run the sandbox: a local server that plays every platform, strictly.
+
+    Set a destination's base_url to one of the addresses shown. The access token is sandbox-token, and every account id
+    of valid form exists. The page at / shows what arrived; /_sandbox/arrivals, /_sandbox/stats and /_sandbox/faults
+    read and steer the sandbox. Ctrl-C ends it.
+    """
+    options: dict[str, Any] = {"seed": seed, "poison": poison}
+    if not rates:
+        options["rates"] = dict.fromkeys(Sandbox().platforms)
+    try:
+        run(serve(host, port, ready=_announce, **options))
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror or type(error).__name__})") from None
+    except KeyboardInterrupt:
+        print("\nThe sandbox has ended.")
+
+
+def _announce(server: Sandbox) -> None:
+    width = max(map(len, server.platforms))
+    print(f"The sandbox listens on {server.base_url}/ (token: {TOKEN}). Ctrl-C ends it.\n", flush=True)
+    for platform in server.platforms:
+        print(f"  {platform:{width}}  {server.url(platform)}", flush=True)
+    print(flush=True)

@@ -1,0 +1,148 @@
+"""What a run did: counts and durations from the client's hooks, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from capi_async.engine.receipt import Receipt
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Ledger
+from capi_async.telemetry.base import Hook, RequestDone, Settled
+
+#: Distinct reasons kept per destination.
+_MAX_REASONS: Final = 5
+#: Receipts looked at for reasons of refusals at the door.
+_MAX_LOOKS: Final = 5_000
+
+
+class Reason(Struct, frozen=True, omit_defaults=True):
+    """Why some event was not delivered."""
+
+    kind: str
+    reason: str
+    field: str = ""
+    fix: str = ""
+
+
+class Durations:
+    """A histogram of seconds whose buckets grow by 5 %, from 0.1 ms on: percentiles within 2.5 %."""
+
+    _STEP: Final = math.log(1.05)
+    _LEAST_S: Final = 1e-4
+
+    def __init__(self) -> None:
+        self._buckets: Counter[int] = Counter()
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Note ``count`` events that took ``seconds``."""
+        self._buckets[round(math.log(max(seconds, self._LEAST_S) / self._LEAST_S) / self._STEP)] += count
+
+    def percentile(self, share: float) -> float | None:
+        """The seconds within which ``share`` of the events lie; ``None`` without any."""
+        rank = math.ceil(self._buckets.total() * share)
+        for bucket in sorted(self._buckets):
+            rank -= self._buckets[bucket]
+            if rank <= 0:
+                return float(f"{self._LEAST_S * math.exp(bucket * self._STEP):.3g}")
+        return None
+
+
+class _One:
+    """One destination's share."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.carried = 0
+        self.failures: Counter[str] = Counter()
+        self.ended_at = 0.0
+        self.durations = Durations()
+        self.reasons: dict[Reason, None] = {}
+
+
+class Tally(Hook):
+    """Listens to a client."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.started_at = time.monotonic()
+        self._of = {name: _One() for name in names}
+        self._at_door: dict[str, int] = {}
+        self._looks = 0
+
+    def on_request(self, done: RequestDone) -> None:
+        """Count the request, and what went wrong with it."""
+        one = self._of[done.destination]
+        one.requests += 1
+        one.carried += done.events
+        if done.error or done.status >= 400:
+            one.failures[done.error or f"HTTP {done.status}"] += 1
+
+    def on_settled(self, settled: Settled) -> None:
+        """Note the latency of what was delivered and the reasons of the rest."""
+        one = self._of[settled.destination]
+        one.ended_at = time.monotonic()
+        last: Outcome | None = None
+        run = 0
+        for outcome in settled.outcomes:
+            if outcome.kind != "delivered":
+                _note(one, outcome)
+            elif outcome is last:
+                run += 1
+            else:
+                if last is not None:
+                    one.durations.add(last.latency_s, run)
+                last, run = outcome, 1
+        if last is not None:
+            one.durations.add(last.latency_s, run)
+
+    async def look(self, receipts: Sequence[Receipt], ledger: Mapping[str, Ledger]) -> None:
+        """Find the reasons of what ended at the door, which no hook is told, if something newly did."""
+        at_door = {name: counts.skipped + counts.rejected + counts.dropped for name, counts in ledger.items()}
+        fresh = any(
+            count != self._at_door.get(name, 0) and len(self._of[name].reasons) < _MAX_REASONS
+            for name, count in at_door.items()
+        )
+        self._at_door = at_door
+        if not fresh or self._looks >= _MAX_LOOKS:
+            return
+        self._looks += len(receipts)
+        for receipt in receipts:
+            for name, outcome in (await receipt.outcomes(timeout_s=0)).items():
+                if outcome.attempts == 0 and outcome.kind in ("skipped", "rejected", "dropped"):
+                    self._of[name].ended_at = time.monotonic()
+                    _note(self._of[name], outcome)
+
+    def requests(self, name: str) -> int:
+        """Requests to one destination."""
+        return self._of[name].requests
+
+    def carried(self, name: str) -> int:
+        """Events in all of its requests, repeats included."""
+        return self._of[name].carried
+
+    def failures(self, name: str) -> Mapping[str, int]:
+        """Its requests that got no answer or an error, by kind."""
+        return self._of[name].failures
+
+    def seconds(self, name: str) -> float:
+        """From the start to its last outcome."""
+        ended_at = self._of[name].ended_at
+        return max(0.0, ended_at - self.started_at) if ended_at else 0.0
+
+    def percentile(self, name: str, share: float) -> float | None:
+        """Seconds from acceptance to delivery that ``share`` of the delivered events needed at most."""
+        return self._of[name].durations.percentile(share)
+
+    def reasons(self, name: str) -> list[Reason]:
+        """The first distinct reasons why events were not delivered."""
+        return list(self._of[name].reasons)
+
+
+def _note(one: _One, outcome: Outcome) -> None:
+    if len(one.reasons) < _MAX_REASONS:
+        one.reasons.setdefault(Reason(outcome.kind, outcome.reason, outcome.field, outcome.fix))
