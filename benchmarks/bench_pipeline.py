@@ -120,20 +120,21 @@ def child(arguments: argparse.Namespace) -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     _count(arguments.base, "DELETE")
     main = run(arguments.way, arguments.destinations, arguments.events, arguments.base, seed=arguments.seed)
-    try:
-        import uvloop
-    except ModuleNotFoundError:
-        uvloop = None
     gc.freeze()
-    figures = asyncio.run(main, loop_factory=uvloop.new_event_loop) if _loops(uvloop) else asyncio.run(main)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        figures = runner.run(main)
     received = _count(arguments.base)
     if received != figures.pop("expected"):
         raise SystemExit(f"void: the sink counted {received}")
     print(json.dumps(figures))
 
 
-def _loops(uvloop: Any) -> bool:
-    return uvloop is not None and sys.version_info >= (3, 12)
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop
 
 
 def parent(arguments: argparse.Namespace) -> None:

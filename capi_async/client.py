@@ -171,7 +171,12 @@ class Client:
 
     async def __aenter__(self) -> Client:
         self._closed = False
-        await self._running().opened()
+        try:
+            await self._running().opened()
+        except BaseException:
+            if not self._closed:
+                await self.aclose(0)
+            raise
         return self
 
     async def __aexit__(
@@ -196,8 +201,9 @@ class Client:
             ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
         """
         self._check(event, "")
-        intake = self._running().intake
-        receipt = Receipt(event.event_id, self._names)
+        engine = self._running()
+        intake = engine.intake
+        receipt = Receipt(event.event_id, self._names, engine.delivery)
         future = intake.put((event,), (receipt,), timeout_s=timeout_s)
         if future is None:
             future = await intake.put_when_free((event,), (receipt,), timeout_s=timeout_s)
@@ -221,9 +227,9 @@ class Client:
             return []
         for index, event in enumerate(events):
             self._check(event, index)
-        intake = self._running().intake
-        names = self._names
-        receipts = [Receipt(event.event_id, names) for event in events]
+        engine = self._running()
+        intake, delivery, names = engine.intake, engine.delivery, self._names
+        receipts = [Receipt(event.event_id, names, delivery) for event in events]
         future = intake.put(events, receipts, timeout_s=timeout_s)
         if future is None:
             future = await intake.put_when_free(events, receipts, timeout_s=timeout_s)
@@ -241,8 +247,9 @@ class Client:
             ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
         """
         self._check(event, "")
-        receipt = Receipt(event.event_id, self._names)
-        future = self._running().intake.put((event,), (receipt,), timeout_s=None)
+        engine = self._running()
+        receipt = Receipt(event.event_id, self._names, engine.delivery)
+        future = engine.intake.put((event,), (receipt,), timeout_s=None)
         if future is None:
             raise QueueFull("too many events wait to be prepared; nothing was stored")
         # nobody may ever look: an error that is not asked for is no warning in somebody's log
@@ -271,8 +278,8 @@ class Client:
             finally:
                 unstored = engine.intake.waiting
                 await engine.stop()
-                if self._http is not None:
-                    await self._http.aclose()
+        elif engine is None:  # nothing was sent, but something may have been read back
+            await self._ended()
         ledger = self._spool.ledger()
         return CloseReport(
             ledger=ledger,
@@ -317,7 +324,7 @@ class Client:
 
         Events that are under way at this moment are not stopped. Returns how many per destination.
         """
-        return await self._spool.settle_matching(matches_subject(subject, self._phone_region), _WITHDRAWN)
+        return await self._settle_matching(subject, _WITHDRAWN)
 
     async def forget(self, subject: User) -> Mapping[str, int]:
         """Erase what waits and carries an e-mail, phone or external id of ``subject``.
@@ -325,12 +332,19 @@ class Client:
         Returns how many records per destination. Finds only identifiers that a stored record carries: one that
         holds none of them cannot be found.
         """
-        return await self._spool.settle_matching(matches_subject(subject, self._phone_region), _FORGOTTEN)
+        return await self._settle_matching(subject, _FORGOTTEN)
 
     @property
     def transport(self) -> Transport:
         """For the small functions beside a destination that read back from its platform."""
         return self._transport
+
+    async def _settle_matching(self, subject: User, outcome: Outcome) -> Mapping[str, int]:
+        matches = matches_subject(subject, self._phone_region)
+        if self._engine is not None:
+            # what lingers in a worker, or waits there for its turn, is not under way yet
+            await self._engine.put_back()
+        return await self._spool.settle_matching(matches, outcome)
 
     def _check(self, event: Event, index: int | str) -> None:
         """What can only be told here: does the event's currency exist, do its destinations."""
@@ -370,9 +384,14 @@ class Client:
             transport=self._transport,
             hooks=self._hooks,
             clock=self._clock,
+            ended=self._ended,
         )
         self._engine.start()
         return self._engine
+
+    async def _ended(self) -> None:
+        if self._http is not None:
+            await self._http.aclose()
 
     def _make_preparer(self) -> Preparer:
         return Preparer(self.destinations, consent=self._consent, phone_region=self._phone_region)

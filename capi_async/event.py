@@ -555,7 +555,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         _require_aware("time", self.time)
         if not _TEXT.issuperset(map(type, _event_texts(self))):
             _require_text(self, "", _EVENT_TEXTS)
-        if not self.event_id:
+        if not self.event_id and (self.event_id is None or type(self.event_id) is str):
             force_setattr(self, "event_id", f"{self.name}:{self.order_id}" if self.order_id else new_event_id())
         elif type(self.event_id) is not str:
             raise EventError("event_id", "needs text; write str(...) around a number")

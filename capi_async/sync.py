@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
 from typing import Any
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
+from anyio.from_thread import BlockingPortal
 
 from capi_async.client import Client, CloseReport
 from capi_async.engine.explain import Explanation
@@ -52,9 +55,13 @@ class SyncClient:
     """
 
     def __init__(self, destinations: Sequence[Destination], **options: Any) -> None:
-        self._client = Client(destinations, **options)
-        self._runner: AbstractContextManager[BlockingPortal] | None = None
+        self._init(Client(destinations, **options))
+
+    def _init(self, client: Client) -> None:
+        self._client = client
         self._portal: BlockingPortal | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.RLock()
         self._pid = 0
 
     @classmethod
@@ -70,16 +77,29 @@ class SyncClient:
     @classmethod
     def _around(cls, client: Client) -> SyncClient:
         self = cls.__new__(cls)
-        self._client, self._runner, self._portal, self._pid = client, None, None, 0
+        self._init(client)
         return self
 
     def start(self) -> None:
         """Start the loop's thread; done by ``with`` and by the first call too."""
-        if self._portal is None:
-            self._runner = start_blocking_portal("asyncio", name="capi_async-loop")
-            self._portal = self._runner.__enter__()
+        if self._portal is not None:
+            return
+        with self._lock:
+            if self._portal is not None:
+                return
+            ready: Future[BlockingPortal] = Future()
+            # not anyio's start_blocking_portal: forgotten or forked, it waits for ever when the interpreter exits
+            self._thread = threading.Thread(target=_serve, args=(ready,), name="capi_async-loop", daemon=True)
+            self._thread.start()
+            portal = ready.result()
             self._pid = os.getpid()
-            self._portal.call(self._client.__aenter__)
+            try:
+                portal.call(self._client.__aenter__)
+            except BaseException:
+                self._stop(portal)
+                raise
+            self._portal = portal
+            atexit.register(self.close)
 
     def __enter__(self) -> SyncClient:
         self.start()
@@ -109,14 +129,17 @@ class SyncClient:
         return done
 
     def close(self, deadline_s: float = 10.0) -> CloseReport | None:
-        """See :meth:`Client.aclose`; ``None`` if it was never started."""
-        if self._portal is None or self._runner is None or self._pid != os.getpid():
-            return None
+        """See :meth:`Client.aclose`; ``None`` if it does not run. Done at the interpreter's exit, if not before."""
+        with self._lock:
+            portal = self._portal
+            if portal is None or self._pid != os.getpid():
+                return None
+            self._portal = None
+        atexit.unregister(self.close)
         try:
-            report: CloseReport = self._portal.call(self._client.aclose, deadline_s)
+            report: CloseReport = portal.call(self._client.aclose, deadline_s)
         finally:
-            runner, self._runner, self._portal = self._runner, None, None
-            runner.__exit__(None, None, None)
+            self._stop(portal)
         return report
 
     def ledger(self) -> Mapping[str, Ledger]:
@@ -125,7 +148,8 @@ class SyncClient:
 
     def explain(self, event: Event) -> Mapping[str, Explanation]:
         """See :meth:`Client.explain`."""
-        return self._client.explain(event)
+        with self._lock:
+            return self._client.explain(event)
 
     def withdraw(self, subject: User) -> Mapping[str, int]:
         """See :meth:`Client.withdraw`."""
@@ -139,9 +163,34 @@ class SyncClient:
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         self.start()
-        if self._portal is None or self._pid != os.getpid():
+        if self._pid != os.getpid():
             raise ClientClosed("this client was started in another process and forked; make one per process")
-        return self._portal.call(function, *arguments)
+        portal = self._portal
+        if portal is None:
+            raise ClientClosed("another thread has closed this client")
+        return portal.call(function, *arguments)
+
+    def _stop(self, portal: BlockingPortal) -> None:
+        portal.call(portal.stop)
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     def __repr__(self) -> str:
         return f"Sync{self._client!r}"
+
+
+def _serve(ready: Future[BlockingPortal]) -> None:
+    """Run a loop that takes calls from other threads until it is told to stop."""
+
+    async def run() -> None:
+        async with BlockingPortal() as portal:
+            ready.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    try:
+        anyio.run(run, backend="asyncio")
+    except BaseException as error:
+        if ready.done():
+            raise
+        ready.set_exception(error)

@@ -87,7 +87,7 @@ def show(console: Console, found: Mapping[str, DestinationFacts]) -> None:
             duration(one.p50_s),
             duration(one.p99_s),
         )
-    _print_whole(console, table)
+    print_whole(console, table)
     for name, one in found.items():
         _show_reasons(console, name, one)
 
@@ -113,7 +113,7 @@ def _show_reasons(console: Console, name: str, one: DestinationFacts) -> None:
         console.print(Text(f"{name}: and other reasons; --json shows more"), soft_wrap=True)
 
 
-def _print_whole(console: Console, table: Table) -> None:
+def print_whole(console: Console, table: Table) -> None:
     """At its full width: a narrow terminal wraps lines, which is better than numbers cut off."""
     width = console.width
     needed = console.measure(table, options=console.options.update(width=10_000)).maximum

@@ -14,8 +14,10 @@ from capi_async.clock import Clock
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake, Overflow, Room
 from capi_async.engine.prepare import Preparer
+from capi_async.engine.receipt import Delivery
 from capi_async.engine.thread import OwnedThread
 from capi_async.engine.worker import Worker
+from capi_async.errors import CapiError, ClientClosed
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Spool
 from capi_async.telemetry.base import Hook, Settled
@@ -39,7 +41,11 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Dispatcher:
-    """One client's engine, bound to the event loop it is started on."""
+    """One client's engine, bound to the event loop it is started on.
+
+    Args:
+        ended: Awaited when all tasks have ended, also when the loop ends without :meth:`stop`.
+    """
 
     def __init__(
         self,
@@ -51,12 +57,16 @@ class Dispatcher:
         transport: Transport,
         hooks: Sequence[Hook],
         clock: Clock,
+        ended: Callable[[], Awaitable[None]],
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._names = [destination.name for destination in destinations]
         self._settings = settings
         self._spool = spool
         self._clock = clock
+        self._ended = ended
+        #: What receipts of this run hang on; with ``deliver=False`` nobody here will ever settle them.
+        self.delivery = Delivery(over=not settings.deliver)
         self._thread = OwnedThread("capi_async-prepare")
         self._freed = asyncio.Event()
         told = Hooks([*hooks, _OnSettled(self._on_settled)])
@@ -80,6 +90,7 @@ class Dispatcher:
             max_bytes=settings.max_pending_bytes,
             overflow=settings.overflow,
             progressing=lambda name: self.workers[name].progressing(),
+            put_back=lambda name: self.workers[name].put_back(),
         )
         self.intake = Intake(
             preparer=preparer,
@@ -109,11 +120,11 @@ class Dispatcher:
 
     async def flush(self, timeout_s: float) -> bool:
         """Send what lingers and wait until everything accepted is settled; False if time ran out."""
+        for worker in self.workers.values():
+            worker.hurry += 1  # counted: another flush may be under way
+            worker.wake()
         try:
             async with asyncio.timeout(timeout_s):
-                for worker in self.workers.values():
-                    worker.hurry = True
-                    worker.wake()
                 while not self._idle():
                     self._freed.clear()
                     try:
@@ -126,18 +137,26 @@ class Dispatcher:
             return self._idle()
         finally:
             for worker in self.workers.values():
-                worker.hurry = False
+                worker.hurry -= 1
         return True
 
     async def stop(self) -> None:
         """Cancel every task and wait for them; what is not settled stays in the spool."""
         self.intake.closed = True
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            await asyncio.wait([self._supervisor])
-            if not self._supervisor.cancelled() and (error := self._supervisor.exception()):
-                logger.error("the supervisor failed", extra={"error": type(error).__name__})
-        self._thread.stop()
+        self.delivery.end()
+        try:
+            if self._supervisor is not None:
+                self._supervisor.cancel()
+                await asyncio.wait([self._supervisor])
+                if not self._supervisor.cancelled() and (error := self._supervisor.exception()):
+                    logger.error("the supervisor failed", extra={"error": type(error).__name__})
+        finally:
+            self._thread.stop()
+
+    async def put_back(self) -> None:
+        """Let every worker hand back what it holds and has not sent."""
+        for worker in self.workers.values():
+            await worker.put_back()
 
     def wake(self, destination: str) -> None:
         """Records became available."""
@@ -163,6 +182,8 @@ class Dispatcher:
             if not self._opened.done():
                 self._opened.set_exception(error)
                 self._opened.exception()  # mark as seen: nobody may be waiting
+            self.intake.closed = True
+            self.intake.abandon(error if isinstance(error, CapiError) else ClientClosed("the spool did not open"))
             raise
         self._opened.set_result(None)
         try:
@@ -172,7 +193,10 @@ class Dispatcher:
                     for name, worker in self.workers.items():
                         group.start_soon(self._keep, name, worker.run)
         finally:
-            await self._spool.close()
+            try:
+                await self._spool.close()
+            finally:
+                await self._ended()
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run one part; a fault in it is ours, is logged by its type, and costs the other parts nothing."""

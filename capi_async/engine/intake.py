@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from capi_async.clock import Clock
@@ -30,6 +30,8 @@ _NO_ROOM = Outcome(
     reason="the queue is full, and this destination is paused or does not answer",
     fix="see Client.states()",
 )
+_ALL_UNDER_WAY = Outcome(kind="dropped", reason="the queue is full, and all that is older is under way")
+_TOO_LARGE = Outcome(kind="dropped", reason="larger than a whole queue", fix="raise max_pending_bytes")
 
 
 class Ticket:
@@ -83,12 +85,14 @@ class Room:
         max_bytes: int,
         overflow: Overflow,
         progressing: Callable[[str], bool],
+        put_back: Callable[[str], Awaitable[None]],
     ) -> None:
         self._spool = spool
         self._max_events = max_events
         self._max_bytes = max_bytes
         self.overflow = overflow
         self._progressing = progressing
+        self._put_back = put_back
 
     def plenty(self, names: Sequence[str], events: int, size: int) -> bool:
         """Whether ``events`` of ``size`` bytes altogether fit everywhere: then nothing need be weighed one by one."""
@@ -107,20 +111,30 @@ class Room:
             depth = self._spool.depth(name)
             if depth.events < self._max_events and depth.bytes + size <= self._max_bytes:
                 kept.append(record)
+            elif size > self._max_bytes and self.overflow != "fail":
+                dropped.append(Refused(name, record.event_id, _TOO_LARGE, record.receipt))
             elif self.overflow == "drop_oldest":
-                await self._spool.evict(
-                    name, events=self._max_events - 1, max_bytes=self._max_bytes - size, outcome=_EVICTED
-                )
-                depth = self._spool.depth(name)
-                if depth.events < self._max_events and depth.bytes + size <= self._max_bytes:
+                if await self._evict(name, size):
                     kept.append(record)
                 else:  # all that is older is under way
-                    dropped.append(Refused(name, record.event_id, _NO_ROOM, record.receipt))
+                    dropped.append(Refused(name, record.event_id, _ALL_UNDER_WAY, record.receipt))
             elif self.overflow == "fail" or self._progressing(name):
                 return None
             else:
                 dropped.append(Refused(name, record.event_id, _NO_ROOM, record.receipt))
         return kept, dropped
+
+    async def _evict(self, name: str, size: int) -> bool:
+        """Make room for one record of ``size`` bytes; False if too much is under way."""
+        events, max_bytes = self._max_events - 1, self._max_bytes - size
+        for attempt in range(2):
+            if attempt:  # the oldest may be held by the worker, waiting for company
+                await self._put_back(name)
+            await self._spool.evict(name, events=events, max_bytes=max_bytes, outcome=_EVICTED)
+            depth = self._spool.depth(name)
+            if depth.events <= events and depth.bytes <= max_bytes:
+                return True
+        return False
 
 
 class Intake:
@@ -239,7 +253,7 @@ class Intake:
             if ahead is not None:
                 ahead.cancel()
             self._busy = False
-            self._abandon(ClientClosed("the client closed before this event was stored"))
+            self.abandon(ClientClosed("the client closed before this event was stored"))
 
     def _next(self) -> tuple[list[_Run], asyncio.Future[Any] | None]:
         events: list[Event] = []
@@ -356,12 +370,14 @@ class Intake:
         if self._tickets or self._taken:
             self._sweep_later()
 
-    def _abandon(self, error: CapiError) -> None:
+    def abandon(self, error: CapiError) -> None:
+        """Tell everybody who waits that nothing will come of it."""
         for ticket in (*self._taken.values(), *self._tickets):
             ticket.fail(error)
         self._tickets.clear()
         self._taken.clear()
         self._waiting = 0
+        self._freed.set()
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None

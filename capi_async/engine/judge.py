@@ -47,7 +47,7 @@ def judge(
     judgement = Judgement([], [], {}, [])
     alone = len(records) == 1
     # good rows of a request that was refused for others have done nothing wrong
-    blamed = any([verdict.kind == "rejected" for verdict in verdicts])
+    blamed = "rejected" in {verdict.kind for verdict in verdicts}
     delivered: Outcome | None = None
     last: Record | None = None
     said: Verdict | None = None

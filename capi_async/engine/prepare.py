@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
@@ -88,8 +88,14 @@ class Preparer:
             if index % _EVENTS_PER_TURN == _EVENTS_PER_TURN - 1:
                 time.sleep(0)
             receipt = receipts[index]
-            ids = identify(event.user, event.page)
-            at = event.time.timestamp()
+            try:
+                ids = identify(event.user, event.page)
+                at = event.time.timestamp()
+            except Exception as error:  # a fault of ours costs this event, not its neighbours
+                logger.error("an event could not be prepared", extra={"error": type(error).__name__})
+                outcome = Outcome(kind="rejected", reason=f"could not be prepared ({type(error).__name__})")
+                refused += [Refused(target.name, event.event_id, outcome, receipt) for target in self._targets]
+                continue
             for target in self._targets:
                 made = self._one(target, event, ids, at, now)
                 if type(made) is Record:
@@ -99,11 +105,22 @@ class Preparer:
                     refused.append(Refused(target.name, event.event_id, made, receipt))
         return records, refused
 
-    def one(self, destination: Destination, event: Event, now: float) -> tuple[Record | Outcome, Identifiers, Any]:
-        """One event for one destination, with what was found on the way; for ``explain``."""
+    def one(
+        self, destination: Destination, event: Event, now: float
+    ) -> tuple[Record | Outcome, Identifiers, Sequence[str]]:
+        """One event for one destination, its identifiers, and what was adjusted on the way; for ``explain``."""
         ids = self._plan.identify(event.user, event.page)
         target = next(target for target in self._targets if target.name == destination.name)
-        return self._one(target, event, ids, event.time.timestamp(), now), ids, None
+        at = event.time.timestamp()
+        made = self._one(target, event, ids, at, now)
+        warnings: list[str] = []
+        if type(made) is Record:
+            if at > now:
+                warnings.append("time: lies in the future, and is sent as now")
+                event = _clamped(event, now)
+            wire = target.to_wire(event, ids)
+            warnings += wire.warnings if type(wire) is Wire else ()
+        return made, ids, warnings
 
     def _one(self, target: _Target, event: Event, ids: Identifiers, at: float, now: float) -> Record | Outcome:
         if event.to is not None and target.name not in event.to:
@@ -113,7 +130,7 @@ class Preparer:
         if at > now:
             if at - now > max(target.max_future_s, 0.0):
                 return _FAR_AHEAD
-            event = replace(event, time=datetime.fromtimestamp(now, UTC))
+            event = _clamped(event, now)
         try:
             made = target.to_wire(event, ids)
         except Exception as error:  # a destination's fault costs its own event, not the batch
@@ -123,11 +140,11 @@ class Preparer:
             return Outcome(kind=made.kind, reason=made.reason, field=made.field, fix=made.fix)
         if type(made) is not Wire:
             return Outcome(kind="rejected", reason="the destination gave neither Wire nor Refusal")
-        if made.expires_at <= now:
-            return _EXPIRED
         try:
+            if made.expires_at <= now:
+                return _EXPIRED
             body = ENCODER.encode(made.body)
-        except (UnicodeEncodeError, TypeError, ValueError, RecursionError, OverflowError) as error:
+        except Exception as error:  # whatever an object of the caller's may raise when it is looked into
             return _unencodable(event, error)
         if len(body) > target.max_body:
             return Outcome(
@@ -148,6 +165,10 @@ class Preparer:
             now,
             made.order_key,
         )
+
+
+def _clamped(event: Event, now: float) -> Event:
+    return replace(event, time=datetime.fromtimestamp(now, UTC))
 
 
 def _unencodable(event: Event, error: Exception) -> Outcome:
@@ -180,7 +201,7 @@ def _broken_text(value: object) -> bool:
 def _no_json(value: object) -> bool:
     try:
         ENCODER.encode(value)
-    except (TypeError, ValueError, RecursionError, OverflowError):
+    except Exception:  # as above
         return True
     return False
 
@@ -197,22 +218,25 @@ def _largest(event: Event) -> str:
     return max(_leaves("", event, 0), key=lambda leaf: len(leaf[1]) if isinstance(leaf[1], (str, bytes)) else 0)[0]
 
 
-def _leaves(path: str, value: Any, depth: int) -> list[tuple[str, Any]]:
+def _leaves(path: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    below: Iterable[tuple[Any, Any]]
     if depth > 16:
-        return [(path, value)]
-    below: Any
-    if hasattr(value, "__struct_fields__"):
+        below = ()
+    elif hasattr(value, "__struct_fields__"):
         below = [(name, getattr(value, name)) for name in value.__struct_fields__]
     elif isinstance(value, dict):
-        below = list(value.items())
+        below = value.items()
     elif isinstance(value, (list, tuple)):
-        below = [(f"[{index}]", one) for index, one in enumerate(value)]
+        below = ((f"[{index}]", one) for index, one in enumerate(value))
     else:
-        return [(path, value)]
-    found = []
+        below = ()
+    empty = True
     for name, one in below:
-        text = str(name)
+        empty = False
         if _broken_text(name):
-            return [(path, name)]
-        found += _leaves(f"{path}{text}" if text.startswith("[") else f"{path}.{text}".lstrip("."), one, depth + 1)
-    return found or [(path, None)]
+            yield path, name
+            continue
+        text = str(name)
+        yield from _leaves(f"{path}{text}" if text.startswith("[") else f"{path}.{text}".lstrip("."), one, depth + 1)
+    if empty:
+        yield path, value

@@ -11,6 +11,23 @@ from msgspec import Struct
 from capi_async.outcome import PENDING, Outcome
 
 
+class Delivery:
+    """One run of the engine, for those who wait for its receipts: once it is over, nothing settles by itself."""
+
+    __slots__ = ("over", "waiting")
+
+    def __init__(self, *, over: bool = False) -> None:
+        self.over = over
+        self.waiting: set[asyncio.Future[None]] = set()
+
+    def end(self) -> None:
+        """Wake everybody: what is not settled by now stays pending."""
+        self.over = True
+        for waiter in list(self.waiting):
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 class Receipt(Struct, gc=False, eq=False):
     """Stands for one event that was handed in; costs no future until somebody awaits it.
 
@@ -20,19 +37,23 @@ class Receipt(Struct, gc=False, eq=False):
 
     event_id: str
     _destinations: Sequence[str]
+    _delivery: Delivery
     _outcomes: dict[str, Outcome] | None = None
     _waiter: Any = None
     _acceptance: Any = None
 
     async def outcomes(self, timeout_s: float | None = None) -> dict[str, Outcome]:
-        """One outcome per destination, as soon as all are final.
+        """One outcome per destination, as soon as all are final, or the client has closed.
 
         Args:
             timeout_s: Seconds to wait; what is not settled by then is ``pending``. ``None`` waits as long as it takes.
         """
-        if not self._complete():
-            if self._waiter is None or self._waiter.done():
-                self._waiter = asyncio.get_running_loop().create_future()
+        if not self._complete() and not self._delivery.over:
+            loop = asyncio.get_running_loop()
+            if self._waiter is None or self._waiter.done() or self._waiter.get_loop() is not loop:
+                self._waiter = loop.create_future()
+                self._waiter.add_done_callback(self._delivery.waiting.discard)
+                self._delivery.waiting.add(self._waiter)
             try:
                 async with asyncio.timeout(timeout_s):
                     # shielded: several may wait for the same receipt, and one giving up is not the others' affair

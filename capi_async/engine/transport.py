@@ -41,6 +41,7 @@ class HttpTransport:
     ) -> None:
         self._given = session
         self._own: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._trust_env = trust_env
         self._ssl = ssl
 
@@ -50,7 +51,9 @@ class HttpTransport:
         headers = {"User-Agent": USER_AGENT, **request.headers}
         if request.body:
             headers["Content-Length"] = str(request.size)
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        # a little less than the whole, so that which of the two ran out tells whether the request had left
+        connect_s = min(CONNECT_TIMEOUT_S, 0.9 * timeout_s)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=connect_s)
         try:
             async with self._session().request(
                 request.method,
@@ -59,6 +62,8 @@ class HttpTransport:
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
+                # a caller's session may say otherwise, and then the answer would be lost
+                raise_for_status=False,
                 proxy=_proxy(request.url) if self._trust_env else None,
                 ssl=self._ssl if self._ssl is not None else True,
             ) as answer:
@@ -69,13 +74,13 @@ class HttpTransport:
                 )
         except aiohttp.ClientConnectorDNSError:
             raise TransportError("dns", sent=False) from None
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError, ssl_module.SSLError):
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):
             raise TransportError("tls", sent=False) from None
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError):
             raise TransportError("connect", sent=False) from None
         except TimeoutError:
             raise TransportError("timeout", sent=body.left) from None
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+        except (aiohttp.ServerDisconnectedError, OSError):
             raise TransportError("reset", sent=body.left) from None
         except (aiohttp.ClientError, ValueError):
             # includes an answer that is no HTTP: it came, so the request was read
@@ -83,6 +88,7 @@ class HttpTransport:
 
     async def aclose(self) -> None:
         """Close our own session; a given one is the caller's."""
+        self._drop_dead()
         if self._own is not None:
             own, self._own = self._own, None
             await own.close()
@@ -90,13 +96,21 @@ class HttpTransport:
     def _session(self) -> aiohttp.ClientSession:
         if self._given is not None:
             return self._given
+        self._drop_dead()
         if self._own is None or self._own.closed:
+            self._loop = asyncio.get_running_loop()
             self._own = aiohttp.ClientSession(
                 # the engine bounds what is in flight; a second bound here would make a slow platform queue the others
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._own
+
+    def _drop_dead(self) -> None:
+        """Let go of the session of a loop that was closed before we were: its sockets ended with it."""
+        if self._own is not None and self._loop is not None and self._loop.is_closed():
+            self._own.detach()
+            self._own = None
 
 
 class _Body:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from anyio import create_task_group
 from anyio.abc import TaskGroup
 from msgspec.structs import replace
-from msgspec.structs import replace
 
 from capi_async.clock import Clock
 from capi_async.engine.batcher import Batch, Batcher
@@ -129,7 +128,7 @@ class Worker:
 
     async def put_back(self) -> None:
         """Hand back what waits here for company or for a token, so that the spool may dispose of it."""
-        held = self._batcher.drain() + [record for batch in self._splits for record in batch.records]
+        held = [record for batch in reversed(self._splits) for record in batch.records] + self._batcher.drain()
         self._splits.clear()
         await self._spool.release(held)
 
@@ -189,7 +188,7 @@ class Worker:
             batch: Batch | None = self._splits.pop()
         else:
             full = self._batcher.records >= self._limits.max_batch_events
-            batch = self._batcher.take(everything=self.hurry or probing or full)
+            batch = self._batcher.take(everything=self.hurry > 0 or probing or full)
         if batch is not None and probing and len(batch.records) > 1:
             first, batch.records = batch.records[:1], batch.records[1:]
             self._splits.append(batch)
@@ -268,7 +267,7 @@ class Worker:
             self._trouble(f"no answer ({failure.kind})")
             verdicts = [ambiguous(str(failure)) if failure.sent else retry(str(failure))] * count
         else:
-            response = replace(response, head=head)
+            response = replace(response, head=batch.head)
             verdicts = self._classify(response, count)
             self._learn(response, verdicts, token)
         if self._hooks:

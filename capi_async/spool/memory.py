@@ -45,9 +45,11 @@ class MemorySpool:
         self._wake = wake
         for name in destinations:
             queue = self._queues.setdefault(name, _Queue())
-            # a loop that ended without closing left these behind
+            # a loop that ended without closing left these behind; its last requests may have arrived
             for record in reversed(queue.leased.values()):
                 record.epoch = 0
+                if record.attempts and not record.maybe_since:
+                    record.maybe_since = self._clock.wall()
                 queue.ready.appendleft(record)
             queue.leased.clear()
 
@@ -83,8 +85,12 @@ class MemorySpool:
         now = self._clock.monotonic()
         ready = queue.ready
         delayed = queue.delayed
-        while delayed and delayed[0][0] <= now:
-            ready.append(heapq.heappop(delayed)[2])
+        if delayed and delayed[0][0] <= now:
+            due = []
+            while delayed and delayed[0][0] <= now:
+                due.append(heapq.heappop(delayed)[2])
+            # they were accepted before all that is ready
+            ready.extendleft(reversed(due))
         epoch = next(self._epochs)
         taken: list[Record] = []
         size = 0
@@ -122,7 +128,8 @@ class MemorySpool:
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
         due = self._clock.monotonic() + after_s
         woken: dict[str, None] = {}
-        for record in reversed(records):
+        # backwards, because each of them goes in front of the one before
+        for record in records if after_s > 0 else reversed(records):
             queue = self._queues[record.destination]
             if queue.leased.pop(id(record), None) is None:
                 continue
@@ -205,7 +212,7 @@ class MemorySpool:
         if line:
             following = line.popleft()
             queue.holders[key] = following
-            queue.ready.append(following)
+            queue.ready.appendleft(following)
             self._wake(record.destination)
         else:
             queue.blocked.pop(key, None)

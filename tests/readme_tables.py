@@ -1,0 +1,73 @@
+"""Writes the README's generated tables: ``python -m tests.readme_tables``. A test keeps them true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from capi_async.destinations import destination_class, destination_types
+from capi_async.pii.identifiers import IDENTIFIER_SOURCES
+from capi_async.spec import Destination
+
+README = Path(__file__).parent.parent / "README.md"
+
+#: Identifier attributes whose text travels as it is; all others are SHA-256 digests.
+_CLEAR = re.compile(r".*_(clear|letters|soundex)$|^(idfv|ip|user_agent|zip_google|page_url|page_referrer)$")
+#: Read to decide, never sent.
+_NEVER_SENT = frozenset({"gender_letter"})
+
+
+def destinations() -> str:
+    """One row per destination: settings, limits, what it is identified by."""
+    rows = [
+        "| type | class | environment | events / request | requests / s | oldest event | hashed identifiers |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in destination_types():
+        kind = destination_class(name)
+        limits = kind.limits
+        required = [names[0] for field, names in kind.env.items() if field in _required(kind) and names]
+        rate = f"{limits.requests_per_s:.1f}".removesuffix(".0")
+        hashed = sorted({IDENTIFIER_SOURCES[one] for one in _sent(kind) if not _CLEAR.match(one)})
+        rows.append(
+            f"| `{name}` | `{kind.__name__}` | {', '.join(f'`{one}`' for one in required)} | "
+            f"{limits.max_batch_events:,} | {rate} | {limits.max_age_s / 86_400:.0f} d | {', '.join(hashed) or '–'} |"
+        )
+    return "\n".join(rows)
+
+
+def clear() -> str:
+    """What travels, and may wait on disk, in clear, because the platform wants it so."""
+    rows = ["| type | in clear |", "|---|---|"]
+    for name in destination_types():
+        kind = destination_class(name)
+        fields = sorted({IDENTIFIER_SOURCES[one] for one in _sent(kind) if _CLEAR.match(one)})
+        rows.append(f"| `{name}` | {', '.join(fields) or '–'} |")
+    return "\n".join(rows)
+
+
+def _required(kind: type[Destination]) -> set[str]:
+    return {field.name for field in msgspec.structs.fields(kind) if field.required}
+
+
+def _sent(kind: type[Destination]) -> list[str]:
+    return [one for one in kind.identifiers if one not in _NEVER_SENT]
+
+
+TABLES = {"destinations": destinations, "clear": clear}
+
+
+def filled(text: str) -> str:
+    """The README with every generated block made anew."""
+    for name, make in TABLES.items():
+        pattern = rf"(<!-- {name}: generated -->\n).*?(<!-- /{name} -->)"
+        block = f"{make()}\n"
+        text, count = re.subn(pattern, lambda match, block=block: match[1] + block + match[2], text, flags=re.DOTALL)
+        assert count == 1, f"the README has no block {name!r}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text("utf-8")), "utf-8")
