@@ -217,6 +217,10 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         return _shown(self)
 
 
+#: What nearly all amounts look like: nothing about them need be checked further.
+_PLAIN_AMOUNT: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,10})?\Z").match
+
+
 def amount(value: Amount | None, field: str) -> Decimal | None:
     """Read money exactly: a float through its shortest text, so that 19.99 is 19.99.
 
@@ -225,6 +229,8 @@ def amount(value: Amount | None, field: str) -> Decimal | None:
     """
     if value is None:
         return None
+    if type(value) is str and _PLAIN_AMOUNT(value):
+        return Decimal(value)
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, str):
@@ -483,7 +489,12 @@ _EVENT_TEXTS: Final = (
     "subscription_id",
 )  # fmt: skip
 _event_texts = attrgetter(*_EVENT_TEXTS)
-_CURRENCY: Final = re.compile(r"[A-Z]{3}\Z")
+_CURRENCY: Final = re.compile(r"[A-Z]{3}\Z").match
+_event_rare = attrgetter(
+    "click", "app", "device", "consent", "num_items", "content_type", "predicted_ltv", "delivery_category", "to",
+    "test", "properties", "extra",
+)  # fmt: skip
+_RARE_DEFAULTS: Final[tuple[object, ...]] = (NO_CLICK, None, None, None, None, None, None, None, None, False, {}, {})
 
 
 class _Named(Struct, frozen=True, gc=False):
@@ -561,14 +572,24 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             raise EventError("event_id", "needs text; write str(...) around a number")
         if self.value is not None:
             force_setattr(self, "value", amount(self.value, "value"))
-        if self.currency is not None and not _CURRENCY.match(self.currency):
+        if self.currency is not None and not _CURRENCY(self.currency):
             upper = self.currency.strip().upper()
-            if not _CURRENCY.match(upper):
+            if not _CURRENCY(upper):
                 raise EventError("currency", "needs a three-letter ISO 4217 code such as USD")
             force_setattr(self, "currency", upper)
         if self.source not in _SOURCES:
             raise EventError("source", f"needs one of {', '.join(sorted(_SOURCES))}")
-        self._check_rare()
+        if self.items != ():
+            self._check_items()
+        if type(self.user) is not User or type(self.page) is not Page or _event_rare(self) != _RARE_DEFAULTS:
+            self._check_rare()
+
+    def _check_items(self) -> None:
+        if isinstance(self.items, (str, bytes)) or not isinstance(self.items, Sequence):
+            raise EventError("items", "needs a list of Item(...)")
+        for index, item in enumerate(self.items):
+            if type(item) is not Item:
+                raise EventError(f"items[{index}]", f"needs Item(...), got {type(item).__name__}")
 
     def _check_rare(self) -> None:
         """Check what most events leave at its default."""
@@ -584,12 +605,6 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             value = getattr(self, field)
             if value is not None and type(value) is not kind:
                 raise EventError(field, f"needs {kind.__name__}(...), got {type(value).__name__}")
-        if self.items != ():
-            if isinstance(self.items, (str, bytes)) or not isinstance(self.items, Sequence):
-                raise EventError("items", "needs a list of Item(...)")
-            for index, item in enumerate(self.items):
-                if type(item) is not Item:
-                    raise EventError(f"items[{index}]", f"needs Item(...), got {type(item).__name__}")
         if self.to is not None and (
             isinstance(self.to, str)
             or not isinstance(self.to, Sequence)
