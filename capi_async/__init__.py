@@ -14,6 +14,7 @@ from capi_async.errors import (
 from capi_async.event import App, ClickIds, Consent, Device, Event, Hashed, Item, Page, User
 from capi_async.outcome import Outcome
 from capi_async.sync import SyncClient
+from capi_async.telemetry.base import Hook
 
 __all__ = [
     "App",
@@ -28,6 +29,7 @@ __all__ = [
     "Event",
     "EventError",
     "Hashed",
+    "Hook",
     "Item",
     "Outcome",
     "Page",

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from capi_async.client import Client, CloseReport
+from capi_async.client import Client, CloseReport, DestinationState
 from capi_async.engine.explain import Explanation
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import ClientClosed
@@ -145,6 +145,10 @@ class SyncClient:
     def ledger(self) -> Mapping[str, Ledger]:
         """See :meth:`Client.ledger`."""
         return self._client.ledger()
+
+    def states(self) -> Mapping[str, DestinationState]:
+        """See :meth:`Client.states`."""
+        return self._client.states()
 
     def explain(self, event: Event) -> Mapping[str, Explanation]:
         """See :meth:`Client.explain`."""

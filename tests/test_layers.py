@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sync": {"client", "engine", "errors", "event", "outcome", "spec", "spool.base"},
     "sandbox": {"clock"},
     "cli": {"*"},
-    "": {"client", "engine", "errors", "event", "outcome", "sync"},
+    "": {"client", "engine", "errors", "event", "outcome", "sync", "telemetry.base"},
 }  # fmt: skip
 
 #: Parts of a folder that must not know one another.

@@ -47,7 +47,8 @@ class Notes:
 
     def warn(self, field: str, text: str) -> None:
         self.any = True
-        self.warnings[f"user.{field}: {text}"] = None
+        path = field if "." in field else f"user.{field}"
+        self.warnings[f"{path}: {text}"] = None
 
 
 def _of_text(rule: Callable[[str], str]) -> Rule:

@@ -202,7 +202,11 @@ class Plan:
             except UnicodeEncodeError:
                 self._notes.refuse(field, NOT_UNICODE)
                 return None
-        return scrub_url(url.strip()) or None
+        address = url.strip()
+        clean = scrub_url(address)
+        if clean is not address and clean != address:
+            self._notes.warn(field, "an e-mail address was removed from it")
+        return clean or None
 
 
 _ONE: Final = (None,)
