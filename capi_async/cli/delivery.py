@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 from msgspec import Struct
@@ -89,6 +90,8 @@ class Delivery:
             self._stopped = "interrupted"
             say("capi-async: interrupted, closing; once more ends at once")
         finally:
+            for source in sources:
+                source.close()
             report = await client.aclose(_INTERRUPTED_S if interrupted else 0.0)
         found = facts(client.ledger(), self._tally)
         return Ended(
@@ -103,16 +106,17 @@ class Delivery:
         )
 
     async def _feed(self, sources: Sequence[Source], mapper: Mapper | None, bar: _Bar) -> None:
-        for source in sources:
-            async for piece in pumped(read(source, mapper)):
-                try:
-                    await self._send([one for one in piece if self._is_good(one)])
-                except EventError:
-                    raise
-                except CapiError as error:
-                    self._stopped = str(error)
-                    return
-                bar.show()
+        try:
+            for source in sources:
+                async with aclosing(pumped(read(source, mapper))) as pieces:
+                    async for piece in pieces:
+                        await self._send([one for one in piece if self._is_good(one)])
+                        bar.show()
+        except CapiError as error:
+            # with nothing sent yet it is a mistake like any other; else the table must still be told
+            if not self._events:
+                raise
+            self._stopped = str(error)
 
     def _is_good(self, one: Read) -> bool:
         if isinstance(one, Problem):

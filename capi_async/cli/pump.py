@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Generator
+from contextlib import closing
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -13,7 +14,7 @@ T = TypeVar("T")
 _AHEAD: Final = 2
 
 
-async def pumped(pieces: Iterable[T]) -> AsyncIterator[T]:
+async def pumped(pieces: Generator[T, None, None]) -> AsyncGenerator[T, None]:
     """The same pieces, read by a thread a little ahead of their use.
 
     The thread is a daemon: one that waits for a terminal or a pipe must not hold up the end of the program.
@@ -31,11 +32,12 @@ async def pumped(pieces: Iterable[T]) -> AsyncIterator[T]:
 
     def work() -> None:
         try:
-            for piece in pieces:
-                room.acquire()
-                if over.is_set():
-                    return
-                hand(piece)
+            with closing(pieces):
+                for piece in pieces:
+                    room.acquire()
+                    if over.is_set():
+                        return
+                    hand(piece)
             hand(None)
         except BaseException as error:
             hand(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,10 +60,9 @@ class _One:
     def __init__(self) -> None:
         self.requests = 0
         self.carried = 0
-        self.failures: Counter[str] = Counter()
         self.ended_at = 0.0
         self.durations = Durations()
-        self.reasons: dict[Reason, None] = {}
+        self.reasons: dict[tuple[str, str, str], Reason] = {}
 
 
 class Tally(Hook):
@@ -75,12 +75,10 @@ class Tally(Hook):
         self._looks = 0
 
     def on_request(self, done: RequestDone) -> None:
-        """Count the request, and what went wrong with it."""
+        """Count the request and what it carried."""
         one = self._of[done.destination]
         one.requests += 1
         one.carried += done.events
-        if done.error or done.status >= 400:
-            one.failures[done.error or f"HTTP {done.status}"] += 1
 
     def on_settled(self, settled: Settled) -> None:
         """Note the latency of what was delivered and the reasons of the rest."""
@@ -102,7 +100,9 @@ class Tally(Hook):
 
     async def look(self, receipts: Sequence[Receipt], ledger: Mapping[str, Ledger]) -> None:
         """Find the reasons of what ended at the door, which no hook is told, if something newly did."""
-        at_door = {name: counts.skipped + counts.rejected + counts.dropped for name, counts in ledger.items()}
+        at_door = {
+            name: counts.skipped + counts.rejected + counts.expired + counts.dropped for name, counts in ledger.items()
+        }
         fresh = any(
             count != self._at_door.get(name, 0) and len(self._of[name].reasons) < _MAX_REASONS
             for name, count in at_door.items()
@@ -113,7 +113,7 @@ class Tally(Hook):
         self._looks += len(receipts)
         for receipt in receipts:
             for name, outcome in (await receipt.outcomes(timeout_s=0)).items():
-                if outcome.attempts == 0 and outcome.kind in ("skipped", "rejected", "dropped"):
+                if outcome.attempts == 0 and outcome.kind not in ("delivered", "pending"):
                     self._of[name].ended_at = time.monotonic()
                     _note(self._of[name], outcome)
 
@@ -124,10 +124,6 @@ class Tally(Hook):
     def carried(self, name: str) -> int:
         """Events in all of its requests, repeats included."""
         return self._of[name].carried
-
-    def failures(self, name: str) -> Mapping[str, int]:
-        """Its requests that got no answer or an error, by kind."""
-        return self._of[name].failures
 
     def seconds(self, name: str) -> float:
         """From the start to its last outcome."""
@@ -140,9 +136,14 @@ class Tally(Hook):
 
     def reasons(self, name: str) -> list[Reason]:
         """The first distinct reasons why events were not delivered."""
-        return list(self._of[name].reasons)
+        return list(self._of[name].reasons.values())
+
+
+_DIGITS: Final = re.compile(r"\d+")
 
 
 def _note(one: _One, outcome: Outcome) -> None:
     if len(one.reasons) < _MAX_REASONS:
-        one.reasons.setdefault(Reason(outcome.kind, outcome.reason, outcome.field, outcome.fix))
+        # platforms number the events of a request: that alone is no other reason
+        key = (outcome.kind, outcome.field, _DIGITS.sub("", outcome.reason))
+        one.reasons.setdefault(key, Reason(outcome.kind, outcome.reason, outcome.field, outcome.fix))

@@ -1,0 +1,74 @@
+"""What must hold after the demo, whatever went wrong on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from capi_async import Outcome
+from capi_async.spool.base import Ledger
+
+
+class Sent(Struct, frozen=True):
+    """One event after the run.
+
+    Attributes:
+        poisoned: Every platform refuses it.
+        outcomes: Destination to what became of it.
+        keyless: Destinations where nobody would notice a second copy of this event.
+    """
+
+    event_id: str
+    poisoned: bool
+    outcomes: Mapping[str, Outcome]
+    keyless: Collection[str] = ()
+
+
+def check(
+    sent: Sequence[Sent], ledger: Mapping[str, Ledger], stats: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[str]]:
+    """Each check to the destinations that fail it.
+
+    Args:
+        ledger: As the client counted.
+        stats: As the sandbox counted, with its details.
+    """
+    fails: dict[str, list[str]] = {
+        "every ledger balances, with nothing left over": [
+            name for name, counts in ledger.items() if not counts.balanced or counts.pending
+        ],
+        f"each destination accounts for all {len(sent):,} events": [
+            name for name, counts in ledger.items() if counts.accepted != len(sent)
+        ],
+        "every good event is delivered, or uncertain where a copy would count twice": [
+            name for name in ledger if not all(_is_right(one, name) for one in sent if not one.poisoned)
+        ],
+        "every poisoned event is refused": [
+            name for name in ledger if not all(_is_right(one, name) for one in sent if one.poisoned)
+        ],
+        "the sandbox holds what the ledgers say, each event once": [
+            name for name, counts in ledger.items() if not _agrees(counts, stats[name])
+        ],
+        "no copy was counted twice": [name for name in ledger if stats[name]["counted_twice"]],
+    }
+    return fails
+
+
+def _is_right(one: Sent, name: str) -> bool:
+    kind = one.outcomes[name].kind
+    # an answer that was lost may have been the refusal, too
+    return kind == ("rejected" if one.poisoned else "delivered") or (kind == "uncertain" and name in one.keyless)
+
+
+def _agrees(counts: Ledger, stats: Mapping[str, Any]) -> bool:
+    """Whether what arrived is what was delivered, and beyond it nothing but uncertain events whose answer was lost."""
+    beyond = arrived(stats) - counts.delivered
+    lost_answers = sum(int(stats["faults"].get(kind, 0)) for kind in ("reset_after", "truncate", "hang"))
+    return 0 <= beyond <= min(counts.uncertain, lost_answers)
+
+
+def arrived(stats: Mapping[str, Any]) -> int:
+    """Distinct events that a platform holds."""
+    return int(stats["accepted"]) - int(stats["duplicates"])

@@ -1,0 +1,169 @@
+"""CSV files and their mapping."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from capi_async.cli.mapping import EXAMPLE, Mapper
+from capi_async.cli.readers import Good, Problem, open_source, read
+from capi_async.errors import ConfigError
+from tests.cli.conftest import EXAMPLES, Run
+
+FULL = """
+delimiter = ";"
+[constants]
+name = "purchase"
+currency = "GBP"
+[columns]
+order_id = "Order"
+value = "Total"
+"user.email" = "Mail"
+"user.country" = "Land"
+"user.first_name" = "Name"
+"items.id" = "SKU"
+"items.quantity" = "Count"
+"consent.ad_storage" = "Consent"
+"properties.channel" = "Channel"
+event_id = "{Order}/{line}"
+[time]
+column = "When"
+format = "%d.%m.%Y %H:%M"
+timezone = "Europe/London"
+[values.user.country]
+EIRE = "IE"
+"""
+FULL = FULL.replace("[values.user.country]", '[values."user.country"]')
+HEADER = "Order;Total;Mail;Land;Name;SKU;Count;Consent;Channel;When\n"
+
+
+def _mapper(tmp_path: Path, text: str) -> Mapper:
+    path = tmp_path / "map.toml"
+    path.write_text(text, "utf-8")
+    return Mapper.load(path)
+
+
+def _read(tmp_path: Path, content: bytes, mapping: str = FULL) -> list[Good | Problem]:
+    path = tmp_path / "orders.csv"
+    path.write_bytes(content)
+    return [one for piece in read(open_source(str(path), "auto"), _mapper(tmp_path, mapping)) for one in piece]
+
+
+def test_columns_constants_values_and_times_make_an_event(tmp_path: Path) -> None:
+    """Every kind of entry at once, with a byte order mark and CRLF line ends."""
+    row = '77;19.90;a@mail.example;EIRE;"Zoë; the ""Great""";9;3;yes;shop;01.07.2026 12:30\r\n'
+    (good,) = _read(tmp_path, b"\xef\xbb\xbf" + (HEADER.replace("\n", "\r\n") + row).encode())
+    assert isinstance(good, Good)
+    event = good.event
+    assert (event.name, event.order_id, event.event_id, event.value, event.currency) == (
+        "purchase", "77", "77/2", Decimal("19.90"), "GBP",
+    )  # fmt: skip
+    assert (event.user.email, event.user.country, event.user.first_name) == ("a@mail.example", "IE", 'Zoë; the "Great"')
+    assert (event.items[0].id, event.items[0].quantity) == ("9", 3)
+    assert event.consent is not None
+    assert event.consent.ad_storage is True
+    assert event.properties == {"channel": "shop"}
+    assert event.time == datetime(2026, 7, 1, 11, 30, tzinfo=UTC)  # British Summer Time
+
+
+def test_bad_rows_name_line_and_field_and_the_others_are_read(tmp_path: Path) -> None:
+    """Never the value. A quoted line end does not shift the numbers."""
+    good = '1;2;;;"two\nlines";9;1;;;01.07.2026 12:30\n'
+    rows = [
+        good,
+        "2;cheap;;;;9;1;;;01.07.2026 12:30\n",
+        "3;2;;;;9;1.5;;;01.07.2026 12:30\n",
+        "4;2;;;;9;1;perhaps;;01.07.2026 12:30\n",
+        "5;2;;;;9;1;;;July\n",
+        "6;2;;;;9\n",
+        "\n",
+        "7;2;;;\xff;9;1;;;01.07.2026 12:30\n",
+        "8;2;;;;9;1;;;01.07.2026 12:30\n",
+    ]
+    found = _read(tmp_path, (HEADER + "".join(rows)).encode("latin-1"))
+    assert [type(one) for one in found] == [Good, *[Problem] * 6, Good]
+    problems = [one for one in found if isinstance(one, Problem)]
+    assert (problems[0].line, problems[0].field) == (4, "value")
+    assert not [one for one in problems if "cheap" in one.reason]
+    assert [(one.line, one.field, one.reason) for one in problems[1:]] == [
+        (5, "items.quantity", "needs a whole number"),
+        (6, "consent.ad_storage", "needs true or false"),
+        (7, "time", "does not have the form %d.%m.%Y %H:%M"),
+        (8, "", "has 6 cells instead of 10"),
+        (10, "", "column 'Name' is not UTF-8 text"),
+    ]
+    assert found[-1].line == 11
+
+
+def test_a_template_with_an_empty_cell_gives_nothing(tmp_path: Path) -> None:
+    """Half of an id would be the same on many rows."""
+    (good,) = _read(tmp_path, (HEADER + ";2;;;;9;1;;;\n").encode())
+    assert isinstance(good, Good)
+    assert good.event.event_id != "/2"
+    assert datetime.now(UTC) - good.event.time < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[constants", "not TOML"),
+        ('[constants]\nname = "x"\n[colums]\n', "colums: there is no such key"),
+        ('[columns]\norder_id = "A"\n', "constants.name: is missing"),
+        ('[constants]\nname = "x"\n"user.mail" = "y"\n', "constants.user.mail: is no field of an event"),
+        ('[constants]\nname = "x"\ncurrency = "POUNDS"\n', "constants.currency: needs a three-letter"),
+        ('[constants]\nname = "x"\n[columns]\nname = "A"\n', "constants.name: stands in columns too"),
+        ('[constants]\nname = "x"\n[columns]\nvalue = 3\n', "columns.value: needs text"),
+        ('[constants]\nname = "x"\n[columns]\ntime = "A"\n', "columns.time: write a [time] table"),
+        ('[constants]\nname = "x"\n[time]\nformat = "iso"\n', "time.column: is missing"),
+        ('[constants]\nname = "x"\n[time]\ncolumn = "A"\ntimezone = "Mars/Base"\n', "time.timezone: is not known here"),
+        ('[constants]\nname = "x"\n[time]\ncolumn = "A"\nzone = "UTC"\n', "time.zone: there is no such key"),
+        ('delimiter = "tab"\n[constants]\nname = "x"\n', "delimiter: needs a single character"),
+    ],
+)
+def test_mistakes_in_a_mapping_name_the_key(tmp_path: Path, text: str, said: str) -> None:
+    """Before anything is read or sent."""
+    with pytest.raises(ConfigError) as raised:
+        _mapper(tmp_path, text)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(("source", "said"), [("Ordre", "no column 'Ordre'"), ("{Order", "a brace is missing")])
+def test_a_column_that_the_file_lacks_is_a_mistake(run: Run, tmp_path: Path, source: str, said: str) -> None:
+    """Told with the columns that there are; exit code 2."""
+    (tmp_path / "orders.csv").write_text("Order\n1\n")
+    (tmp_path / "map.toml").write_text(f'[constants]\nname = "purchase"\n[columns]\norder_id = "{source}"\n')
+    ran = run("send", tmp_path / "orders.csv", "--mapping", tmp_path / "map.toml", "--sandbox")
+    assert ran.code == 2
+    assert f"columns.order_id: {said}" in ran.err.replace(f"{tmp_path / 'orders.csv'} has ", "")
+
+
+def test_csv_is_delivered_from_a_file_and_from_stdin(run: Run, tmp_path: Path) -> None:
+    """The form is told by the file's name, or by --format."""
+    (tmp_path / "map.toml").write_text(
+        '[constants]\nname = "purchase"\ncurrency = "GBP"\n"page.url" = "https://shop.example/"\n'
+        '[columns]\norder_id = "Order"\nvalue = "Total"\n"user.email" = "Mail"\n'
+    )
+    content = b"Order,Total,Mail\n" + b"".join(b"%d,2.50,a%d@mail.example\n" % (n, n) for n in range(1_200))
+    (tmp_path / "orders.csv.gz").write_bytes(gzip.compress(content))
+    options = ("--mapping", tmp_path / "map.toml", "--sandbox", "--to", "snap", "--json")
+    for ran in (
+        run("send", tmp_path / "orders.csv.gz", *options),
+        run("send", "-", "--format", "csv", *options, stdin=content),
+    ):
+        assert ran.code == 0, ran.err
+        assert ran.json["destinations"]["snap"]["delivered"] == 1_200
+
+
+def test_the_examples_of_mapping_files_are_right(tmp_path: Path) -> None:
+    """The one in the help, and the one beside the data."""
+    assert _mapper(tmp_path, EXAMPLE).columns["order_id"] == "InvoiceNo"
+    mapper = Mapper.load(EXAMPLES / "data" / "retail-lines.toml")
+    source = open_source(str(EXAMPLES / "data" / "online-retail-2011-10.csv.gz"), "auto")
+    first = next(pieces := read(source, mapper))[0]
+    pieces.close()
+    assert isinstance(first, Good)
+    assert (first.event.event_id, first.event.user.country) == ("571933-2", "United Kingdom")
