@@ -8,7 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test lint types fmt bench sandbox check clean
+# The platforms' own SDKs, in two environments because some of them pin what others exclude.
+SDK_VENV := .venv-sdk
+SDKS_urllib3-2 := snap meta cutmeshort
+SDKS_urllib3-1 := pinterest tiktok
+
+.PHONY: help setup demo test test-sdk lint types fmt bench sandbox check clean
 
 help:
 	@echo 'make demo     real events through one client to seven platforms in a local sandbox'
@@ -16,6 +21,7 @@ help:
 	@echo 'make check    lint, types and tests'
 	@echo 'make bench    what an event costs on this machine'
 	@echo 'make sandbox  the platforms on http://127.0.0.1:8787'
+	@echo "make test-sdk the platforms' own SDKs against the sandbox"
 	@echo 'also: setup, lint, types, fmt, clean'
 
 # One stamp per set of packages, renewed when pyproject.toml changes.
@@ -63,4 +69,17 @@ sandbox: $(VENV)/.demo
 check: lint types test
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo.json
+	rm -rf $(VENV) $(SDK_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo.json
+
+$(SDK_VENV)/%/.made: tests/sdk/requirements-%.txt $(VENV)/.made pyproject.toml
+	rm -rf $(@D)
+	$(BIN)/python -m venv --without-pip $(@D)
+	$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check -e '.[test]' -r $<
+	@touch $@
+
+.PRECIOUS: $(SDK_VENV)/%/.made
+
+test-sdk-%: $(SDK_VENV)/%/.made
+	CAPI_TEST_SDKS=1 $(SDK_VENV)/$*/bin/python -m pytest $(SDKS_$*:%=tests/sdk/test_sdk_%.py) $(PYTEST_ARGS)
+
+test-sdk: test-sdk-urllib3-2 test-sdk-urllib3-1

@@ -7,6 +7,7 @@ plain JSON: to name the field, and to set aside keys that the platform would ove
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -23,6 +24,9 @@ _EMPTY_DIGEST = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85
 HASH_PATTERN = rf"^(?!{_EMPTY_DIGEST})[0-9a-f]{{64}}\Z"
 
 Hash = Annotated[str, Meta(pattern=HASH_PATTERN)]
+# One digest or several. A lone one is checked by lone_problem: msgspec (up to 0.22) corrupts memory when a union holds
+# a text with a pattern beside a list, and Python 3.12 and later abort at exit for it.
+Hashes = str | list[Hash]
 Text = Annotated[str, Meta(min_length=1)]
 # Wide enough for every IPv4 and IPv6 spelling, too narrow for a digest or a host name.
 Ip = Annotated[str, Meta(pattern=r"^(?=.*[.:])[0-9a-fA-F:.]{2,45}\Z")]
@@ -34,6 +38,7 @@ ExtInfo = Annotated[list[str], Meta(min_length=16, max_length=16)]
 
 UUID = re.compile(r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
+_NO_DIGEST = "must be a SHA-256 digest in lower-case hex, and not of empty text"
 _MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?\Z", re.DOTALL)
 _FIELD = re.compile(r"(?P<kind>missing required|unknown) field `(?P<name>[^`]*)`")
 _EXPECTED = re.compile(r"Expected `(?P<type>[^`]*)`")
@@ -106,9 +111,19 @@ def describe(error: Exception) -> Problem:
             return Problem(f"{path}: unexpected property", "unknown", path)
         return Problem(f"{path}: required field is missing", "missing", path)
     if "[0-9a-f]{64}" in what:
-        return Problem(f"{path}: must be a SHA-256 digest in lower-case hex, and not of empty text", "unhashed", path)
+        return Problem(f"{path}: {_NO_DIGEST}", "unhashed", path)
     expected = _EXPECTED.search(what)
     return Problem(f"{path}: {what}", "type", path, expected["type"] if expected else "")
+
+
+def lone_problem(user: Struct, names: Sequence[str], path: str, pattern: re.Pattern[str]) -> Problem | None:
+    """Refuse a field of one-or-several digests that holds a single text which is none."""
+    for name in names:
+        value = getattr(user, name)
+        if type(value) is str and value and not pattern.match(value):
+            at = f"{path}.{name}"
+            return Problem(f"{at}: {_NO_DIGEST}", "unhashed", at)
+    return None
 
 
 def time_problem(seconds: float, now: float, *, max_age_s: float, max_future_s: float, path: str) -> Problem | None:

@@ -34,6 +34,7 @@ from capi_async.sandbox.checks import (
     Reader,
     Text,
     Url,
+    lone_problem,
     time_problem,
     words,
 )
@@ -69,8 +70,12 @@ _TITLES = {
     _NOT_HASHED: ("Customer Information Not Hashed", "Customer information must be hashed with SHA-256."),
 }
 
-_Digest = Annotated[str, Constraint(pattern=HASH_PATTERN.removesuffix(r"\Z") + r"(?:\.[A-Za-z0-9_-]{2,8})?\Z")]
-_Hashes = _Digest | list[_Digest]
+_TAGGED = HASH_PATTERN.removesuffix(r"\Z") + r"(?:\.[A-Za-z0-9_-]{2,8})?\Z"
+_Digest = Annotated[str, Constraint(pattern=_TAGGED)]
+# see checks.Hashes for why the lone one is checked apart
+_Hashes = str | list[_Digest]
+_LISTED = ("em", "ph", "fn", "ln", "db", "ge", "ct", "st", "zp", "country")
+_digest = re.compile(_TAGGED)
 _Fbc = Annotated[str, Constraint(pattern=r"^fb\.[0-9]+\.[0-9]{10,13}\.\S+\Z")]
 _Fbp = Annotated[str, Constraint(pattern=r"^fb\.[0-9]+\.[0-9]{10,13}\.[0-9]+\S*\Z")]
 _Currency = Annotated[str, Constraint(pattern=r"^[A-Za-z]{3}\Z")]
@@ -234,6 +239,8 @@ class Meta(Platform[MetaEvent]):
 
     def check(self, event: MetaEvent, batch: Batch) -> Problem | None:
         source, custom = event.action_source, event.custom_data
+        if unhashed := lone_problem(event.user_data, _LISTED, "user_data", _digest):
+            return unhashed
         if event.event_name not in _STANDARD_NAMES and len(event.event_name) > _MAX_CUSTOM_NAME:
             return Problem("event_name: longer than 50 characters", path="event_name")
         if source == "website" and event.event_source_url is None:

@@ -22,16 +22,18 @@ from msgspec import Raw, Struct
 from capi_async.sandbox.arrivals import plain
 from capi_async.sandbox.checks import (
     DAY,
+    HASH_PATTERN,
     UUID,
     Currency,
     ExtInfo,
     Flag,
-    Hash,
+    Hashes,
     Ip,
     Problem,
     Reader,
     Text,
     Url,
+    lone_problem,
     time_problem,
 )
 from capi_async.sandbox.platforms.base import TOKEN, Batch, Call, Platform, Refused, Reply, is_json, json_reply, route
@@ -48,20 +50,21 @@ _SOURCES = {
     ),
 }
 
-_Hashes = Hash | list[Hash]
+_LISTED = ("em", "ph", "fn", "ln", "ge", "ct", "st", "zp", "country", "db")
+_digest = re.compile(HASH_PATTERN)
 
 
 class _User(Struct, forbid_unknown_fields=True):
-    em: _Hashes | None = None
-    ph: _Hashes | None = None
-    fn: _Hashes | None = None
-    ln: _Hashes | None = None
-    ge: _Hashes | None = None
-    ct: _Hashes | None = None
-    st: _Hashes | None = None
-    zp: _Hashes | None = None
-    country: _Hashes | None = None
-    db: _Hashes | None = None
+    em: Hashes | None = None
+    ph: Hashes | None = None
+    fn: Hashes | None = None
+    ln: Hashes | None = None
+    ge: Hashes | None = None
+    ct: Hashes | None = None
+    st: Hashes | None = None
+    zp: Hashes | None = None
+    country: Hashes | None = None
+    db: Hashes | None = None
     external_id: str | list[str] | None = None
     client_ip_address: Ip | None = None
     client_user_agent: Text | None = None
@@ -212,6 +215,8 @@ class Snap(Platform[SnapEvent]):
 
     def check(self, event: SnapEvent, batch: Batch) -> Problem | None:
         name, source, user = event.event_name.upper(), _SOURCES.get(event.action_source.upper()), event.user_data
+        if unhashed := lone_problem(user, _LISTED, "user_data", _digest):
+            return unhashed
         if name not in EVENT_NAMES:
             return Problem("event_name: not an event of this API", path="event_name")
         if source is None:

@@ -21,7 +21,20 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from capi_async.sandbox.checks import DAY, MB, Hash, Ip, Problem, Reader, Text, time_problem, words
+from capi_async.sandbox.checks import (
+    DAY,
+    HASH_PATTERN,
+    MB,
+    Hash,
+    Hashes,
+    Ip,
+    Problem,
+    Reader,
+    Text,
+    lone_problem,
+    time_problem,
+    words,
+)
 from capi_async.sandbox.platforms.base import (
     TOKEN,
     Batch,
@@ -50,13 +63,14 @@ _NAMES = words(
     "LoanApproval LoanDisbursal Login Rate Registration SpendCredits UnlockAchievement"
 )
 
-_Hashes = Hash | list[Hash]
+_LISTED = ("email", "phone", "external_id")
+_digest = re.compile(HASH_PATTERN)
 
 
 class _User(Struct, forbid_unknown_fields=True):
-    email: _Hashes = ""
-    phone: _Hashes = ""
-    external_id: _Hashes = ""
+    email: Hashes = ""
+    phone: Hashes = ""
+    external_id: Hashes = ""
     first_name: Hash = ""
     last_name: Hash = ""
     zip_code: Hash = ""
@@ -237,6 +251,8 @@ class TikTok(TikTokEnvelope[TikTokEvent]):
 
     def check(self, event: TikTokEvent, batch: Batch) -> Problem | None:
         source = batch.head
+        if event.user and (unhashed := lone_problem(event.user, _LISTED, "user", _digest)):
+            return unhashed
         if source == "web":
             url = event.page.url if event.page else ""
             if not url:
