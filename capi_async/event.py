@@ -48,10 +48,11 @@ ContentType: TypeAlias = Literal["product", "product_group"]
 DeliveryCategory: TypeAlias = Literal["in_store", "curbside", "home_delivery"]
 AttStatus: TypeAlias = Literal["authorized", "denied", "restricted", "not_determined", "not_applicable"]
 
-_SOURCES: Final = frozenset(get_args(Source))
-_CONTENT_TYPES: Final = frozenset({None, *get_args(ContentType)})
-_DELIVERY: Final = frozenset({None, *get_args(DeliveryCategory)})
-_ATT: Final = frozenset({None, *get_args(AttStatus)})
+# tuples, because a value that cannot be hashed must be refused too
+_SOURCES: Final = get_args(Source)
+_CONTENT_TYPES: Final = (None, *get_args(ContentType))
+_DELIVERY: Final = (None, *get_args(DeliveryCategory))
+_ATT: Final = (None, *get_args(AttStatus))
 
 #: For each user field, the identifier variants that a digest may be of; the first is the default where one exists.
 VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {

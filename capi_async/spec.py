@@ -7,6 +7,7 @@ facts, and three pure methods its mapping (``to_wire``, ``request``, ``classify`
 from __future__ import annotations
 
 import inspect
+import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -318,7 +319,12 @@ _POSITIVE: Final = (
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, and 127.example.com is anybody's
+        return False
 
 
 def require_text(destination: Destination, **settings: object) -> None:
@@ -341,7 +347,7 @@ def as_secret(destination: Destination, setting: str) -> None:
         ConfigError: It is missing or cannot be one.
     """
     value = getattr(destination, setting)
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         require_text(destination, **{setting: ""})
     if not isinstance(value, Secret):
         try:

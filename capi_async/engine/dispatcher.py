@@ -165,8 +165,10 @@ class Dispatcher:
             worker.wake()
 
     def _idle(self) -> bool:
-        if not self.intake.empty:
+        if not self.intake.empty or not self._opened.done():
             return False
+        if self._opened.exception() is not None:
+            return True  # nothing was ever accepted
         if not self._settings.deliver:
             return True
         return all(self._spool.depth(name).events == 0 for name in self._names)
@@ -186,6 +188,7 @@ class Dispatcher:
             self.intake.abandon(error if isinstance(error, CapiError) else ClientClosed("the spool did not open"))
             raise
         self._opened.set_result(None)
+        self._freed.set()
         try:
             async with create_task_group() as group:
                 group.start_soon(self._keep, "intake", self.intake.run)

@@ -44,6 +44,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 #: Values shorter than this are masked only where they stand alone, not inside longer texts.
 _MIN_INSIDE: Final = 4
+_MIN_PHONE: Final = 7
 
 
 def explain(destination: Destination, preparer: Preparer, event: Event, now: float) -> Explanation:
@@ -93,6 +94,13 @@ def _clear_values(event: Event, ids: Identifiers) -> dict[str, str]:
             note(value.strftime("%Y%m%d"), name)
         elif not isinstance(value, Hashed):
             note(value, name)
+    phones = event.user.phone
+    for phone in (phones,) if isinstance(phones, str) else phones if isinstance(phones, Sequence) else ():
+        digits = "".join(filter(str.isdigit, phone)) if isinstance(phone, str) else ""
+        # as an address may hold it: without punctuation, and without its country code of one to three digits
+        for country in range(4):
+            if len(digits[country:]) >= _MIN_PHONE:
+                note(digits[country:], "phone")
     for attribute, source in IDENTIFIER_SOURCES.items():
         if not source.startswith("page."):
             note(getattr(ids, attribute, None), source)

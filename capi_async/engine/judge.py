@@ -89,10 +89,12 @@ def judge(
             record.maybe_since = record.maybe_since or sent_at
             _doubt(judgement, record, verdict, status, now, resend, max_attempts, forever=forever)
         else:
-            # nor has an event done wrong whose account was refused: it waits as long as it takes
-            innocent = kind == "unauthorized" or (blamed and verdict.after_s == 0)
-            record.failures += 0 if innocent else 1
-            _retry(judgement, record, verdict, status, now, max_attempts, forever=forever)
+            # nor has an event whose account was refused: it waits as long as it takes
+            if kind == "unauthorized" or (blamed and verdict.after_s == 0):
+                judgement.again.setdefault(verdict.after_s, []).append(record)
+            else:
+                record.failures += 1
+                _retry(judgement, record, verdict, status, now, max_attempts, forever=forever)
     return judgement
 
 

@@ -80,8 +80,10 @@ class Receipt(Struct, gc=False, eq=False):
             self._outcomes = {destination: outcome}
         else:
             self._outcomes[destination] = outcome
-        if self._waiter is not None and self._complete() and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        # the loop of somebody who waited may have ended since
+        if waiter is not None and self._complete() and not waiter.done() and not waiter.get_loop().is_closed():
+            waiter.set_result(None)
 
     def _complete(self) -> bool:
         return self._outcomes is not None and len(self._outcomes) >= len(self._destinations)

@@ -19,7 +19,7 @@ from capi_async.engine.judge import Judgement, absorbed, judge
 from capi_async.engine.limiter import TokenBucket, Window
 from capi_async.engine.retry import delay_s, interval_s
 from capi_async.engine.thread import OwnedThread
-from capi_async.errors import TransportError
+from capi_async.errors import ConfigError, TransportError
 from capi_async.outcome import Outcome, Response, Verdict, ambiguous, retry
 from capi_async.spec import Destination, Request, Transport
 from capi_async.spool.base import Record, Spool
@@ -304,7 +304,11 @@ class Worker:
             return await secret.reveal()
         # the caller's own code: it may hang like any server
         async with asyncio.timeout(self._limits.request_timeout_s):
-            return await secret.reveal()
+            token = (await secret.reveal()).strip()
+        if not token.isascii() or not token.isprintable():
+            # sent, it would break the request in a way that looks like a lost answer
+            raise ConfigError("the credential's callable gave characters that cannot stand in a header")
+        return token
 
     def _log_fault(self, where: str, error: Exception) -> None:
         # the type only: the text may quote an event
@@ -350,7 +354,7 @@ class Worker:
             self._bucket.throttle(max(waits, default=interval_s(self._throttles)))
             self._window.fail()
             self._reached()
-        elif "retry" in kinds or "ambiguous" in kinds:
+        elif "ambiguous" in kinds or ("retry" in kinds and "rejected" not in kinds):
             if response.status >= 500 or "ambiguous" in kinds:
                 self._window.fail()
                 self._trouble(first.reason or f"HTTP {response.status}")
@@ -358,7 +362,8 @@ class Worker:
                 self._reached()
         else:
             self._reached()
-            suspicious = "split" in kinds or any(verdict.suspect for verdict in verdicts)
+            # good rows sent again for the sake of a named one are a step of the same search
+            suspicious = bool(kinds & {"split", "retry"}) or any(verdict.suspect for verdict in verdicts)
             if suspicious and self.gate.fruitless():
                 self._announce("paused", self.gate.reason, fix="check the account and the credential")
 

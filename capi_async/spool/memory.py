@@ -151,6 +151,11 @@ class MemorySpool:
                 record = queue.ready.popleft()
             elif queue.delayed:
                 record = heapq.heappop(queue.delayed)[2]
+            elif queue.blocked:
+                key, line = next(iter(queue.blocked.items()))
+                record = line.popleft()
+                if not line:
+                    del queue.blocked[key]
             else:
                 break
             self._finish(queue, record, outcome)
@@ -170,7 +175,10 @@ class MemorySpool:
             queue.delayed = [entry for entry in queue.delayed if id(entry[2]) not in gone]
             heapq.heapify(queue.delayed)
             for key, line in list(queue.blocked.items()):
-                queue.blocked[key] = deque(record for record in line if id(record) not in gone)
+                if left := deque(record for record in line if id(record) not in gone):
+                    queue.blocked[key] = left
+                else:
+                    del queue.blocked[key]
             for record in hits:
                 self._finish(queue, record, outcome)
             found[name] = len(hits)
@@ -211,11 +219,12 @@ class MemorySpool:
         line = queue.blocked.get(key)
         if line:
             following = line.popleft()
+            if not line:
+                del queue.blocked[key]
             queue.holders[key] = following
             queue.ready.appendleft(following)
             self._wake(record.destination)
         else:
-            queue.blocked.pop(key, None)
             del queue.holders[key]
 
 

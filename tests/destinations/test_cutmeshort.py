@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from capi_async.destinations.cutmeshort import CutMeShort
-from capi_async.destinations.cutmeshort.answer import read
 from capi_async.destinations.cutmeshort.wire import HEADS
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, ClickIds, Consent, Event, Hashed, Item, Page, User

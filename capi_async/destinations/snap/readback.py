@@ -35,7 +35,7 @@ from capi_async.destinations.snap.v2 import SnapV2
 from capi_async.destinations.snap.v3 import Snap
 from capi_async.errors import CapiError, ConfigError
 from capi_async.event import Event
-from capi_async.outcome import Response, redact
+from capi_async.outcome import UNREADABLE, Response, redact
 from capi_async.pii.identifiers import Plan
 from capi_async.spec import ENCODER, Refusal, Request, Transport
 
@@ -282,7 +282,7 @@ def _read(destination: AnySnap, response: Response, decode: Callable[[bytes], A]
     """The decoded body of an answer with status 200 or ``also``."""
     try:
         answer = decode(response.body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         raise _refused(destination, response, "the body is not what is documented") from None
     if response.status not in (200, also):
         raise _refused(destination, response, getattr(answer, "words", None) or answer.reason or "")

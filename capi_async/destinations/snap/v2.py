@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-import msgspec
 from msgspec.structs import force_setattr
 
 from capi_async.destinations.snap.answers import decode_v2
@@ -37,7 +36,7 @@ from capi_async.destinations.snap.shared import (
 from capi_async.destinations.snap.wire import SnapV2Event, SnapV2Head
 from capi_async.errors import ConfigError
 from capi_async.event import Event, Item
-from capi_async.outcome import ACCEPTED, Response, Verdict, ambiguous, rejected, retry
+from capi_async.outcome import ACCEPTED, UNREADABLE, Response, Verdict, ambiguous, rejected, retry
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import (
     DAY,
@@ -213,7 +212,7 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
     def classify(self, response: Response, count: int) -> list[Verdict]:
         try:
             answer = decode_v2(response.body)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return unsuccessful_raw(response, count)
         status = response.status
         of_events = False

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-import msgspec
 from msgspec.structs import force_setattr
 
 from capi_async.destinations.snap.answers import EventLog, decode_v3
@@ -44,7 +43,7 @@ from capi_async.destinations.snap.wire import (
 )
 from capi_async.event import Event
 from capi_async.extinfo import extinfo
-from capi_async.outcome import ACCEPTED, Response, Verdict, ambiguous, redact, rejected
+from capi_async.outcome import ACCEPTED, UNREADABLE, Response, Verdict, ambiguous, redact, rejected
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import (
     DAY,
@@ -157,7 +156,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
     def classify(self, response: Response, count: int) -> list[Verdict]:
         try:
             answer = decode_v3(response.body)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return unsuccessful_raw(response, count)
         status = response.status
         if status in (200, 400):

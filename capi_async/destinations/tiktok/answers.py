@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.outcome import (
+    UNREADABLE,
     Response,
     Verdict,
     ambiguous,
@@ -96,7 +97,7 @@ def read_answer(response: Response, count: int, source_ids: Sequence[str | None]
     """
     try:
         answer = _answer.decode(response.body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return by_status(response, count)
     code = answer.code
     trace_id = answer.request_id if isinstance(answer.request_id, str) else ""

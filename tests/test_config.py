@@ -1,0 +1,217 @@
+"""Settings from TOML and environment: what is read, and what is refused before any I/O."""
+
+from __future__ import annotations
+
+import logging
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capi_async import Client, ConfigError
+from capi_async.config import ClientOptions, from_env, load, make
+from capi_async.destinations import Snap
+from capi_async.spec import Destination, Secret
+from tests.engine.acme import Acme
+
+PIXEL = "9633c2ae-0115-495a-aca9-b976db485fc8"
+TOKEN = "snap-token-value"
+
+
+def config(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
+    path = tmp_path / "capi.toml"
+    path.write_text(textwrap.dedent(text), "utf-8")
+    path.chmod(mode)
+    return path
+
+
+async def token_of(destination: Destination) -> str:
+    return await destination.secret().reveal()
+
+
+async def test_a_file_names_options_and_destinations(tmp_path: Path) -> None:
+    """A table's name is the destination's name; ``type`` defaults to it."""
+    secret = tmp_path / "snap_de.token"
+    secret.write_text(f"{TOKEN}-de\n")
+    path = config(
+        tmp_path,
+        f"""
+        linger_s = 0.25
+        overflow = "drop_oldest"
+        phone_region = "env:REGION"
+        [destinations.snap]
+        pixel_id = "{PIXEL}"
+        access_token = "env:SNAP_ACCESS_TOKEN"
+        [destinations.snap_de]
+        type = "snap"
+        pixel_id = "{PIXEL}"
+        access_token = "file:{secret}"
+        requests_per_s = 10
+        event_names = {{ signed_up = "SIGN_UP" }}
+        """,
+    )
+    destinations, options = load(path, {"SNAP_ACCESS_TOKEN": TOKEN, "REGION": "DE"})
+    assert options == ClientOptions(linger_s=0.25, overflow="drop_oldest", phone_region="DE")
+    assert [(type(one), one.name) for one in destinations] == [(Snap, "snap"), (Snap, "snap_de")]
+    assert [await token_of(one) for one in destinations] == [TOKEN, f"{TOKEN}-de"]
+    assert destinations[1].effective_limits().requests_per_s == 10
+    assert destinations[1].event_names == {"signed_up": "SIGN_UP"}
+
+
+def test_a_client_is_made_from_a_file(tmp_path: Path) -> None:
+    """Arguments override the file's options."""
+    path = config(tmp_path, f'linger_s = 0.25\n[destinations.snap]\npixel_id = "{PIXEL}"\naccess_token = "{TOKEN}"\n')
+    client = Client.from_config(path, linger_s=0.0)
+    assert repr(client) == "Client(snap)"
+    assert client._settings.linger_s == 0.0
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
+def test_a_literal_credential_in_a_file_that_others_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
+) -> None:
+    """It names the setting and the mend, not the credential."""
+    path = config(tmp_path, f'[destinations.snap]\npixel_id = "{PIXEL}"\naccess_token = "{TOKEN}"\n', mode)
+    load(path, {})
+    found: list[Any] = caplog.records
+    assert [record.levelno for record in found] == ([logging.WARNING] if warned else [])
+    assert [record.settings for record in found] == (["snap.access_token"] if warned else [])
+    assert TOKEN not in str([vars(record) for record in found])
+
+
+def test_a_reference_is_no_literal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads the file."""
+    path = config(tmp_path, f'[destinations.snap]\npixel_id = "{PIXEL}"\naccess_token = "env:T"\n', 0o644)
+    load(path, {"T": TOKEN})
+    assert caplog.records == []
+
+
+HEAD = f'[destinations.snap]\npixel_id = "{PIXEL}"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = [", "not TOML"),
+        ("", "needs a table per destination, such as [destinations.snap]"),
+        ("destinations = 5", "needs a table per destination"),
+        ("[destinations]\nsnap = 5", "needs a table per destination"),
+        (HEAD, "snap: access_token is missing (environment: SNAP_ACCESS_TOKEN)"),
+        (HEAD + 'acces_token = "t"', "snap: unknown setting acces_token; there are access_token, "),
+        (HEAD + 'access_token = "env:NOPE"', "snap.access_token: the environment variable NOPE is not set"),
+        (HEAD + 'access_token = "file:/nonexistent/x"', "/nonexistent/x cannot be read (FileNotFoundError)"),
+        (HEAD + "access_token = 5", "a credential is text or a callable, not int"),
+        (HEAD + 'access_token = "two words\\n"\nburst = "x"', "snap: Expected `float"),
+        (HEAD + 'access_token = "t"\nrequests_per_s = 0', "snap: requests_per_s must be greater than 0"),
+        (HEAD + 'access_token = "t"\nmax_batch_events = 3000', "cannot exceed the platform's 2000"),
+        (HEAD + 'access_token = "t"\nbase_url = "http://snap.example"', "base_url must be https"),
+        (HEAD + 'access_token = "t"\nbase_url = "snap.example"', "base_url needs an http(s) address"),
+        (HEAD + 'access_token = "t"\nresend = "maybe"', "snap: "),
+        ('[destinations.acne]\ntoken = "t"', "no destination type 'acne'; there are snap, "),
+        ("linger = 1\n" + HEAD + 'access_token = "t"', "Object contains unknown field `linger`"),
+        ('overflow = "explode"\n' + HEAD + 'access_token = "t"', "Invalid enum value 'explode'"),
+        ('linger_s = "soon"\n' + HEAD + 'access_token = "t"', "Expected `float`, got `str` - at `$.linger_s`"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused_in_words_that_mend_it(tmp_path: Path, text: str, said: str) -> None:
+    """Before any I/O."""
+    with pytest.raises(ConfigError) as raised:
+        load(config(tmp_path, text), {})
+    assert said in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """By its name."""
+    with pytest.raises(ConfigError, match="cannot be read \\(FileNotFoundError\\)"):
+        load(tmp_path / "none.toml")
+
+
+async def test_the_environment_describes_destinations() -> None:
+    """Those whose required variables are set."""
+    found = from_env({"SNAP_PIXEL_ID": PIXEL, "SNAP_ACCESS_TOKEN": TOKEN, "UNRELATED": "x"})
+    assert [one.name for one in found] == ["snap"]
+    assert await token_of(found[0]) == TOKEN
+
+
+def test_a_client_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With options."""
+    monkeypatch.setenv("SNAP_PIXEL_ID", PIXEL)
+    monkeypatch.setenv("SNAP_ACCESS_TOKEN", TOKEN)
+    client = Client.from_env(linger_s=0)
+    assert "snap" in client.states()
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "the environment names no destination; set, for example, SNAP_PIXEL_ID and SNAP_ACCESS_TOKEN"),
+        ({"SNAP_PIXEL_ID": PIXEL}, "half set: snap lacks SNAP_ACCESS_TOKEN"),
+        ({"SNAP_ACCESS_TOKEN": TOKEN}, "half set: snap lacks SNAP_PIXEL_ID"),
+        ({"SNAP_ACCESS_TOKEN": TOKEN, "SNAP_PIXEL_ID": ""}, "half set: snap lacks SNAP_PIXEL_ID"),
+    ],
+)
+def test_a_half_set_environment_is_refused(environ: dict[str, str], said: str) -> None:
+    """What is missing is named; what is there is not quoted."""
+    with pytest.raises(ConfigError) as raised:
+        from_env(environ)
+    assert said in str(raised.value)
+    assert TOKEN not in str(raised.value)
+
+
+def test_make_takes_plain_values() -> None:
+    """As a table does."""
+    made = make("mine", {"type": "snap", "pixel_id": PIXEL, "access_token": TOKEN})
+    assert isinstance(made, Snap)
+    assert (made.name, repr(made)) == ("mine", "Snap(name='mine')")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"overflow": "explode"}, "overflow is one of wait, fail, drop_oldest"),
+        ({"consent": "ask"}, "consent is one of vouch, require"),
+        ({"linger_s": -1}, "linger_s must be 0 or more seconds"),
+        ({"linger_s": float("nan")}, "linger_s must be 0 or more seconds"),
+        ({"max_pending_events": 0}, "max_pending_events must be at least 1"),
+        ({"max_attempts": 0}, "max_attempts must be at least 1"),
+        ({"spool": "kafka://x"}, "there is no 'kafka' spool"),
+    ],
+)
+def test_a_wrong_option_names_itself(options: dict[str, Any], said: str) -> None:
+    """When the client is made."""
+    with pytest.raises(ConfigError) as raised:
+        Client([Acme()], **options)
+    assert said in str(raised.value)
+
+
+def test_destinations_are_checked_together() -> None:
+    """At least one, of a kind, each by its own name."""
+    with pytest.raises(ConfigError, match="at least one destination"):
+        Client([])
+    with pytest.raises(ConfigError, match=r"two destinations are called 'acme': give each a name"):
+        Client([Acme(), Acme()])
+    with pytest.raises(ConfigError, match="str is no destination"):
+        Client(["snap"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("bad", ["", "  ", "two\nlines", "umläut", 5, None])
+def test_a_credential_must_be_one(bad: Any) -> None:
+    """It is not quoted when it is not."""
+    with pytest.raises(ConfigError) as raised:
+        Acme(access_token=bad)
+    assert str(raised.value).startswith("acme: access_token")
+    assert "umläut" not in str(raised.value)
+
+
+async def test_a_credential_is_trimmed_and_shown_to_nobody() -> None:
+    """Text, callable or async callable."""
+
+    async def later() -> str:
+        return TOKEN
+
+    for source in (f" {TOKEN}\n", lambda: TOKEN, later):
+        secret = Secret(source)
+        assert await secret.reveal() == TOKEN
+        assert repr(secret) == str(secret) == "Secret(***)"
+    assert TOKEN not in repr(Acme(access_token=TOKEN))

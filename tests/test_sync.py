@@ -1,0 +1,146 @@
+"""The client for code without an event loop, against a server in another thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from capi_async import ClientClosed, EventError, SyncClient, User
+from tests.engine.acme import EMAIL, Acme, event, events
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "11")
+        self.end_headers()
+        self.wfile.write(b'{"ok":true}')
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def acme() -> Iterator[Acme]:
+    """A destination whose server accepts everything."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield Acme(base_url=f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_the_same_surface_blocks(acme: Acme) -> None:
+    """Send, wait, count, close."""
+    with SyncClient([acme], linger_s=0) as client:
+        receipt = client.send(event(1))
+        assert receipt.event_id == "e1"
+        assert receipt.outcomes(5)["acme"].kind == "delivered"
+        assert repr(receipt) == "Receipt('e1', 1 of 1 settled)"
+        assert [one.outcomes(5)["acme"].kind for one in client.send_many(events(3))] == ["delivered"] * 3
+        assert client.enqueue(event(9)).outcomes(5)["acme"].kind == "delivered"
+        assert client.flush(5)
+        assert client.ledger()["acme"].delivered == 5
+        assert client.explain(event())["acme"].verdict == "pending"
+        assert repr(client) == "SyncClient(acme)"
+    assert "capi_async-loop" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_several_threads_share_one(acme: Acme) -> None:
+    """Started by whoever comes first; one loop, no event lost."""
+    client = SyncClient([acme], linger_s=0)
+    barrier = threading.Barrier(8)
+
+    def work(worker: int) -> list[str]:
+        barrier.wait()
+        kinds: list[str] = []
+        for number in range(10):
+            one = event(worker * 100 + number)
+            client.explain(one)
+            kinds.append(client.send(one).outcomes(10)["acme"].kind)
+        return kinds
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(work, range(8)))
+    assert found == [["delivered"] * 10] * 8
+    assert [thread.name for thread in threading.enumerate()].count("capi_async-loop") == 1
+    report = client.close()
+    assert report is not None
+    assert report.complete
+    assert report.ledger["acme"].delivered == 80
+
+
+def test_errors_come_through(acme: Acme) -> None:
+    """As they are, in the caller's thread."""
+    with SyncClient([acme], linger_s=0) as client:
+        with pytest.raises(EventError) as raised:
+            client.send(event(to=["nobody"]))
+        assert raised.value.field == "to"
+
+
+def test_close_without_start_is_nothing(acme: Acme) -> None:
+    """And a closed one may be started again."""
+    client = SyncClient([acme], linger_s=0)
+    assert client.close() is None
+    client.start()
+    client.start()
+    assert client.close() is not None
+    assert client.close() is None
+    assert client.send(event()).outcomes(5)["acme"].kind == "delivered"
+    client.close()
+
+
+def test_a_thread_that_waits_is_woken_by_close(acme: Acme) -> None:
+    """Its outcome is pending: nobody hangs for ever."""
+    client = SyncClient([Acme(base_url="http://127.0.0.1:1")], linger_s=60)
+    receipt = client.send(event())
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(receipt.outcomes)
+        client.close(0)
+        assert waiting.result(5)["acme"].kind == "pending"
+
+
+def test_withdraw_and_forget(acme: Acme) -> None:
+    """As in the async client."""
+    with SyncClient([acme], linger_s=60) as client:
+        client.send_many(events(2))
+        assert client.withdraw(User(email=EMAIL)) == {"acme": 2}
+        client.send(event(3))
+        assert client.forget(User(email=EMAIL)) == {"acme": 1}
+
+
+def test_made_from_environment_and_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """The same two constructors."""
+    monkeypatch.setenv("SNAP_PIXEL_ID", "9633c2ae-0115-495a-aca9-b976db485fc8")
+    monkeypatch.setenv("SNAP_ACCESS_TOKEN", "token")
+    assert repr(SyncClient.from_env(linger_s=0)).startswith("SyncClient(snap")
+    path = tmp_path / "capi.toml"
+    path.write_text('[destinations.snap]\npixel_id = "p-1"\naccess_token = "env:SNAP_ACCESS_TOKEN"\n')
+    assert repr(SyncClient.from_config(path)) == "SyncClient(snap)"
+
+
+def test_a_client_that_cannot_start_leaves_no_thread(acme: Acme) -> None:
+    """The error is the spool's own, and the next start is a new one."""
+    from capi_async import SpoolError
+    from capi_async.spool.memory import MemorySpool
+
+    class Locked(MemorySpool):
+        async def open(self, *_arguments: Any) -> None:
+            raise SpoolError("locked")
+
+    client = SyncClient([acme], spool=Locked())
+    for _ in range(2):
+        with pytest.raises((SpoolError, ClientClosed), match="locked"):
+            client.start()
+    assert "capi_async-loop" not in [thread.name for thread in threading.enumerate()]
