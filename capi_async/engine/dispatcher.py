@@ -18,9 +18,10 @@ from capi_async.engine.receipt import Delivery
 from capi_async.engine.thread import OwnedThread
 from capi_async.engine.worker import Worker
 from capi_async.errors import CapiError, ClientClosed
+from capi_async.outcome import Outcome
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Spool
-from capi_async.telemetry.base import Hook, Settled
+from capi_async.telemetry.base import Hook
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +70,15 @@ class Dispatcher:
         self.delivery = Delivery(over=not settings.deliver)
         self._thread = OwnedThread("capi_async-prepare")
         self._freed = asyncio.Event()
-        told = Hooks([*hooks, _OnSettled(self._on_settled)])
+        self._hooks = Hooks(hooks)
         self.workers = {
             destination.name: Worker(
                 destination,
                 spool=spool,
                 transport=transport,
                 thread=self._thread,
-                hooks=told,
+                hooks=self._hooks,
+                settled=self._on_settled,
                 clock=clock,
                 linger_s=settings.linger_s,
                 max_attempts=settings.max_attempts,
@@ -98,6 +100,7 @@ class Dispatcher:
             spool=spool,
             room=room,
             names=self._names,
+            hooks=self._hooks,
             clock=clock,
             max_events=settings.max_intake_events,
         )
@@ -177,9 +180,13 @@ class Dispatcher:
         self._freed.set()
         self.intake.freed()
 
+    def _settled_in_spool(self, destination: str, event_ids: Sequence[str], outcome: Outcome) -> None:
+        self._hooks.alike(destination, event_ids, outcome)
+        self._on_settled()
+
     async def _supervise(self) -> None:
         try:
-            await self._spool.open(self._names, self.wake)
+            await self._spool.open(self._names, self.wake, self._settled_in_spool)
         except BaseException as error:
             if not self._opened.done():
                 self._opened.set_exception(error)
@@ -225,13 +232,3 @@ def _where(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
-
-
-class _OnSettled(Hook):
-    """Lets those who wait for room, or for the end, look again."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
-
-    def on_settled(self, settled: Settled) -> None:
-        self._call()

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Refused
 from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,22 @@ class Hooks:
     def settled(self, settled: Settled) -> None:
         for hook in self._hooks:
             _tell(hook.on_settled, settled)
+
+    def alike(self, destination: str, event_ids: Sequence[str], outcome: Outcome) -> None:
+        """Events that share one outcome."""
+        if self._hooks and event_ids:
+            self.settled(Settled(destination=destination, event_ids=event_ids, outcomes=[outcome] * len(event_ids)))
+
+    def refused(self, refused: Sequence[Refused]) -> None:
+        """Events that ended at the door."""
+        if not self._hooks:
+            return
+        by_name: dict[str, list[Refused]] = {}
+        for one in refused:
+            by_name.setdefault(one.destination, []).append(one)
+        for name, some in by_name.items():
+            ids, outcomes = [one.event_id for one in some], [one.outcome for one in some]
+            self.settled(Settled(destination=name, event_ids=ids, outcomes=outcomes))
 
     def state(self, change: StateChanged) -> None:
         for hook in self._hooks:

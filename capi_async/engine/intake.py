@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from capi_async.clock import Clock
+from capi_async.engine.hooks import Hooks
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Receipt
 from capi_async.engine.thread import OwnedThread
@@ -152,6 +153,7 @@ class Intake:
         spool: Spool,
         room: Room,
         names: Sequence[str],
+        hooks: Hooks,
         clock: Clock,
         max_events: int = 10_000,
     ) -> None:
@@ -160,6 +162,7 @@ class Intake:
         self._spool = spool
         self._room = room
         self._names = names
+        self._hooks = hooks
         self._clock = clock
         self._max_events = max_events
         self._tickets: deque[Ticket] = deque()
@@ -294,7 +297,7 @@ class Intake:
             if clean and self._room.plenty(self._names, len(records), size):
                 for ticket, _ in runs:
                     ticket.appending = True
-                await self._spool.append(records, refused)
+                await self._append(records, refused)
                 for ticket, taken in runs:
                     self._stored(ticket, taken)
             else:
@@ -307,6 +310,11 @@ class Intake:
                 ticket.appending = False
                 if ticket.future.done():
                     self._taken.pop(id(ticket), None)
+
+    async def _append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        await self._spool.append(records, refused)
+        if refused:
+            self._hooks.refused(refused)
 
     async def _commit_each(self, runs: Sequence[_Run], records: list[Record], refused: list[Refused]) -> None:
         by_receipt: dict[int, tuple[list[Record], list[Refused]]] = {}
@@ -331,7 +339,7 @@ class Intake:
             if admitted is not None:
                 kept, dropped = admitted
                 ticket.appending = True
-                await self._spool.append(kept, [*refused, *dropped])
+                await self._append(kept, [*refused, *dropped])
                 ticket.appending = False
                 return True
             if self._room.overflow == "fail":

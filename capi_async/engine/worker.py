@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from anyio import create_task_group
 from anyio.abc import TaskGroup
@@ -55,6 +55,7 @@ class Worker:
         transport: Transport,
         thread: OwnedThread,
         hooks: Hooks,
+        settled: Callable[[], None],
         clock: Clock,
         linger_s: float,
         max_attempts: int,
@@ -67,6 +68,7 @@ class Worker:
         self._transport = transport
         self._thread = thread
         self._hooks = hooks
+        self._settled = settled
         self._clock = clock
         self._limits = limits
         self._account = destination.account()
@@ -420,6 +422,7 @@ class Worker:
 
     async def _settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         await self._spool.settle(records, outcomes)
+        self._settled()
         if self._hooks:
             ids = [record.event_id for record in records]
             self._hooks.settled(Settled(destination=self.name, event_ids=ids, outcomes=outcomes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -99,6 +99,14 @@ class Depth(Struct, frozen=True):
     bytes: int
 
 
+#: Destination, event ids, and the outcome that they share.
+OnSettled: TypeAlias = Callable[[str, Sequence[str], Outcome], None]
+
+
+def nobody_asks(_destination: str, _event_ids: Sequence[str], _outcome: Outcome) -> None:
+    """An ``OnSettled`` for those who do not listen."""
+
+
 class Spool(Protocol):
     """At least once: a record that was leased and neither settled nor released is given out again.
 
@@ -108,8 +116,15 @@ class Spool(Protocol):
     #: Whether accepted records outlive the process.
     durable: bool
 
-    async def open(self, destinations: Sequence[str], wake: Callable[[str], None]) -> None:
-        """Get ready; ``wake(destination)`` is called when records become available outside of ``lease``.
+    async def open(
+        self, destinations: Sequence[str], wake: Callable[[str], None], settled: OnSettled = nobody_asks
+    ) -> None:
+        """Get ready.
+
+        Args:
+            wake: Called with a destination when records become available outside of ``lease``.
+            settled: Called with destination, event ids and outcome for records that end by ``evict`` or
+                ``settle_matching``, which no worker sees.
 
         What an earlier run had leased and not settled is available again.
         """

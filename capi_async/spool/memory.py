@@ -10,7 +10,7 @@ from typing import Any
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Depth, Ledger, Record, Refused
+from capi_async.spool.base import Depth, Ledger, OnSettled, Record, Refused, nobody_asks
 
 
 class _Queue:
@@ -40,9 +40,13 @@ class MemorySpool:
         self._sequence = count()
         self._epochs = count(1)
         self._wake: Callable[[str], None] = _nobody
+        self._settled: OnSettled = nobody_asks
 
-    async def open(self, destinations: Sequence[str], wake: Callable[[str], None]) -> None:
+    async def open(
+        self, destinations: Sequence[str], wake: Callable[[str], None], settled: OnSettled = nobody_asks
+    ) -> None:
         self._wake = wake
+        self._settled = settled
         for name in destinations:
             queue = self._queues.setdefault(name, _Queue())
             # a loop that ended without closing left these behind; its last requests may have arrived
@@ -55,6 +59,7 @@ class MemorySpool:
 
     async def close(self) -> None:
         self._wake = _nobody
+        self._settled = nobody_asks
 
     async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
         woken: dict[str, None] = {}
@@ -145,7 +150,7 @@ class MemorySpool:
 
     async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
         queue = self._queues[destination]
-        evicted = 0
+        evicted: list[str] = []
         while queue.events > events or queue.bytes > max_bytes:
             if queue.ready:
                 record = queue.ready.popleft()
@@ -159,8 +164,10 @@ class MemorySpool:
             else:
                 break
             self._finish(queue, record, outcome)
-            evicted += 1
-        return evicted
+            evicted.append(record.event_id)
+        if evicted:
+            self._settled(destination, evicted, outcome)
+        return len(evicted)
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
         found: dict[str, int] = {}
@@ -182,6 +189,7 @@ class MemorySpool:
             for record in hits:
                 self._finish(queue, record, outcome)
             found[name] = len(hits)
+            self._settled(name, [record.event_id for record in hits], outcome)
         return found
 
     def next_due_s(self, destination: str) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
-from capi_async import Client, Event, Outcome, QueueFull
+from capi_async import Client, Event, Outcome, QueueFull, User
 from capi_async.spec import Destination
 from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
 from tests.engine.acme import Acme, event, events
@@ -192,8 +192,9 @@ async def test_reset_before_the_request_is_read_loses_nothing(server: Server) ->
 async def test_a_large_body_that_did_not_leave_whole_is_no_doubt(server: Server) -> None:
     """Several slices, cut off early: the platform cannot have read it, so even a fragile event goes again."""
     server.hang_up = 1
-    one = event(properties={"note": "x" * 600_000})
-    outcome = await outcome_of(server, one, resend_for_s=0.0)
+    # more than all socket buffers on the way can hold, or the whole of it would have left after all
+    one = event(properties={"note": "x" * 24_000_000})
+    outcome = await outcome_of(server, one, resend_for_s=0.0, max_batch_bytes=32_000_000)
     assert outcome.kind == "delivered"
     assert not outcome.ambiguous
     assert server.ids == ["e1"]
@@ -782,3 +783,24 @@ async def test_large_batches_leave_in_slices_with_their_length(server: Server) -
     assert sorted(server.ids) == sorted(one.event_id for one in events(400))
     assert all(len(request.raw) <= 1024 * 1024 for request in server.got)
     assert len(server.got) == 2
+
+
+async def test_what_hooks_are_told_adds_up_to_the_ledger(server: Server) -> None:
+    """Also what no answer decides: refusals at the door, overflow, and what is erased or withdrawn."""
+    notes = Notes()
+    async with client(acme(server), hooks=[notes], overflow="drop_oldest", max_pending_events=2, linger_s=60) as sender:
+        await sender.send(event(1, to=[]))
+        for number, address in enumerate(("a@b.example", "c@d.example", "e@f.example"), 2):
+            await sender.send(event(number, user=User(email=address)))
+        assert await sender.forget(User(email="c@d.example")) == {"acme": 1}
+        assert await sender.withdraw(User(email="e@f.example")) == {"acme": 1}
+        await sender.send(event(5))
+        assert await sender.flush(5)
+        ledger = sender.ledger()["acme"]
+    told = [
+        (name, outcome.kind) for one in notes.settled for name, outcome in zip(one.event_ids, one.outcomes, strict=True)
+    ]
+    assert told == [
+        ("e1", "skipped"), ("e2", "dropped"), ("e3", "forgotten"), ("e4", "skipped"), ("e5", "delivered"),
+    ]  # fmt: skip
+    assert (ledger.accepted, ledger.settled, ledger.pending) == (5, 5, 0)
