@@ -22,8 +22,10 @@ logger = logging.getLogger(__name__)
 
 ConsentPolicy: TypeAlias = Literal["vouch", "require"]
 
-#: Events between two offers of the GIL: a thread that hashes without pausing delays the loop by 5 ms a switch.
-_EVENTS_PER_TURN: Final = 64
+#: How long the prepare thread keeps the GIL: one that hashes without pausing delays the loop by 5 ms a switch.
+_TURN_S: Final = 0.0015
+#: Events between two looks at the time.
+_EVENTS_PER_LOOK: Final = 16
 
 _NOT_ADDRESSED: Final = Outcome(kind="skipped", field="to", reason="not addressed to this destination")
 _NO_CONSENT: Final = Outcome(
@@ -36,6 +38,21 @@ _EXPIRED: Final = Outcome(kind="expired", field="time", reason="older than this 
 _FAR_AHEAD: Final = Outcome(
     kind="rejected", field="time", reason="lies in the future", fix="check the clock, and seconds against milliseconds"
 )
+
+
+class _Turn:
+    """Gives the GIL away about every millisecond and a half: a sleep costs 17 µs of CPU and up to 70 of time."""
+
+    __slots__ = ("_since",)
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    def offer(self) -> None:
+        """Let the event loop run if this thread has had its turn."""
+        if time.perf_counter() - self._since > _TURN_S:
+            time.sleep(0)
+            self._since = time.perf_counter()
 
 
 class _Target:
@@ -74,7 +91,7 @@ class Preparer:
     def run(
         self, events: Sequence[Event], receipts: Sequence[Receipt], now: float
     ) -> tuple[list[Record], list[Refused]]:
-        """Prepare one micro-batch. Records and refusals of an event stand together, in the order of ``events``.
+        """Prepare one micro-batch. Records of one destination stand together, in the order of ``events``.
 
         Never raises on account of an event: what cannot be sent is refused, with a reason.
 
@@ -83,20 +100,13 @@ class Preparer:
         """
         records: list[Record] = []
         refused: list[Refused] = []
-        identify = self._plan.identify
-        for index, event in enumerate(events):
-            if index % _EVENTS_PER_TURN == _EVENTS_PER_TURN - 1:
-                time.sleep(0)
-            receipt = receipts[index]
-            try:
-                ids = identify(event.user, event.page)
-                at = event.time.timestamp()
-            except Exception as error:  # a fault of ours costs this event, not its neighbours
-                logger.error("an event could not be prepared", extra={"error": type(error).__name__})
-                outcome = Outcome(kind="rejected", reason=f"could not be prepared ({type(error).__name__})")
-                refused += [Refused(target.name, event.event_id, outcome, receipt) for target in self._targets]
-                continue
-            for target in self._targets:
+        turn = _Turn()
+        # all identities first, then destination by destination: what concerns one of them is looked up once
+        known = self._identify(events, receipts, refused, turn)
+        for target in self._targets:
+            for index, (event, ids, at, receipt) in enumerate(known):
+                if index % _EVENTS_PER_LOOK == 0:
+                    turn.offer()
                 made = self._one(target, event, ids, at, now)
                 if type(made) is Record:
                     made.receipt = receipt
@@ -104,6 +114,23 @@ class Preparer:
                 elif type(made) is Outcome:
                     refused.append(Refused(target.name, event.event_id, made, receipt))
         return records, refused
+
+    def _identify(
+        self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], turn: _Turn
+    ) -> list[tuple[Event, Identifiers, float, Receipt]]:
+        known: list[tuple[Event, Identifiers, float, Receipt]] = []
+        identify = self._plan.identify
+        for index, event in enumerate(events):
+            if index % _EVENTS_PER_LOOK == 0:
+                turn.offer()
+            receipt = receipts[index]
+            try:
+                known.append((event, identify(event.user, event.page), event.time.timestamp(), receipt))
+            except Exception as error:  # a fault of ours costs this event, not its neighbours
+                logger.error("an event could not be prepared", extra={"error": type(error).__name__})
+                outcome = Outcome(kind="rejected", reason=f"could not be prepared ({type(error).__name__})")
+                refused += [Refused(target.name, event.event_id, outcome, receipt) for target in self._targets]
+        return known
 
     def one(
         self, destination: Destination, event: Event, now: float

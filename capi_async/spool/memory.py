@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
-from typing import Any
+from itertools import count, groupby
+from operator import attrgetter
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.outcome import Outcome
@@ -64,19 +64,18 @@ class MemorySpool:
     async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
         woken: dict[str, None] = {}
         queues = self._queues
-        destination = ""
-        queue: Any = None
-        for record in records:
-            if record.destination != destination:
-                destination = record.destination
-                queue = queues[destination]
-                woken[destination] = None
-            queue.events += 1
-            queue.bytes += len(record.body)
-            if record.order_key is None:
-                queue.ready.append(record)
-            else:
-                _enter(queue, record)
+        # records of one destination stand together: what concerns its queue is done once for all of them
+        for name, group in groupby(records, key=_destination):
+            queue = queues[name]
+            run = list(group)
+            woken[name] = None
+            queue.events += len(run)
+            queue.bytes += sum([len(record.body) for record in run])
+            for record in run:
+                if record.order_key is None:
+                    queue.ready.append(record)
+                else:
+                    _enter(queue, record)
         for one in refused:
             counts = queues[one.destination].counts
             counts[one.outcome.kind] = counts.get(one.outcome.kind, 0) + 1
@@ -234,6 +233,9 @@ class MemorySpool:
             self._wake(record.destination)
         else:
             del queue.holders[key]
+
+
+_destination = attrgetter("destination")
 
 
 def _enter(queue: _Queue, record: Record) -> None:
