@@ -13,15 +13,16 @@ PACKAGE = Path(__file__).parent.parent / "capi_async"
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
+    "thread": set(),
     "event": {"errors"},
     "outcome": {"event"},
     "pii": {"errors", "event"},
     "spec": {"errors", "event", "outcome", "pii"},
     "extinfo": {"event", "spec"},
     "destinations": {"errors", "event", "spec", "extinfo", "outcome", "pii"},
-    "spool": {"outcome", "errors", "clock"},
+    "spool": {"outcome", "errors", "clock", "thread"},
     "telemetry": {"outcome", "errors", "clock"},
-    "engine": {"spec", "pii", "event", "outcome", "errors", "clock", "spool.base", "telemetry.base"},
+    "engine": {"spec", "pii", "event", "outcome", "errors", "clock", "thread", "spool.base", "telemetry.base"},
     "config": {"destinations", "engine", "errors", "spec"},
     "client": {
         "clock", "config", "engine", "errors", "event", "outcome", "pii", "spec", "spool", "telemetry.base",

@@ -10,7 +10,7 @@ from typing import Any
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Depth, Ledger, Record, Refused
+from capi_async.spool.base import DeadLetter, Depth, Ledger, LetterFilter, Record, Refused
 
 
 class _Queue:
@@ -41,7 +41,7 @@ class MemorySpool:
         self._epochs = count(1)
         self._wake: Callable[[str], None] = _nobody
 
-    async def open(self, destinations: Sequence[str], wake: Callable[[str], None]) -> None:
+    async def open(self, destinations: Sequence[str], wake: Callable[[str], None], *, deliver: bool = True) -> None:
         self._wake = wake
         for name in destinations:
             queue = self._queues.setdefault(name, _Queue())
@@ -175,6 +175,16 @@ class MemorySpool:
                 self._finish(queue, record, outcome)
             found[name] = len(hits)
         return found
+
+    async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
+        """None are kept here."""
+        return []
+
+    async def replay(
+        self, wanted: LetterFilter, *, permitted: Callable[[str], bool] | None = None
+    ) -> Mapping[str, int]:
+        """None are kept here."""
+        return {}
 
     def next_due_s(self, destination: str) -> float | None:
         queue = self._queues[destination]

@@ -1,0 +1,500 @@
+"""The durable spool for one host: what is accepted is in one SQLite file, which several processes may share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sqlite3
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, Final, ParamSpec, TypeVar
+
+from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.errors import SpoolError
+from capi_async.outcome import OUTCOME_KINDS, Outcome
+from capi_async.spool.base import DeadLetter, Depth, Ledger, LetterFilter, Record, Refused
+from capi_async.spool.sqlite.chunks import MAX_WAIT_S
+from capi_async.spool.sqlite.committer import Committer
+from capi_async.spool.sqlite.group import KEPT, SETTLED, Change, Chunk, split
+from capi_async.spool.sqlite.line import Line
+from capi_async.spool.sqlite.options import Options
+from capi_async.spool.sqlite.replay import replay
+from capi_async.spool.sqlite.store import Row, Store, monotonic_due
+from capi_async.thread import OwnedThread
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at what other processes did, and between those at whether they live.
+TICK_S: Final = 0.25
+ADOPT_S: Final = 1.0
+SHRINK_S: Final = 5.0
+TIDY_S: Final = 60.0
+
+#: Seconds that closing may take for what is being written.
+CLOSE_S: Final = 5.0
+
+#: Records in memory that wait for older ones before no more are fetched in search of one that does not.
+_MAX_WAITING: Final = 20_000
+
+#: Chunks whose receipts are looked through at a time.
+_CHUNKS_A_LOOK: Final = 500
+
+_RETIRED: Final = Outcome(kind="dead", reason="configuration changed: no destination of this name")
+
+
+class SqliteSpool:
+    """See :class:`~capi_async.spool.base.Spool`.
+
+    An event for which ``append`` returned is on the disk (``synchronous=full``) and survives whatever ends the
+    process. A process delivers what it appended itself; what a dead one left is taken over within seconds, by the
+    proof that the lock it held is free. Of what was under way when a process died, everybody knows that it may
+    have arrived.
+    """
+
+    durable = True
+
+    def __init__(self, options: Options, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._store = Store(options, wall=clock.wall)
+        self._thread: OwnedThread | None = None
+        self._committer: Committer | None = None
+        self._tending: asyncio.Task[None] | None = None
+        self._lines: dict[str, Line] = {}
+        self._chunks: dict[int, Chunk] = {}
+        self._receipts: dict[int, dict[int, Any]] = {}
+        self._looked_through: deque[int] = deque()
+        self._epochs = count(1)
+        self._wake: Callable[[str], None] = _nobody
+        self._deliver = True
+        self._final: Mapping[str, Ledger] = {}
+
+    # Lifecycle.
+
+    async def open(self, destinations: Sequence[str], wake: Callable[[str], None], *, deliver: bool = True) -> None:
+        fresh = self._thread is None
+        thread = self._thread = self._thread or OwnedThread("capi_async-sqlite")
+        self._wake = wake
+        self._deliver = self._store.keeps = deliver
+        try:
+            # a loop that ended without closing left the file open: what it held is taken up as a dead process's is
+            await self._call(self._store.open if fresh else self._store.release_all)
+        except BaseException:
+            if fresh:
+                thread.stop()
+                self._thread = None
+            raise
+        for number, chunk in self._chunks.items():
+            self._keep_receipts(number, chunk)
+        self._chunks.clear()
+        self._lines = {name: Line(name) for name in destinations}
+        self._committer = Committer(self._store, thread, stored=self._stored, finished=self._finished)
+        await self._count()
+        self._tending = asyncio.get_running_loop().create_task(
+            self._tend(), name="capi_async-sqlite-tend", context=contextvars.Context()
+        )
+
+    async def close(self) -> None:
+        if self._thread is None:
+            return
+        self._wake = _nobody
+        thread, self._thread = self._thread, None
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+        if self._committer is not None:
+            await self._committer.close(CLOSE_S)
+            self._committer = None
+        try:
+            self._final = self.ledger()
+        except SpoolError as error:
+            logger.warning("the ledger could not be read at the end", extra={"error": str(error)})
+        done, _ = await asyncio.wait([asyncio.ensure_future(thread.run(self._store.close))], timeout=CLOSE_S)
+        if not done:
+            logger.warning("storage does not answer; the spool file is left as after a crash")
+        thread.stop()
+        for number, chunk in self._chunks.items():
+            self._keep_receipts(number, chunk)
+        self._chunks.clear()
+        self._lines.clear()
+
+    # In and out.
+
+    async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        await self._writer().append(list(split(records)), refused)
+
+    async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
+        line = self._lines[destination]
+        line.wake(self._clock.monotonic())
+        while len(line.ready) < limit:
+            if line.cold:
+                rows = await self._call(
+                    self._store.load, destination, after=line.cursor, records=limit, max_bytes=max_bytes
+                )
+                self._enter_cold(line, rows)
+            elif line.unowned[0] and not line.ready:
+                rows = await self._call(self._store.claim, destination, records=limit, max_bytes=max_bytes)
+                self._enter_claimed(line, rows)
+            else:
+                break
+            if not rows or line.ready_bytes >= max_bytes or line.waiting() > _MAX_WAITING:
+                break
+        return line.take(limit, max_bytes, next(self._epochs))
+
+    async def mark_attempted(self, records: Sequence[Record]) -> None:
+        now = self._clock.wall()
+        writer = self._writer()
+        fragile = False
+        for record in records:
+            chunk = record.chunk
+            if record.resend_for_s > 0 and not record.attempts:
+                # of the first attempt it is enough to know that it was made, and when
+                if not chunk.attempted_at:
+                    chunk.attempted_at = now
+                    writer.touch(chunk)
+            elif not record.maybe_since:
+                fragile = fragile or record.resend_for_s <= 0
+                if record.at not in chunk.marks:
+                    chunk.marks[record.at] = now
+                    chunk.touched = True
+                    writer.touch(chunk)
+        await writer.marked(sync=fragile)
+
+    async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        told: list[tuple[Sequence[Record], Outcome]] = []
+        start = 0
+        for stop in range(1, len(records) + 1):
+            if stop == len(records) or outcomes[stop] is not outcomes[start]:
+                held = [record for record in records[start:stop] if record.epoch > 0]
+                if held:
+                    self._end(held, outcomes[start])
+                    told.append((held, outcomes[start]))
+                start = stop
+        if told:
+            await self._writer().settled(told)
+
+    async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
+        after_s = min(after_s, MAX_WAIT_S)
+        wall, due = self._clock.wall() + after_s, self._clock.monotonic() + after_s
+        woken: dict[str, None] = {}
+        # backwards, because each of them goes in front of the one before
+        for record in records if after_s > 0 else reversed(records):
+            line = self._lines.get(record.destination)
+            if record.epoch <= 0 or line is None:
+                continue
+            record.epoch = 0
+            chunk = record.chunk
+            if record.attempts:
+                chunk.marks.pop(record.at, None)
+                chunk.waits.pop(record.at, None)
+                if after_s > 0:
+                    chunk.waits[record.at] = (wall, after_s)
+                chunk.touched = True
+                if self._committer is not None:
+                    self._committer.touch(chunk)
+            if after_s > 0:
+                line.delay(record, due)
+            else:
+                line.back(record)
+            woken[record.destination] = None
+        for name in woken:
+            self._wake(name)
+
+    async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
+        line = self._lines[destination]
+        told: list[tuple[Sequence[Record], Outcome]] = []
+        over_events, over_bytes = line.events + line.unowned[0] - events, line.bytes + line.unowned[1] - max_bytes
+        while over_events > 0 or over_bytes > 0:
+            record = line.oldest()
+            if record is None:
+                if not line.cold:
+                    break
+                rows = await self._call(self._store.load, destination, after=line.cursor, records=1, max_bytes=1)
+                self._enter_cold(line, rows)
+                continue
+            self._end([record], outcome)
+            told.append(([record], outcome))
+            over_events -= 1
+            over_bytes -= len(record.body)
+        if told:
+            await self._writer().settled(told)
+        return len(told)
+
+    async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        told: list[tuple[Sequence[Record], Outcome]] = []
+        writer = self._writer()
+        for chunk in list(self._chunks.values()):
+            hits = [record for record in chunk.records if record is not None and matches(record)]
+            waiting = [record for record in hits if record.epoch == 0]
+            if any(record.epoch <= 0 for record in hits):
+                chunk.scrub = chunk.touched = True
+                writer.touch(chunk)
+            if waiting:
+                self._end(waiting, outcome)
+                told.append((waiting, outcome))
+                found[chunk.destination] = found.get(chunk.destination, 0) + len(waiting)
+        for line in self._lines.values():
+            line.drop_settled()
+        await writer.settled(told)
+        cursors = {name: line.cursor for name, line in self._lines.items() if line.cold}
+        for hit in await self._call(self._store.sweep, matches, outcome.kind, cursors):
+            found[hit.destination] = found.get(hit.destination, 0) + 1
+            self._gone(hit.destination, hit.chunk, hit.at, hit.size, outcome)
+        if outcome.kind == "forgotten":
+            await self._call(self._store.erase_traces)
+        await self._count()
+        return found
+
+    # Dead letters.
+
+    async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
+        """See :meth:`~capi_async.spool.base.Spool.letters`."""
+
+        def select() -> list[DeadLetter]:
+            with self._store.transaction(sync=False) as db:
+                return self._store.letters.select(db, wanted)
+
+        return await self._call(select)
+
+    async def replay(
+        self, wanted: LetterFilter, *, permitted: Callable[[str], bool] | None = None
+    ) -> Mapping[str, int]:
+        """See :meth:`~capi_async.spool.base.Spool.replay`."""
+        replayed = await self._call(replay, self._store, wanted, permitted, self._clock.wall())
+        await self._count()
+        return replayed
+
+    # Counts.
+
+    def next_due_s(self, destination: str) -> float | None:
+        line = self._lines[destination]
+        if line.ready or line.unowned[0] or (line.cold and line.waiting() <= _MAX_WAITING):
+            return 0.0
+        if not line.delayed:
+            return None
+        return max(0.0, line.delayed[0][0] - self._clock.monotonic())
+
+    def depth(self, destination: str) -> Depth:
+        line = self._lines.get(destination)
+        if line is None:
+            return Depth(0, 0)
+        return Depth(line.events + line.unowned[0], line.bytes + line.unowned[1])
+
+    def ledger(self) -> Mapping[str, Ledger]:
+        if self._thread is None and self._final:
+            return self._final
+        return {
+            name: Ledger(**{kind: counts.get(kind, 0) for kind in ("accepted", *OUTCOME_KINDS)})
+            for name, counts in self._store.ledger().items()
+        }
+
+    # Below.
+
+    def _writer(self) -> Committer:
+        if self._committer is None:
+            raise SpoolError("the spool is not open")
+        return self._committer
+
+    async def _call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._thread is None:
+            raise SpoolError("the spool is not open")
+        try:
+            return await self._thread.run(function, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise SpoolError(f"storage failed: {error}") from error
+        except OSError as error:
+            raise SpoolError(f"storage failed: {error.strerror}") from error
+
+    def _stored(self, chunks: Sequence[Chunk]) -> None:
+        """New chunks are in the file: they join their lines, in memory if there is room."""
+        for chunk in chunks:
+            line = self._lines[chunk.destination]
+            if not self._deliver:
+                events, size = line.unowned
+                line.unowned = (events + chunk.left, size + chunk.size)
+                continue
+            line.events += chunk.left
+            line.bytes += chunk.size
+            if line.has_room():
+                self._chunks[chunk.id] = chunk
+                for record in chunk.records:
+                    if record is not None:
+                        line.enter(record)
+            else:
+                if not line.cold:
+                    line.cursor = chunk.id - 1
+                line.cold += chunk.left
+                self._keep_receipts(chunk.id, chunk)
+            self._wake(chunk.destination)
+
+    def _finished(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            chunk = change.chunk
+            line = self._lines.get(chunk.destination)
+            if line is not None:
+                line.events -= sum(change.counts.values())
+                line.bytes -= change.freed
+            if not change.left:
+                self._chunks.pop(chunk.id, None)
+
+    def _end(self, records: Sequence[Record], outcome: Outcome) -> None:
+        """These are settled, as far as this process is concerned; the file follows."""
+        kind = outcome.kind
+        kept = kind in KEPT
+        writer = self._writer()
+        chunk: Any = None
+        for record in records:
+            if record.chunk is not chunk:
+                chunk = record.chunk
+                writer.touch(chunk)
+                counts = chunk.counts
+                chunk.touched = True
+            record.epoch = SETTLED
+            size = len(record.body)
+            chunk.left -= 1
+            chunk.size -= size
+            chunk.freed += size
+            counts[kind] = counts.get(kind, 0) + 1
+            if kept:
+                chunk.letters.append((record, outcome))
+            if record.order_key is not None and self._lines[record.destination].leave(record):
+                self._wake(record.destination)
+
+    def _enter_cold(self, line: Line, rows: Sequence[Row]) -> None:
+        for row in rows:
+            line.cold -= row.chunk.left
+            line.cursor = row.chunk.id
+        if not rows:
+            # the rest was damaged, and counted as dead
+            line.events -= line.cold
+            line.cold = 0
+        self._enter(line, rows)
+
+    def _enter_claimed(self, line: Line, rows: Sequence[Row]) -> None:
+        events, size = line.unowned
+        for row in rows:
+            events -= row.chunk.left
+            size -= row.chunk.size
+            line.events += row.chunk.left
+            line.bytes += row.chunk.size
+        line.unowned = (max(0, events), max(0, size)) if rows else (0, 0)
+        self._enter(line, rows)
+
+    def _enter(self, line: Line, rows: Sequence[Row]) -> None:
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        for row in rows:
+            chunk = row.chunk
+            self._chunks[chunk.id] = chunk
+            chunk.waits = row.waits
+            receipts = self._receipts.pop(chunk.id, {})
+            for record in chunk.records:
+                if record is None:
+                    continue
+                if receipts and (receipt := receipts.get(record.at)) is not None:
+                    record.receipt = receipt
+                wait_s = monotonic_due(*row.waits[record.at], wall) if record.at in row.waits else 0.0
+                if wait_s > 0 and record.order_key is None:
+                    line.delay(record, monotonic + wait_s)
+                else:
+                    line.enter(record)
+
+    def _keep_receipts(self, number: int, chunk: Chunk) -> None:
+        """Whoever still holds a receipt of what is in the file only will be told."""
+        kept: dict[int, Any] = {}
+        for record in chunk.records:
+            if record is not None and record.receipt is not None and record.epoch != SETTLED:
+                kept[record.at] = record.receipt
+                record.receipt = None
+        if kept:
+            self._receipts[number] = kept
+            self._looked_through.append(number)
+
+    def _drop_receipts(self) -> None:
+        """A receipt that nobody else holds tells nobody anything: a million of them would fill the memory."""
+        for _ in range(min(len(self._looked_through), _CHUNKS_A_LOOK)):
+            number = self._looked_through.popleft()
+            kept = self._receipts.get(number)
+            if kept is None:
+                continue
+            for at in list(kept):
+                receipt = kept[at]
+                # the dict, this name, and the call's argument
+                if sys.getrefcount(receipt) <= 3:
+                    del kept[at]
+            if kept:
+                self._looked_through.append(number)
+            else:
+                del self._receipts[number]
+
+    def _gone(self, destination: str, chunk: int, at: int, size: int, outcome: Outcome) -> None:
+        """Something was settled where it stood in the file."""
+        line = self._lines.get(destination)
+        if line is not None and line.cold and chunk > line.cursor:
+            line.cold -= 1
+            line.events -= 1
+            line.bytes -= size
+        receipt = self._receipts.get(chunk, {}).pop(at, None)
+        if receipt is not None:
+            receipt.settle(destination, outcome)
+
+    async def _count(self) -> None:
+        """See what belongs to nobody (or, where nothing is delivered, all there is)."""
+        found = await self._call(self._store.unowned if self._deliver else self._store.pending)
+        for name, line in self._lines.items():
+            line.unowned = found.get(name, (0, 0))
+            if line.unowned[0]:
+                self._wake(name)
+
+    async def _tend(self) -> None:
+        """Look after what other processes do, and after the file, until cancelled."""
+        last = dict.fromkeys(("adopt", "shrink", "tidy", "retire"), self._clock.monotonic())
+        last["retire"] = 0.0
+        while True:
+            try:
+                await self._look(last)
+            except SpoolError as error:
+                logger.warning("the spool file could not be looked after", extra={"error": str(error)})
+                await asyncio.sleep(ADOPT_S)
+            await asyncio.sleep(TICK_S)
+
+    async def _look(self, last: dict[str, float]) -> None:
+        self._drop_receipts()
+        now = self._clock.monotonic()
+        due = {what for what, s in _EVERY.items() if now - last[what] >= s}
+        last.update(dict.fromkeys(due, now))
+        changed = await self._call(self._store.changed)
+        if "adopt" in due:
+            changed = await self._call(self._store.adopt) or changed
+            await self._call(self._store.settle_down)
+        if "retire" in due and self._deliver and await self._call(self._store.alone):
+            await self._call(self._store.retire, tuple(self._lines), _RETIRED)
+        if changed:
+            await self._count()
+            await self._look_at_foreign()
+        if "shrink" in due:
+            await self._call(self._store.shrink)
+        if "tidy" in due:
+            await self._call(self._store.tidy)
+
+    async def _look_at_foreign(self) -> None:
+        chunks = [chunk for chunk in self._chunks.values() if chunk.foreign]
+        if not chunks:
+            return
+        for chunk, foreign in zip(chunks, await self._call(self._store.still_foreign, chunks), strict=True):
+            chunk.foreign = foreign
+        for name, line in self._lines.items():
+            if line.look_again():
+                self._wake(name)
+
+
+_EVERY: Final = {"adopt": ADOPT_S, "shrink": SHRINK_S, "tidy": TIDY_S, "retire": ADOPT_S}
+
+
+def _nobody(_destination: str) -> None:
+    """Wakes nobody: the spool is not open."""
