@@ -430,7 +430,8 @@ class Store:
         with self._writers():
             turn = free if everything else _PAGES_A_TURN
             self._check_place()
-            self._ready().execute(f"PRAGMA incremental_vacuum({turn})").fetchall()
+            # as a script: execute() would free a single page, because each page is a step without a row
+            self._ready().executescript(f"PRAGMA incremental_vacuum({turn})")
             self._ready().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # Counts; called from the event loop's thread, on a connection of its own.
