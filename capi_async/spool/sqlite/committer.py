@@ -173,6 +173,8 @@ class Committer:
                 self._dirty[chunk.id] = chunk
             self._told = told + self._told
             self._patient = patient + self._patient
+            for chunk in group.appended:
+                chunk.drop()
             self._fail([append.future for append in appends], failure)
             self._fail(strict, failure)
             self._failing = True

@@ -58,6 +58,10 @@ class Chunk:
         #: Order keys for which another process holds an older record, as the last look showed.
         self.foreign: frozenset[int] = frozenset()
 
+    def drop(self) -> None:
+        """Let go of the records. They name their chunk, and no collector looks for cycles through them."""
+        self.records = []
+
     def unsettled(self) -> list[Record | None]:
         """Its records, with nothing in place of those that are settled."""
         return [None if record is None or record.epoch == SETTLED else record for record in self.records]

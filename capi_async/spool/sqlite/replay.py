@@ -48,5 +48,6 @@ def replay(
                 store.insert(db, chunk, mine=False)
                 counts[chunk.destination, "pending"] += chunk.left
                 counts[chunk.destination, "bytes"] += chunk.size
+                chunk.drop()
             count(db, counts)
     return replayed

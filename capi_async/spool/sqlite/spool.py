@@ -89,9 +89,7 @@ class SqliteSpool:
                 thread.stop()
                 self._thread = None
             raise
-        for number, chunk in self._chunks.items():
-            self._keep_receipts(number, chunk)
-        self._chunks.clear()
+        self._cool_all()
         self._lines = {name: Line(name) for name in destinations}
         self._committer = Committer(self._store, thread, stored=self._stored, finished=self._finished)
         await self._count()
@@ -118,9 +116,7 @@ class SqliteSpool:
         if not done:
             logger.warning("storage does not answer; the spool file is left as after a crash")
         thread.stop()
-        for number, chunk in self._chunks.items():
-            self._keep_receipts(number, chunk)
-        self._chunks.clear()
+        self._cool_all()
         self._lines.clear()
 
     # In and out.
@@ -318,6 +314,7 @@ class SqliteSpool:
             if not self._deliver:
                 events, size = line.unowned
                 line.unowned = (events + chunk.left, size + chunk.size)
+                chunk.drop()
                 continue
             line.events += chunk.left
             line.bytes += chunk.size
@@ -330,7 +327,7 @@ class SqliteSpool:
                 if not line.cold:
                     line.cursor = chunk.id - 1
                 line.cold += chunk.left
-                self._keep_receipts(chunk.id, chunk)
+                self._cool(chunk)
             self._wake(chunk.destination)
 
     def _finished(self, changes: Sequence[Change]) -> None:
@@ -342,6 +339,7 @@ class SqliteSpool:
                 line.bytes -= change.freed
             if not change.left:
                 self._chunks.pop(chunk.id, None)
+                chunk.drop()
 
     def _end(self, records: Sequence[Record], outcome: Outcome) -> None:
         """These are settled, as far as this process is concerned; the file follows."""
@@ -404,16 +402,22 @@ class SqliteSpool:
                 else:
                     line.enter(record)
 
-    def _keep_receipts(self, number: int, chunk: Chunk) -> None:
-        """Whoever still holds a receipt of what is in the file only will be told."""
+    def _cool_all(self) -> None:
+        for chunk in self._chunks.values():
+            self._cool(chunk)
+        self._chunks.clear()
+
+    def _cool(self, chunk: Chunk) -> None:
+        """It is in the file only from now on; whoever holds a receipt will be told all the same."""
         kept: dict[int, Any] = {}
         for record in chunk.records:
             if record is not None and record.receipt is not None and record.epoch != SETTLED:
                 kept[record.at] = record.receipt
                 record.receipt = None
         if kept:
-            self._receipts[number] = kept
-            self._looked_through.append(number)
+            self._receipts[chunk.id] = kept
+            self._looked_through.append(chunk.id)
+        chunk.drop()
 
     def _drop_receipts(self) -> None:
         """A receipt that nobody else holds tells nobody anything: a million of them would fill the memory."""

@@ -397,6 +397,7 @@ class Store:
                         self._change(db, Change.of(chunk), counts)
                         count(db, counts)
                         retired += len(records)
+                        chunk.drop()
         return retired
 
     def settle_down(self) -> None:
