@@ -8,13 +8,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test lint types fmt bench sandbox check clean
+.PHONY: help setup demo test lint types fmt bench chaos sandbox check clean
 
 help:
 	@echo 'make demo     real events through one client to seven platforms in a local sandbox'
 	@echo 'make test     the tests'
 	@echo 'make check    lint, types and tests'
 	@echo 'make bench    what an event costs on this machine'
+	@echo 'make chaos    kills a sender 200 times, and accounts for every event'
 	@echo 'make sandbox  the platforms on http://127.0.0.1:8787'
 	@echo 'also: setup, lint, types, fmt, clean'
 
@@ -56,6 +57,9 @@ fmt: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/bench_pipeline.py
+
+chaos: $(VENV)/.test
+	$(BIN)/python -m chaos.kill_loop
 
 sandbox: $(VENV)/.demo
 	$(BIN)/capi-async sandbox --port 8787

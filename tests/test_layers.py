@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "clock", "config", "engine", "errors", "event", "outcome", "pii", "spec", "spool", "telemetry.base",
     },
     "sync": {"client", "engine", "errors", "event", "outcome", "spec", "spool.base"},
+    "testing": {"spool.base"},
     "sandbox": {"clock"},
     "cli": {"*"},
     "": {"client", "engine", "errors", "event", "outcome", "sync"},
