@@ -21,7 +21,8 @@ async def test_a_file_of_form_1_gives_out_everything_it_holds(tmp_path: Path) ->
         assert spool.ledger()["a"] == Ledger(accepted=7, delivered=1, dead=1, skipped=1, pending=4)
         first = await take(spool)
         assert [(one.event_id, one.head, one.attempts, one.maybe_since) for one in first] == [
-            ("2", b"h0", 1, 0.0), ("3", b"h1", 1, NOW + 1_000), ("4", b"h0", 1, NOW + 1_000), ("5", b"h1", 1, NOW + 1_000),
+            ("2", b"h0", 1, 0.0), ("3", b"h1", 1, NOW + 1_000),
+            ("4", b"h0", 1, NOW + 1_000), ("5", b"h1", 1, NOW + 1_000),
         ]  # fmt: skip
         assert first[3].order_key == "k"
         second = await take(spool, "b")
