@@ -18,7 +18,7 @@ PLATFORMS = ("snap", "pinterest")
 
 async def serve(seed: int) -> None:
     """Answer until standard input ends."""
-    async with Sandbox(seed=seed, max_arrivals=5_000_000) as sandbox:
+    async with Sandbox(seed=seed, max_arrivals=5_000_000, keep_bytes=1 << 33) as sandbox:
         for platform in PLATFORMS:
             sandbox.set_rate(platform, None)
             # requests that are refused, cut off before they are read, or answered late: whatever was read is answered,

@@ -42,6 +42,11 @@ class Lock:
             return False
         return True
 
+    @property
+    def file(self) -> int:
+        """Its descriptor, while it is open."""
+        return self._file
+
     def release(self) -> None:
         """Let others have it; the file stays open."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
