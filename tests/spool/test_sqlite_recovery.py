@@ -55,6 +55,15 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path, clock: HandCl
         assert [(one.event_id, one.attempts, one.failures, one.maybe_since) for one in second] == [("2", 3, 2, 0.0)]
 
 
+async def test_a_closed_spool_still_tells_its_last_counts(tmp_path: Path, clock: HandClock) -> None:
+    """Those of the last run, not of the one before."""
+    spool = sqlite(tmp_path, clock)
+    for number in (1, 2):
+        async with opened(spool):
+            await spool.append([record(str(number))], [])
+        assert spool.ledger()["a"].pending == number
+
+
 async def test_a_stepped_clock_makes_no_wait_longer(tmp_path: Path, clock: HandClock) -> None:
     """Set back by an hour, the wait is what was asked for, not an hour more."""
     async with opened(sqlite(tmp_path, clock)) as spool:
@@ -253,14 +262,14 @@ async def test_more_than_memory_holds_waits_in_the_file(
         for start in range(0, 1_000, 50):
             records = [record(f"{index:04}", receipt=receipts[index]) for index in range(start, start + 50)]
             await spool.append(records, [])
-        line = spool._lines["a"]
+        line = spool._queues.lines["a"]
         assert len(line.ready) <= 150
         assert line.cold >= 850
         del records
         for lost in range(500, 1_000):
             receipts[lost] = None  # type: ignore[call-overload]
-        spool._drop_receipts()
-        assert sum(len(kept) for kept in spool._receipts.values()) == 400
+        spool._queues.drop_receipts()
+        assert sum(len(kept) for kept in spool._queues._receipts.values()) == 400
         out: list[str] = []
         while leased := await take(spool, limit=64):
             out += ids(leased)

@@ -6,11 +6,9 @@ import asyncio
 import contextvars
 import logging
 import sqlite3
-import sys
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import SpoolError
@@ -18,12 +16,12 @@ from capi_async.outcome import OUTCOME_KINDS, Outcome
 from capi_async.spool.base import DeadLetter, Depth, Ledger, LetterFilter, Record, Refused
 from capi_async.spool.sqlite.chunks import MAX_WAIT_S
 from capi_async.spool.sqlite.committer import Committer
-from capi_async.spool.sqlite.group import KEPT, SETTLED, Change, Chunk, split
-from capi_async.spool.sqlite.line import Line
+from capi_async.spool.sqlite.group import split
 from capi_async.spool.sqlite.options import Options
+from capi_async.spool.sqlite.queues import Queues
 from capi_async.spool.sqlite.rates import SharedRates
 from capi_async.spool.sqlite.replay import replay
-from capi_async.spool.sqlite.store import Row, Store, monotonic_due
+from capi_async.spool.sqlite.store import Store
 from capi_async.thread import OwnedThread
 
 P = ParamSpec("P")
@@ -42,9 +40,6 @@ CLOSE_S: Final = 5.0
 
 #: Records in memory that wait for older ones before no more are fetched in search of one that does not.
 _MAX_WAITING: Final = 20_000
-
-#: Chunks whose receipts are looked through at a time.
-_CHUNKS_A_LOOK: Final = 500
 
 _RETIRED: Final = Outcome(kind="dead", reason="configuration changed: no destination of this name")
 
@@ -67,10 +62,9 @@ class SqliteSpool:
         self._thread: OwnedThread | None = None
         self._committer: Committer | None = None
         self._tending: asyncio.Task[None] | None = None
-        self._lines: dict[str, Line] = {}
-        self._chunks: dict[int, Chunk] = {}
-        self._receipts: dict[int, dict[int, Any]] = {}
-        self._looked_through: deque[int] = deque()
+        self._queues = Queues(
+            clock=clock, touch=lambda chunk: self._writer().touch(chunk), wake=lambda name: self._wake(name)
+        )
         self._epochs = count(1)
         self._wake: Callable[[str], None] = _nobody
         self._deliver = True
@@ -91,9 +85,9 @@ class SqliteSpool:
                 thread.stop()
                 self._thread = None
             raise
-        self._cool_all()
-        self._lines = {name: Line(name) for name in destinations}
-        self._committer = Committer(self._store, thread, stored=self._stored, finished=self._finished)
+        self._queues.start(destinations, deliver=deliver)
+        self._final = {}
+        self._committer = Committer(self._store, thread, stored=self._queues.stored, finished=self._queues.finished)
         await self._count()
         self._tending = asyncio.get_running_loop().create_task(
             self._tend(), name="capi_async-sqlite-tend", context=contextvars.Context()
@@ -119,8 +113,7 @@ class SqliteSpool:
             logger.warning("storage does not answer; the spool file is left as after a crash")
         thread.stop()
         self._rates.close()
-        self._cool_all()
-        self._lines.clear()
+        self._queues.start((), deliver=self._deliver)
 
     # In and out.
 
@@ -128,17 +121,17 @@ class SqliteSpool:
         await self._writer().append(list(split(records)), refused)
 
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
-        line = self._lines[destination]
+        line = self._queues.lines[destination]
         line.wake(self._clock.monotonic())
         while len(line.ready) < limit:
             if line.cold:
                 rows = await self._call(
                     self._store.load, destination, after=line.cursor, records=limit, max_bytes=max_bytes
                 )
-                self._enter_cold(line, rows)
+                self._queues.enter_cold(line, rows)
             elif line.unowned[0] and not line.ready:
                 rows = await self._call(self._store.claim, destination, records=limit, max_bytes=max_bytes)
-                self._enter_claimed(line, rows)
+                self._queues.enter_claimed(line, rows)
             else:
                 break
             if not rows or line.ready_bytes >= max_bytes or line.waiting() > _MAX_WAITING:
@@ -171,7 +164,7 @@ class SqliteSpool:
             if stop == len(records) or outcomes[stop] is not outcomes[start]:
                 held = [record for record in records[start:stop] if record.epoch > 0]
                 if held:
-                    self._end(held, outcomes[start])
+                    self._queues.end(held, outcomes[start])
                     told.append((held, outcomes[start]))
                 start = stop
         if told:
@@ -183,7 +176,7 @@ class SqliteSpool:
         woken: dict[str, None] = {}
         # backwards, because each of them goes in front of the one before
         for record in records if after_s > 0 else reversed(records):
-            line = self._lines.get(record.destination)
+            line = self._queues.lines.get(record.destination)
             if record.epoch <= 0 or line is None:
                 continue
             record.epoch = 0
@@ -205,7 +198,7 @@ class SqliteSpool:
             self._wake(name)
 
     async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
-        line = self._lines[destination]
+        line = self._queues.lines[destination]
         told: list[tuple[Sequence[Record], Outcome]] = []
         over_events, over_bytes = line.events + line.unowned[0] - events, line.bytes + line.unowned[1] - max_bytes
         while over_events > 0 or over_bytes > 0:
@@ -214,9 +207,9 @@ class SqliteSpool:
                 if not line.cold:
                     break
                 rows = await self._call(self._store.load, destination, after=line.cursor, records=1, max_bytes=1)
-                self._enter_cold(line, rows)
+                self._queues.enter_cold(line, rows)
                 continue
-            self._end([record], outcome)
+            self._queues.end([record], outcome)
             told.append(([record], outcome))
             over_events -= 1
             over_bytes -= len(record.body)
@@ -228,23 +221,23 @@ class SqliteSpool:
         found: dict[str, int] = {}
         told: list[tuple[Sequence[Record], Outcome]] = []
         writer = self._writer()
-        for chunk in list(self._chunks.values()):
+        for chunk in list(self._queues.chunks.values()):
             hits = [record for record in chunk.records if record is not None and matches(record)]
             waiting = [record for record in hits if record.epoch == 0]
             if any(record.epoch <= 0 for record in hits):
                 chunk.scrub = chunk.touched = True
                 writer.touch(chunk)
             if waiting:
-                self._end(waiting, outcome)
+                self._queues.end(waiting, outcome)
                 told.append((waiting, outcome))
                 found[chunk.destination] = found.get(chunk.destination, 0) + len(waiting)
-        for line in self._lines.values():
+        for line in self._queues.lines.values():
             line.drop_settled()
         await writer.settled(told)
-        cursors = {name: line.cursor for name, line in self._lines.items() if line.cold}
+        cursors = {name: line.cursor for name, line in self._queues.lines.items() if line.cold}
         for hit in await self._call(self._store.sweep, matches, outcome.kind, cursors):
             found[hit.destination] = found.get(hit.destination, 0) + 1
-            self._gone(hit.destination, hit.chunk, hit.at, hit.size, outcome)
+            self._queues.gone(hit.destination, hit.chunk, hit.at, hit.size, outcome)
         if outcome.kind == "forgotten":
             await self._call(self._store.erase_traces)
         await self._count()
@@ -272,7 +265,7 @@ class SqliteSpool:
     # Counts.
 
     def next_due_s(self, destination: str) -> float | None:
-        line = self._lines[destination]
+        line = self._queues.lines[destination]
         if line.ready or line.unowned[0] or (line.cold and line.waiting() <= _MAX_WAITING):
             return 0.0
         if not line.delayed:
@@ -280,7 +273,7 @@ class SqliteSpool:
         return max(0.0, line.delayed[0][0] - self._clock.monotonic())
 
     def depth(self, destination: str) -> Depth:
-        line = self._lines.get(destination)
+        line = self._queues.lines.get(destination)
         if line is None:
             return Depth(0, 0)
         return Depth(line.events + line.unowned[0], line.bytes + line.unowned[1])
@@ -323,150 +316,10 @@ class SqliteSpool:
         except OSError as error:
             raise SpoolError(f"storage failed: {error.strerror}") from error
 
-    def _stored(self, chunks: Sequence[Chunk]) -> None:
-        """New chunks are in the file: they join their lines, in memory if there is room."""
-        for chunk in chunks:
-            line = self._lines[chunk.destination]
-            if not self._deliver:
-                events, size = line.unowned
-                line.unowned = (events + chunk.left, size + chunk.size)
-                chunk.drop()
-                continue
-            line.events += chunk.left
-            line.bytes += chunk.size
-            if line.has_room():
-                self._chunks[chunk.id] = chunk
-                for record in chunk.records:
-                    if record is not None:
-                        line.enter(record)
-            else:
-                if not line.cold:
-                    line.cursor = chunk.id - 1
-                line.cold += chunk.left
-                self._cool(chunk)
-            self._wake(chunk.destination)
-
-    def _finished(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            chunk = change.chunk
-            line = self._lines.get(chunk.destination)
-            if line is not None:
-                line.events -= sum(change.counts.values())
-                line.bytes -= change.freed
-            if not change.left:
-                self._chunks.pop(chunk.id, None)
-                chunk.drop()
-
-    def _end(self, records: Sequence[Record], outcome: Outcome) -> None:
-        """These are settled, as far as this process is concerned; the file follows."""
-        kind = outcome.kind
-        kept = kind in KEPT
-        writer = self._writer()
-        chunk: Any = None
-        for record in records:
-            if record.chunk is not chunk:
-                chunk = record.chunk
-                writer.touch(chunk)
-                counts = chunk.counts
-                chunk.touched = True
-            record.epoch = SETTLED
-            size = len(record.body)
-            chunk.left -= 1
-            chunk.size -= size
-            chunk.freed += size
-            counts[kind] = counts.get(kind, 0) + 1
-            if kept:
-                chunk.letters.append((record, outcome))
-            if record.order_key is not None and self._lines[record.destination].leave(record):
-                self._wake(record.destination)
-
-    def _enter_cold(self, line: Line, rows: Sequence[Row]) -> None:
-        for row in rows:
-            line.cold -= row.chunk.left
-            line.cursor = row.chunk.id
-        if not rows:
-            # the rest was damaged, and counted as dead
-            line.events -= line.cold
-            line.cold = 0
-        self._enter(line, rows)
-
-    def _enter_claimed(self, line: Line, rows: Sequence[Row]) -> None:
-        events, size = line.unowned
-        for row in rows:
-            events -= row.chunk.left
-            size -= row.chunk.size
-            line.events += row.chunk.left
-            line.bytes += row.chunk.size
-        line.unowned = (max(0, events), max(0, size)) if rows else (0, 0)
-        self._enter(line, rows)
-
-    def _enter(self, line: Line, rows: Sequence[Row]) -> None:
-        wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        for row in rows:
-            chunk = row.chunk
-            self._chunks[chunk.id] = chunk
-            chunk.waits = row.waits
-            receipts = self._receipts.pop(chunk.id, {})
-            for record in chunk.records:
-                if record is None:
-                    continue
-                if receipts and (receipt := receipts.get(record.at)) is not None:
-                    record.receipt = receipt
-                wait_s = monotonic_due(*row.waits[record.at], wall) if record.at in row.waits else 0.0
-                if wait_s > 0 and record.order_key is None:
-                    line.delay(record, monotonic + wait_s)
-                else:
-                    line.enter(record)
-
-    def _cool_all(self) -> None:
-        for chunk in self._chunks.values():
-            self._cool(chunk)
-        self._chunks.clear()
-
-    def _cool(self, chunk: Chunk) -> None:
-        """It is in the file only from now on; whoever holds a receipt will be told all the same."""
-        kept: dict[int, Any] = {}
-        for record in chunk.records:
-            if record is not None and record.receipt is not None and record.epoch != SETTLED:
-                kept[record.at] = record.receipt
-                record.receipt = None
-        if kept:
-            self._receipts[chunk.id] = kept
-            self._looked_through.append(chunk.id)
-        chunk.drop()
-
-    def _drop_receipts(self) -> None:
-        """A receipt that nobody else holds tells nobody anything: a million of them would fill the memory."""
-        for _ in range(min(len(self._looked_through), _CHUNKS_A_LOOK)):
-            number = self._looked_through.popleft()
-            kept = self._receipts.get(number)
-            if kept is None:
-                continue
-            for at in list(kept):
-                receipt = kept[at]
-                # the dict, this name, and the call's argument
-                if sys.getrefcount(receipt) <= 3:
-                    del kept[at]
-            if kept:
-                self._looked_through.append(number)
-            else:
-                del self._receipts[number]
-
-    def _gone(self, destination: str, chunk: int, at: int, size: int, outcome: Outcome) -> None:
-        """Something was settled where it stood in the file."""
-        line = self._lines.get(destination)
-        if line is not None and line.cold and chunk > line.cursor:
-            line.cold -= 1
-            line.events -= 1
-            line.bytes -= size
-        receipt = self._receipts.get(chunk, {}).pop(at, None)
-        if receipt is not None:
-            receipt.settle(destination, outcome)
-
     async def _count(self) -> None:
         """See what belongs to nobody (or, where nothing is delivered, all there is)."""
         found = await self._call(self._store.unowned if self._deliver else self._store.pending)
-        for name, line in self._lines.items():
+        for name, line in self._queues.lines.items():
             line.unowned = found.get(name, (0, 0))
             if line.unowned[0]:
                 self._wake(name)
@@ -484,7 +337,7 @@ class SqliteSpool:
             await asyncio.sleep(TICK_S)
 
     async def _look(self, last: dict[str, float]) -> None:
-        self._drop_receipts()
+        self._queues.drop_receipts()
         now = self._clock.monotonic()
         due = {what for what, s in _EVERY.items() if now - last[what] >= s}
         last.update(dict.fromkeys(due, now))
@@ -493,7 +346,7 @@ class SqliteSpool:
             changed = await self._call(self._store.adopt) or changed
             await self._call(self._store.settle_down)
         if "retire" in due and self._deliver and await self._call(self._store.alone):
-            await self._call(self._store.retire, tuple(self._lines), _RETIRED)
+            await self._call(self._store.retire, tuple(self._queues.lines), _RETIRED)
         if changed:
             await self._count()
             await self._look_at_foreign()
@@ -503,12 +356,12 @@ class SqliteSpool:
             await self._call(self._store.tidy)
 
     async def _look_at_foreign(self) -> None:
-        chunks = [chunk for chunk in self._chunks.values() if chunk.foreign]
+        chunks = [chunk for chunk in self._queues.chunks.values() if chunk.foreign]
         if not chunks:
             return
         for chunk, foreign in zip(chunks, await self._call(self._store.still_foreign, chunks), strict=True):
             chunk.foreign = foreign
-        for name, line in self._lines.items():
+        for name, line in self._queues.lines.items():
             if line.look_again():
                 self._wake(name)
 
