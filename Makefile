@@ -13,13 +13,14 @@ SDK_VENV := .venv-sdk
 SDKS_urllib3-2 := snap meta cutmeshort
 SDKS_urllib3-1 := pinterest tiktok
 
-.PHONY: help setup demo test test-sdk lint types fmt bench sandbox check clean
+.PHONY: help setup demo test test-sdk lint types fmt bench chaos sandbox check clean
 
 help:
 	@echo 'make demo     real events through one client to seven platforms in a local sandbox'
 	@echo 'make test     the tests'
 	@echo 'make check    lint, types and tests'
 	@echo 'make bench    what an event costs on this machine'
+	@echo 'make chaos    kills a sender 200 times, and accounts for every event'
 	@echo 'make sandbox  the platforms on http://127.0.0.1:8787'
 	@echo "make test-sdk the platforms' own SDKs against the sandbox"
 	@echo 'also: setup, lint, types, fmt, clean'
@@ -62,6 +63,9 @@ fmt: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/bench_pipeline.py
+
+chaos: $(VENV)/.test
+	$(BIN)/python -m chaos.kill_loop
 
 sandbox: $(VENV)/.demo
 	$(BIN)/capi-async sandbox --port 8787

@@ -18,6 +18,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable
@@ -68,7 +69,7 @@ async def _tasks(client: Client, batch: list[Event]) -> None:
 WAYS: dict[str, Callable[[Client, list[Event]], Awaitable[None]]] = {"send_many": _many, "1000 tasks": _tasks}
 
 
-async def run(way: str, count: int, total: int, base: str, *, seed: int) -> dict[str, Any]:
+async def run(way: str, count: int, total: int, base: str, *, seed: int, spool: str = "memory") -> dict[str, Any]:
     """One measured run; a fifth of the events warm it up before."""
     lags: list[float] = []
 
@@ -78,7 +79,7 @@ async def run(way: str, count: int, total: int, base: str, *, seed: int) -> dict
             await asyncio.sleep(0.001)
             lags.append(time.perf_counter() - before - 0.001)
 
-    async with Client(destinations(count, base), linger_s=0.05) as client:
+    async with Client(destinations(count, base), linger_s=0.05, spool=spool) as client:
         await WAYS[way](client, make_events(max(1, total // 5), seed=seed + 1))
         await client.flush(60)
         watcher = asyncio.create_task(watch())
@@ -119,10 +120,14 @@ def child(arguments: argparse.Namespace) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     _count(arguments.base, "DELETE")
-    main = run(arguments.way, arguments.destinations, arguments.events, arguments.base, seed=arguments.seed)
-    gc.freeze()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        figures = runner.run(main)
+    with tempfile.TemporaryDirectory() as folder:
+        spool = "memory" if arguments.spool == "memory" else f"sqlite:///{folder}/events.db"
+        main = run(
+            arguments.way, arguments.destinations, arguments.events, arguments.base, seed=arguments.seed, spool=spool
+        )
+        gc.freeze()
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            figures = runner.run(main)
     received = _count(arguments.base)
     if received != figures.pop("expected"):
         raise SystemExit(f"void: the sink counted {received}")
@@ -156,6 +161,7 @@ def parent(arguments: argparse.Namespace) -> None:
                         [
                             sys.executable, __file__, "--child", "--base", base, "--way", way,
                             "--destinations", str(count), "--events", str(arguments.events), "--seed", str(repeat),
+                            "--spool", arguments.spool,
                         ],
                         check=True, capture_output=True, text=True,
                     ).stdout
@@ -192,6 +198,7 @@ if __name__ == "__main__":
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--spool", default="memory", choices=("memory", "sqlite"))
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--base", default="", help=argparse.SUPPRESS)
     parser.add_argument("--way", default="send_many", choices=WAYS, help=argparse.SUPPRESS)

@@ -15,13 +15,13 @@ from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake, Overflow, Room
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery
-from capi_async.engine.thread import OwnedThread
 from capi_async.engine.worker import Worker
 from capi_async.errors import CapiError, ClientClosed
 from capi_async.outcome import Outcome
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Spool
 from capi_async.telemetry.base import Hook
+from capi_async.thread import OwnedThread
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class Dispatcher:
 
     async def _supervise(self) -> None:
         try:
-            await self._spool.open(self._names, self.wake, self._settled_in_spool)
+            await self._spool.open(self._names, self.wake, self._settled_in_spool, deliver=self._settings.deliver)
         except BaseException as error:
             if not self._opened.done():
                 self._opened.set_exception(error)

@@ -12,11 +12,11 @@ from capi_async.clock import Clock
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Receipt
-from capi_async.engine.thread import OwnedThread
 from capi_async.errors import CapiError, ClientClosed, QueueFull, SpoolError
 from capi_async.event import Event
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, Refused, Spool
+from capi_async.thread import OwnedThread
 
 logger = logging.getLogger(__name__)
 

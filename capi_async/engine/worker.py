@@ -18,12 +18,12 @@ from capi_async.engine.hooks import Hooks
 from capi_async.engine.judge import Judgement, absorbed, judge
 from capi_async.engine.limiter import TokenBucket, Window
 from capi_async.engine.retry import delay_s, interval_s
-from capi_async.engine.thread import OwnedThread
 from capi_async.errors import ConfigError, TransportError
 from capi_async.outcome import Outcome, Response, Verdict, ambiguous, retry
 from capi_async.spec import Destination, Request, Transport
 from capi_async.spool.base import Record, Spool
 from capi_async.telemetry.base import RequestDone, Settled, StateChanged
+from capi_async.thread import OwnedThread
 
 logger = logging.getLogger(__name__)
 
@@ -252,9 +252,7 @@ class Worker:
         request, token = made
         if self.destination.gzip and request.body:
             request = await self._thread.run(_compressed, request)
-        fragile = [record for record in records if record.resend_for_s <= 0]
-        if fragile and self.destination.resend != "always":
-            await self._spool.mark_attempted(fragile)
+        await self._spool.mark_attempted(records)
         for record in records:
             record.attempts += 1
         self.requests += 1

@@ -11,7 +11,8 @@ def open_spool(spool: str | Spool, *, clock: Clock) -> Spool:
     """The spool that a setting names.
 
     Args:
-        spool: ``"memory"``, or an object that keeps the promises of :class:`~capi_async.spool.base.Spool`.
+        spool: ``"memory"``, ``"sqlite:///relative.db"``, ``"sqlite:////absolute.db"``, or an object that
+            keeps the promises of :class:`~capi_async.spool.base.Spool`.
 
     Raises:
         ConfigError: There is no such spool.
@@ -22,5 +23,11 @@ def open_spool(spool: str | Spool, *, clock: Clock) -> Spool:
         from capi_async.spool.memory import MemorySpool
 
         return MemorySpool(clock=clock)
+    if spool.startswith("sqlite:"):
+        from capi_async.spool.sqlite import SqliteSpool, parse
+
+        return SqliteSpool(parse(spool), clock=clock)
     scheme = spool.partition(":")[0]
-    raise ConfigError(f"spool: there is no {scheme!r} spool; use 'memory' (the default) or an object of your own")
+    raise ConfigError(
+        f"spool: there is no {scheme!r} spool; use 'memory', 'sqlite:///events.db' or an object of your own"
+    )

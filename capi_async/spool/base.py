@@ -29,6 +29,7 @@ class Record(Struct, gc=False, eq=False):
         receipt: Who is told of the outcome; only within the process that accepted it.
         epoch: Of the lease that holds it; 0 while nobody does.
         due_at: Monotonic seconds before which it is not given out.
+        chunk: Where the spool keeps it, and ``at`` which place there; its own affair.
     """
 
     destination: str
@@ -47,6 +48,8 @@ class Record(Struct, gc=False, eq=False):
     receipt: Any = None
     epoch: int = 0
     due_at: float = 0.0
+    chunk: Any = None
+    at: int = 0
 
     def __repr__(self) -> str:
         return f"Record({self.destination!r}, event_id={self.event_id!r}, {len(self.body)} bytes)"
@@ -107,6 +110,43 @@ def nobody_asks(_destination: str, _event_ids: Sequence[str], _outcome: Outcome)
     """An ``OnSettled`` for those who do not listen."""
 
 
+class DeadLetter(Struct, frozen=True):
+    """A record that ended ``dead`` or ``uncertain`` and is kept for replay.
+
+    Attributes:
+        id: Of this letter, in its spool.
+        reason: As in the outcome; free of personal data.
+        at: Seconds since the epoch at which it ended.
+        bytes: Length of its body.
+    """
+
+    id: int
+    destination: str
+    kind: str
+    event_id: str
+    reason: str
+    at: float
+    bytes: int
+
+
+class LetterFilter(Struct, frozen=True, kw_only=True):
+    """Which dead letters are meant: those that meet all that is given.
+
+    Attributes:
+        reason: Text that the reason holds.
+        since, until: Seconds since the epoch between which they ended; ``until`` is excluded.
+        limit: At most so many, oldest first.
+    """
+
+    destination: str | None = None
+    kind: str | None = None
+    reason: str | None = None
+    event_id: str | None = None
+    since: float | None = None
+    until: float | None = None
+    limit: int | None = None
+
+
 class Spool(Protocol):
     """At least once: a record that was leased and neither settled nor released is given out again.
 
@@ -117,7 +157,12 @@ class Spool(Protocol):
     durable: bool
 
     async def open(
-        self, destinations: Sequence[str], wake: Callable[[str], None], settled: OnSettled = nobody_asks
+        self,
+        destinations: Sequence[str],
+        wake: Callable[[str], None],
+        settled: OnSettled = nobody_asks,
+        *,
+        deliver: bool = True,
     ) -> None:
         """Get ready.
 
@@ -125,6 +170,7 @@ class Spool(Protocol):
             wake: Called with a destination when records become available outside of ``lease``.
             settled: Called with destination, event ids and outcome for records that end by ``evict`` or
                 ``settle_matching``, which no worker sees.
+            deliver: False if nothing will be leased here: what is appended is for other processes.
 
         What an earlier run had leased and not settled is available again.
         """
@@ -151,7 +197,14 @@ class Spool(Protocol):
         ...
 
     async def mark_attempted(self, records: Sequence[Record]) -> None:
-        """Note, as durably as the record itself, that these may be about to arrive and must not be sent twice."""
+        """Note, as durably as needed, that these are about to be sent; called before their first byte leaves.
+
+        If the process dies before it settles or releases them, whoever takes them up finds ``maybe_since`` set:
+        it then knows that they may have arrived, and since when.
+
+        Raises:
+            SpoolError: Storage failed; they must not be sent now.
+        """
         ...
 
     async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
@@ -168,6 +221,20 @@ class Spool(Protocol):
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
         """Settle every record that nobody holds and ``matches``; returns how many per destination."""
+        ...
+
+    async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
+        """The dead letters that are kept; a spool that does not outlive the process keeps none."""
+        ...
+
+    async def replay(
+        self, wanted: LetterFilter, *, permitted: Callable[[str], bool] | None = None
+    ) -> Mapping[str, int]:
+        """Make dead letters pending again, for the destinations that missed the event, under the same event id.
+
+        Those that have expired meanwhile become ``expired``; those whose event id is not ``permitted`` any more
+        become ``skipped``. Returns how many are pending again, per destination.
+        """
         ...
 
     def next_due_s(self, destination: str) -> float | None:

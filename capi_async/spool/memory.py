@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Depth, Ledger, OnSettled, Record, Refused, nobody_asks
+from capi_async.spool.base import DeadLetter, Depth, Ledger, LetterFilter, OnSettled, Record, Refused, nobody_asks
 
 
 class _Queue:
@@ -43,7 +43,12 @@ class MemorySpool:
         self._settled: OnSettled = nobody_asks
 
     async def open(
-        self, destinations: Sequence[str], wake: Callable[[str], None], settled: OnSettled = nobody_asks
+        self,
+        destinations: Sequence[str],
+        wake: Callable[[str], None],
+        settled: OnSettled = nobody_asks,
+        *,
+        deliver: bool = True,
     ) -> None:
         self._wake = wake
         self._settled = settled
@@ -190,6 +195,16 @@ class MemorySpool:
             found[name] = len(hits)
             self._settled(name, [record.event_id for record in hits], outcome)
         return found
+
+    async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
+        """None are kept here."""
+        return []
+
+    async def replay(
+        self, wanted: LetterFilter, *, permitted: Callable[[str], bool] | None = None
+    ) -> Mapping[str, int]:
+        """None are kept here."""
+        return {}
 
     def next_due_s(self, destination: str) -> float | None:
         queue = self._queues[destination]

@@ -631,7 +631,7 @@ async def test_a_spool_that_does_not_open_is_an_error_not_a_hang(server: Server)
     from capi_async.spool.memory import MemorySpool
 
     class Locked(MemorySpool):
-        async def open(self, *_arguments: Any) -> None:
+        async def open(self, *_arguments: Any, **_options: Any) -> None:
             raise SpoolError("locked")
 
     sender = client(acme(server), spool=Locked())

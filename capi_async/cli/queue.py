@@ -1,0 +1,219 @@
+"""``capi-async queue``: what waits in a spool, what ended as a dead letter, replay, erasure."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from capi_async.clock import SYSTEM_CLOCK
+from capi_async.engine.subject import matches_subject
+from capi_async.errors import CapiError, ConfigError
+from capi_async.event import User
+from capi_async.outcome import Outcome
+from capi_async.spool import open_spool
+from capi_async.spool.base import DeadLetter, LetterFilter, Spool
+
+T = TypeVar("T")
+
+#: Dead letters that are replayed between two steps of the progress bar.
+_A_STEP: Final = 500
+
+_FORGOTTEN: Final = Outcome(kind="forgotten", reason="erased on request")
+
+app = typer.Typer(help="Look into a durable spool: what waits, what failed; replay, erase.", no_args_is_help=True)
+
+SpoolUrl = Annotated[str, typer.Argument(help="Such as sqlite:///events.db.", metavar="SPOOL")]
+Destination = Annotated[str | None, typer.Option(help="Only of this destination.", metavar="NAME")]
+Reason = Annotated[str | None, typer.Option(help="Only with this text in the reason.", metavar="TEXT")]
+EventId = Annotated[str | None, typer.Option(help="Only of this event.", metavar="ID")]
+Since = Annotated[datetime | None, typer.Option(help="Only what ended at or after this moment (UTC).")]
+Until = Annotated[datetime | None, typer.Option(help="Only what ended before this moment (UTC).")]
+Kind = Annotated[str | None, typer.Option(help="Only dead, or only uncertain.", metavar="KIND")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def status(spool: SpoolUrl, as_json: AsJson = False) -> None:
+    """Show the ledger of every destination, those that no configuration names any more included."""
+
+    async def show(it: Spool) -> None:
+        ledger = it.ledger()
+        if as_json:
+            print(msgspec.json.encode(ledger).decode())
+            return
+        for name, counts in ledger.items():
+            told = {kind: number for kind, number in msgspec.structs.asdict(counts).items() if number}
+            print(f"{name}: " + (", ".join(f"{number} {kind}" for kind, number in told.items()) or "nothing"))
+            if not counts.balanced:
+                print("  does not balance", file=sys.stderr)
+
+    _run(spool, show)
+
+
+@app.command()
+def dead(
+    spool: SpoolUrl,
+    destination: Destination = None,
+    kind: Kind = None,
+    reason: Reason = None,
+    event_id: EventId = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(help="At most so many, oldest first.", min=1)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters: records that ended dead or uncertain and are kept for replay."""
+    wanted = _filter(destination, kind, reason, event_id, since, until, limit)
+
+    async def show(it: Spool) -> None:
+        for letter in await it.letters(wanted):
+            if as_json:
+                print(json.dumps(_plain(letter)))
+            else:
+                print(f"{_time(letter.at)}  {letter.destination}  {letter.kind}  {letter.event_id}  {letter.reason}")
+
+    _run(spool, show)
+
+
+@app.command()
+def export(
+    spool: SpoolUrl, destination: Destination = None, kind: Kind = None, reason: Reason = None, since: Since = None
+) -> None:
+    """Print all dead letters as JSON lines: ids, reasons and times, never what was in the events."""
+    wanted = _filter(destination, kind, reason, None, since, None, None)
+
+    async def show(it: Spool) -> None:
+        for letter in await it.letters(wanted):
+            print(json.dumps(_plain(letter)))
+
+    _run(spool, show)
+
+
+@app.command()
+def replay(
+    spool: SpoolUrl,
+    destination: Destination = None,
+    kind: Kind = None,
+    reason: Reason = None,
+    event_id: EventId = None,
+    since: Since = None,
+    until: Until = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+) -> None:
+    """Make dead letters pending again; the workers of the spool deliver them, under their old event ids.
+
+    Each goes only to the destination that missed it; what has grown too old is expired instead.
+    """
+    wanted = _filter(destination, kind, reason, event_id, since, until, None)
+
+    async def go(it: Spool) -> None:
+        every = await it.letters(wanted)
+        if dry_run:
+            print(f"{len(every)} dead letters would be replayed")
+            return
+        replayed: dict[str, int] = {}
+        last = until or datetime.now(UTC)
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("replaying", total=len(every))
+            for _ in range(0, len(every), _A_STEP):
+                # bounded by time as well: what fails again meanwhile must not be taken twice
+                step = _filter(destination, kind, reason, event_id, since, last, _A_STEP)
+                for name, number in (await it.replay(step)).items():
+                    replayed[name] = replayed.get(name, 0) + number
+                progress.advance(task, _A_STEP)
+        for name, number in replayed.items():
+            print(f"{name}: {number} pending again")
+        if (expired := len(every) - sum(replayed.values())) > 0:
+            print(f"{expired} had expired")
+
+    _run(spool, go)
+
+
+@app.command()
+def forget(
+    spool: SpoolUrl,
+    email: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    phone: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    external_id: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    phone_region: Annotated[str | None, typer.Option(help="Country of phones without country code.")] = None,
+) -> None:
+    """Erase what is stored about a person, and say how many records that was.
+
+    What a running process has taken up is that process's: call ``await client.forget(...)`` there, or stop it first.
+    """
+
+    async def erase(it: Spool) -> None:
+        subject = User(email=email or [], phone=phone or [], external_id=external_id or [])
+        found = await it.settle_matching(matches_subject(subject, phone_region), _FORGOTTEN)
+        for name, number in found.items():
+            print(f"{name}: {number} forgotten")
+        print(f"{sum(found.values())} records erased")
+
+    _run(spool, erase)
+
+
+def _run(url: str, command: Callable[[Spool], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with _opened(url) as spool:
+            await command(spool)
+
+    try:
+        asyncio.run(main())
+    except CapiError as error:
+        print(f"capi-async: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Spool]:
+    spool = open_spool(url, clock=SYSTEM_CLOCK)
+    if not spool.durable:
+        raise ConfigError("this spool does not outlive its process: there is nothing to look into")
+    # it delivers nothing, so that what waits stays with the workers
+    await spool.open((), lambda _name: None, deliver=False)
+    try:
+        yield spool
+    finally:
+        await spool.close()
+
+
+def _filter(
+    destination: str | None,
+    kind: str | None,
+    reason: str | None,
+    event_id: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int | None,
+) -> LetterFilter:
+    return LetterFilter(
+        destination=destination,
+        kind=kind,
+        reason=reason,
+        event_id=event_id,
+        since=None if since is None else _seconds(since),
+        until=None if until is None else _seconds(until),
+        limit=limit,
+    )
+
+
+def _seconds(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _plain(letter: DeadLetter) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(letter), "at": _time(letter.at)}

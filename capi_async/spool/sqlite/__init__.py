@@ -1,0 +1,8 @@
+"""The durable spool for one host."""
+
+from __future__ import annotations
+
+from capi_async.spool.sqlite.options import Options, parse
+from capi_async.spool.sqlite.spool import SqliteSpool
+
+__all__ = ["Options", "SqliteSpool", "parse"]

@@ -1,0 +1,230 @@
+"""Group commit: what comes while one transaction runs goes into the next, together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from capi_async.errors import SpoolError
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Record, Refused
+from capi_async.spool.sqlite.group import Change, Chunk, Group
+from capi_async.spool.sqlite.store import Store
+from capi_async.thread import OwnedThread
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a transaction may wait for its turn among processes before those who wait are told no.
+PATIENCE_S: Final = 5.0
+
+#: Seconds between two attempts to write outcomes that could not be written.
+RETRY_S: Final = 0.25
+
+_Told = tuple[Sequence[Record], Outcome]
+
+
+class _Append:
+    """Records that somebody waits to have accepted."""
+
+    __slots__ = ("chunks", "future", "refused")
+
+    def __init__(self, chunks: list[Chunk], refused: Sequence[Refused], future: asyncio.Future[None]) -> None:
+        self.chunks = chunks
+        self.refused = refused
+        self.future = future
+
+
+class Committer:
+    """Collects what is to be written, and writes it in transactions, one after the other.
+
+    What cannot be accepted is refused at once; outcomes that cannot be written are kept and tried again.
+
+    Args:
+        stored: Called with new chunks once they are in the file.
+        finished: Called with changed chunks once the change is in the file.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        thread: OwnedThread,
+        *,
+        stored: Callable[[Sequence[Chunk]], None],
+        finished: Callable[[Sequence[Change]], None],
+    ) -> None:
+        self._store = store
+        self._thread = thread
+        self._stored = stored
+        self._finished = finished
+        self._appends: list[_Append] = []
+        self._dirty: dict[int, Chunk] = {}
+        self._told: list[_Told] = []
+        self._patient: list[asyncio.Future[None]] = []
+        self._strict: list[asyncio.Future[None]] = []
+        self._sync = False
+        self._running = False
+        self._failing = False
+        self._closing = False
+        self._work = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(), name="capi_async-sqlite", context=contextvars.Context()
+        )
+
+    async def append(self, chunks: list[Chunk], refused: Sequence[Refused]) -> None:
+        """Return once these are in the file.
+
+        Raises:
+            SpoolError: They are not.
+        """
+        if self._closing:
+            raise SpoolError("the spool is closed")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._appends.append(_Append(chunks, refused, future))
+        self._work.set()
+        await future
+
+    def touch(self, chunk: Chunk) -> None:
+        """Something happened to a chunk: it is written with the next transaction, or a later one."""
+        self._dirty[chunk.id] = chunk
+        self._work.set()
+
+    async def settled(self, told: Sequence[_Told]) -> None:
+        """Return once the outcomes of touched chunks are in the file, however often that has to be tried."""
+        self._told += told
+        await self._wait(self._patient)
+
+    async def marked(self, *, sync: bool) -> None:
+        """Return once what happened to touched chunks is in the file; with ``sync`` on the disk.
+
+        Raises:
+            SpoolError: It is not.
+        """
+        self._sync = self._sync or sync
+        if self._dirty or self._running:
+            await self._wait(self._strict)
+
+    async def close(self, timeout_s: float) -> None:
+        """Write what is left, for so long; then stop."""
+        self._closing = True
+        self._work.set()
+        await asyncio.wait([self._task], timeout=timeout_s)
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=1.0)
+        if self._dirty:
+            logger.error(
+                "outcomes could not be stored; these events may be sent again",
+                extra={"events": sum(sum(chunk.counts.values()) for chunk in self._dirty.values())},
+            )
+        self._fail([append.future for append in self._appends], SpoolError("the spool is closed"))
+        self._fail(self._strict, SpoolError("the spool is closed"))
+        for future in self._patient:
+            future.cancel()
+
+    async def _wait(self, line: list[asyncio.Future[None]]) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.append(future)
+        self._work.set()
+        await future
+
+    async def _run(self) -> None:
+        while True:
+            if not (self._appends or self._dirty or self._strict or self._patient):
+                if self._closing:
+                    return
+                self._work.clear()
+                await self._work.wait()
+                continue
+            if self._failing:
+                if self._closing and not self._appends:
+                    return
+                self._failing = False
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RETRY_S):
+                        await asyncio.Event().wait()
+                # on their own: an append that does not fit must not keep outcomes from being written
+                if self._dirty and self._appends:
+                    await self._write([])
+            appends, self._appends = self._appends, []
+            await self._write(appends)
+
+    async def _write(self, appends: list[_Append]) -> None:
+        group = Group()
+        for append in appends:
+            _add(group, append)
+        group.changes = [Change.of(chunk) for chunk in self._dirty.values()]
+        self._dirty = {}
+        group.sync = bool(appends) or self._sync or any(change.letters for change in group.changes)
+        told, self._told = self._told, []
+        patient, self._patient = self._patient, []
+        strict, self._strict = self._strict, []
+        self._sync = False
+        self._running = True
+        try:
+            await self._commit(group)
+        except BaseException as error:
+            failure = error if isinstance(error, SpoolError) else SpoolError("storage failed")
+            for change in group.changes:
+                chunk = change.undo()
+                self._dirty[chunk.id] = chunk
+            self._told = told + self._told
+            self._patient = patient + self._patient
+            for chunk in group.appended:
+                chunk.drop()
+            self._fail([append.future for append in appends], failure)
+            self._fail(strict, failure)
+            self._failing = True
+            if not isinstance(error, Exception):
+                raise
+            # of our own errors the text is known, of others the type tells enough
+            said = str(error) if isinstance(error, SpoolError) else type(error).__name__
+            logger.error("the spool cannot be written", extra={"error": said})
+            return
+        finally:
+            self._running = False
+        self._finished(group.changes)
+        self._stored(group.appended)
+        for append in appends:
+            for one in append.refused:
+                if one.receipt is not None:
+                    one.receipt.settle(one.destination, one.outcome)
+        for records, outcome in told:
+            for record in records:
+                if record.receipt is not None:
+                    record.receipt.settle(record.destination, outcome)
+        for future in (*(append.future for append in appends), *patient, *strict):
+            if not future.done():
+                future.set_result(None)
+
+    async def _commit(self, group: Group) -> None:
+        job = asyncio.ensure_future(self._thread.run(self._store.commit, group))
+        done, _ = await asyncio.wait([job], timeout=PATIENCE_S)
+        if not done and group.call_off():
+            job.add_done_callback(_seen)
+            raise SpoolError("the spool file is locked by another process; nothing was stored")
+        await job
+
+    def _fail(self, futures: Sequence[asyncio.Future[None]], error: SpoolError) -> None:
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # mark as seen: who waited may be gone
+
+
+def _add(group: Group, append: _Append) -> None:
+    counts = group.counts
+    group.appended += append.chunks
+    for chunk in append.chunks:
+        counts[chunk.destination, "accepted"] += chunk.left
+    for one in append.refused:
+        counts[one.destination, "accepted"] += 1
+        counts[one.destination, one.outcome.kind] += 1
+
+
+def _seen(job: asyncio.Future[None]) -> None:
+    if not job.cancelled():
+        job.exception()

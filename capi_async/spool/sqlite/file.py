@@ -1,0 +1,296 @@
+"""A spool file as one process holds it: open, locked, recognised, owned, in its place."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from capi_async.errors import ConfigError, SpoolError
+from capi_async.spool.sqlite import schema
+from capi_async.spool.sqlite.cipher import Cipher
+from capi_async.spool.sqlite.files import Lock, is_free, refuse_network, sync_directory
+from capi_async.spool.sqlite.options import Options
+from capi_async.spool.sqlite.restore import restore
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that SQLite waits for whoever locks the file without our lock, such as a shell.
+BUSY_S: Final = 10.0
+
+#: Free pages that are not worth giving back to the file system, and how many are given back at a time.
+_SPARE_PAGES: Final = 2_000
+_PAGES_A_TURN: Final = 1_000
+
+#: A file up to this size is read whole when it is opened.
+_CHECKED_BYTES: Final = 32 * 1024 * 1024
+
+
+class Damaged(Exception):
+    """The file is not what SQLite wrote."""
+
+
+class SpoolFile:
+    """One process's hold on a spool file."""
+
+    def __init__(self, options: Options, *, wall: Callable[[], float]) -> None:
+        self._options = options
+        self.path = options.path
+        self._wall = wall
+        self._cipher = Cipher(options.keys) if options.keys else None
+        self._writers = Lock(self._beside("-lock"))
+        self._db: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._life: Lock | None = None
+        self._synchronous = ""
+        self._inode = 0
+        self._seen = -1
+        self.owner = 0
+        self._unsynced = False
+
+    # Lifecycle.
+
+    def open(self) -> None:
+        """Open or make the file, become one of its owners, take over what dead ones left.
+
+        Raises:
+            ConfigError: It is not ours, of a newer version, encrypted with other keys, or on a network disk.
+            SpoolError: It is damaged or cannot be used.
+        """
+        refuse_network(self.path.parent)
+        try:
+            with self._writers():
+                self._db = schema.connect(self.path, busy_s=BUSY_S)
+                self._reader = schema.connect(self.path, busy_s=BUSY_S)
+                self._inode = self.path.stat().st_ino
+                self._synchronous = ""
+                self._check_keys()
+                self._enter()
+                self._adopt()
+                self._check_content()
+            sync_directory(self.path.parent)
+        except OSError as error:
+            self._let_go()
+            raise SpoolError(f"{self.path} cannot be used: {error.strerror}") from error
+        except (sqlite3.Error, Damaged) as error:
+            self._let_go()
+            if isinstance(error, Damaged) or schema.is_damage(error):
+                raise schema.report_damage(self.path, error) from error
+            raise SpoolError(f"{self.path} cannot be opened: {error}") from error
+        except BaseException:
+            self._let_go()
+            raise
+
+    def close(self) -> None:
+        """Give what is left to whoever comes next."""
+        try:
+            if self._db is not None and self.owner:
+                with self._transaction(sync=False) as db:
+                    db.execute("UPDATE chunk SET owner = 0 WHERE owner = ?", (self.owner,))
+                    db.execute("DELETE FROM owner WHERE id = ?", (self.owner,))
+                self.shrink(everything=True)
+        except (sqlite3.Error, OSError, SpoolError) as error:
+            # whoever opens the file next takes it over all the same
+            logger.warning("the spool file could not be closed in order", extra={"error": str(error)})
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        for connection in (self._reader, self._db):
+            if connection is not None:
+                with suppress(sqlite3.Error):
+                    connection.close()
+        self._db = self._reader = None
+        if self._life is not None:
+            with suppress(OSError):
+                self._life.path.unlink(missing_ok=True)
+            self._life.close()
+            self._life = None
+        self._writers.close()
+        self.owner = 0
+
+    def _enter(self) -> None:
+        with self._transaction(sync=False, locked=True) as db:
+            cursor = db.execute("INSERT INTO owner (pid, since) VALUES (?, ?)", (os.getpid(), self._wall()))
+            self.owner = int(cursor.lastrowid or 0)
+            self._life = Lock(self._life_path(self.owner))
+            self._life.acquire(wait=True)
+
+    # Who else works on it.
+
+    def changed(self) -> bool:
+        """Whether another process has written since the last call."""
+        seen = int(self._ready().execute("PRAGMA data_version").fetchone()[0])
+        changed, self._seen = seen != self._seen, seen
+        return changed
+
+    def release_all(self) -> None:
+        """As if this process had died and another had taken over, which is this one."""
+        with self._transaction(sync=False) as db:
+            db.execute("UPDATE chunk SET owner = 0 WHERE owner = ?", (self.owner,))
+
+    def adopt(self) -> bool:
+        """Free what dead processes owned; True if there was any. A held lock proves that its owner lives."""
+        dead = self._dead()
+        if not dead:
+            return False
+        try:
+            with self._writers():
+                return self._adopt()
+        except sqlite3.Error as error:
+            raise SpoolError(f"storage failed: {error}") from error
+
+    def alone(self) -> bool:
+        """Whether no other process works on the file."""
+        return int(self._ready().execute("SELECT count(*) FROM owner").fetchone()[0]) == 1
+
+    def _dead(self) -> list[int]:
+        owners = [number for (number,) in self._ready().execute("SELECT id FROM owner")]
+        return [number for number in owners if number != self.owner and is_free(self._life_path(number))]
+
+    def _adopt(self) -> bool:
+        # looked up again: under the writers' lock nobody else does the same
+        dead = self._dead()
+        freed = 0
+        if dead:
+            with self._transaction(sync=False, locked=True) as db:
+                for number in dead:
+                    freed += db.execute("UPDATE chunk SET owner = 0 WHERE owner = ?", (number,)).rowcount
+                    db.execute("DELETE FROM owner WHERE id = ?", (number,))
+            for number in dead:
+                self._life_path(number).unlink(missing_ok=True)
+            logger.warning("took over from a process that died", extra={"processes": len(dead), "chunks": freed})
+        return freed > 0
+
+    # Space.
+
+    def shrink(self, *, everything: bool = False) -> None:
+        """Give free pages back to the file system, if there are many or all are wanted."""
+        db = self._ready()
+        free = int(db.execute("PRAGMA freelist_count").fetchone()[0])
+        pages = int(db.execute("PRAGMA page_count").fetchone()[0])
+        if not everything and not (free > _SPARE_PAGES and free * 4 > pages):
+            return
+        with self._writers():
+            turn = free if everything else _PAGES_A_TURN
+            self._check_place()
+            # as a script: execute() would free a single page, because each page is a step without a row
+            self._ready().executescript(f"PRAGMA incremental_vacuum({turn})")
+            self._ready().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _overwrite(self, db: sqlite3.Connection, on: bool) -> None:
+        db.execute(f"PRAGMA secure_delete = {'ON' if on else 'OFF'}").fetchall()
+
+    # Counts; called from the event loop's thread, on a connection of its own.
+
+    def ledger(self) -> dict[str, dict[str, int]]:
+        """Destination to kind to number, at one moment, of all processes."""
+        if self._reader is None:
+            return {}
+        found: dict[str, dict[str, int]] = {}
+        try:
+            for destination, kind, number in self._reader.execute("SELECT destination, kind, n FROM ledger"):
+                found.setdefault(destination, {})[kind] = number
+        except sqlite3.Error as error:
+            raise SpoolError(f"the ledger cannot be read: {error}") from error
+        return found
+
+    # Below.
+
+    @contextmanager
+    def transaction(self, *, sync: bool) -> Iterator[sqlite3.Connection]:
+        """All or nothing, alone among all processes; with ``sync`` on the disk afterwards."""
+        try:
+            with self._transaction(sync=sync) as db:
+                yield db
+        except sqlite3.Error as error:
+            raise SpoolError(f"storage failed: {error}") from error
+
+    @contextmanager
+    def _transaction(self, *, sync: bool, locked: bool = False) -> Iterator[sqlite3.Connection]:
+        if not locked:
+            with self._writers(), self._transaction(sync=sync, locked=True) as db:
+                yield db
+            return
+        self._check_place()
+        db = self._ready()
+        level = "FULL" if sync and self._options.synchronous == "full" else "NORMAL"
+        if level != self._synchronous:
+            db.execute(f"PRAGMA synchronous = {level}")
+            self._synchronous = level
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+            self._unsynced = level == "NORMAL"
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def _ready(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise SpoolError("the spool is not open")
+        return self._db
+
+    def _check_place(self) -> None:
+        """What is written into a file that was deleted is lost at the next start."""
+        if not self._inode:
+            return
+        try:
+            inode = self.path.stat().st_ino
+        except FileNotFoundError:
+            self._restore()
+            return
+        if inode != self._inode:
+            raise SpoolError(f"{self.path} was replaced by another file while it was in use")
+
+    def _restore(self) -> None:
+        """The file was deleted underneath, and this process still has it open: write it out again."""
+        if not self.alone():
+            raise SpoolError(f"{self.path} was deleted while several processes use it; stop them, then start again")
+        db, reader = self._db, self._reader
+        self._db = restore(self._ready(), self.path, busy_s=BUSY_S)
+        self._reader = schema.connect(self.path, busy_s=BUSY_S)
+        for old in (db, reader):
+            if old is not None:
+                old.close()
+        self._synchronous = ""
+        self._inode = self.path.stat().st_ino
+
+    def _check_content(self) -> None:
+        """A damaged file is better found now than in the middle of the day; a large one takes too long to read."""
+        if self.path.stat().st_size <= _CHECKED_BYTES:
+            found = self._ready().execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise Damaged(found)
+
+    def _check_keys(self) -> None:
+        names = self._ready().execute("SELECT sealed FROM chunk UNION SELECT sealed FROM letter")
+        for (name,) in names:
+            if name and (self._cipher is None or not self._cipher.knows(name)):
+                raise ConfigError(
+                    f"spool: {self.path} holds events encrypted with a key that is not among those given (keys=...)"
+                )
+
+    def _seal(self, data: bytes, context: str) -> tuple[str, bytes]:
+        if self._cipher is None:
+            return "", data
+        return self._cipher.name, self._cipher.seal(data, context)
+
+    def _open_sealed(self, data: bytes, name: str, context: str) -> bytes:
+        if not name:
+            return data
+        if self._cipher is None or not self._cipher.knows(name):
+            raise SpoolError("stored events are encrypted with a key that this process does not have")
+        return self._cipher.open(data, name, context)
+
+    def _life_path(self, owner: int) -> Path:
+        return self._beside(f"-owner-{owner}")
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)

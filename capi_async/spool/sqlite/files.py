@@ -1,0 +1,164 @@
+"""The files around a spool: private ones, locks that queue writers, locks that prove life."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from capi_async.errors import ConfigError
+
+#: Where a lock and shared memory of one host mean nothing to the next.
+_NETWORK: Final = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "fuse.sshfs", "fuse.glusterfs", "glusterfs", "lustre", "afs",
+     "fuse.s3fs", "fuse.gcsfuse", "gpfs", "beegfs", "ocfs2", "gfs2", "fuse.cephfs", "ncpfs", "coda")
+)  # fmt: skip
+_SIDES: Final = ("", "-wal", "-shm")
+
+_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+class Lock:
+    """An exclusive ``flock`` on a file of mode 0600. It ends with the process, however that ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = -1
+
+    def acquire(self, *, wait: bool) -> bool:
+        """Take it; False if another holds it and ``wait`` is False."""
+        if self._file < 0:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            _watch_forks()
+            _held.add(self)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
+    @property
+    def file(self) -> int:
+        """Its descriptor, while it is open."""
+        return self._file
+
+    def release(self) -> None:
+        """Let others have it; the file stays open."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of it and of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold it, waiting in the kernel's queue of writers."""
+        self.acquire(wait=True)
+        try:
+            yield
+        finally:
+            self.release()
+
+
+def _close_inherited() -> None:
+    # a forked child shares the parent's lock: it must not keep a dead parent alive
+    for lock in list(_held):
+        with suppress(OSError):
+            lock.close()
+
+
+_watching: list[bool] = []
+
+
+def _watch_forks() -> None:
+    if not _watching:
+        _watching.append(True)
+        os.register_at_fork(after_in_child=_close_inherited)
+
+
+def is_free(path: Path) -> bool:
+    """Whether nobody holds the lock file; a missing one is free."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(file)
+    return True
+
+
+def create_private(path: Path) -> bool:
+    """Make an empty file that only its owner may read; False if it exists."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    except FileExistsError:
+        return False
+    sync_directory(path.parent)
+    return True
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged database with its side files, beyond reach of whoever opens the name next."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    target = path.with_name(f"{path.name}.corrupt-{stamp}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.corrupt-{stamp}-{number}")
+    for side in _SIDES:
+        old, new = path.with_name(path.name + side), target.with_name(target.name + side)
+        with suppress(FileNotFoundError):
+            old.chmod(0o600)
+            old.rename(new)
+    sync_directory(path.parent)
+    return target
+
+
+def refuse_network(path: Path) -> None:
+    """Locks and shared memory do not work there.
+
+    Raises:
+        ConfigError: The directory lies on a network file system, as far as the system tells.
+    """
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace")
+    except OSError:
+        return
+    kind = file_system(path.resolve(), mounts)
+    if kind in _NETWORK:
+        raise ConfigError(f"spool: {path} lies on a network file system ({kind}); use a local disk, or the redis spool")
+
+
+def file_system(path: Path, mounts: str) -> str:
+    """Type of the file system a path lies on, by the text of ``/proc/self/mountinfo``; empty if it does not tell."""
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split()
+        if len(fields) < 5 or not after:
+            continue
+        point = fields[4].encode().decode("unicode_escape")
+        # later mounts on the same point hide earlier ones
+        if path.is_relative_to(point) and len(point) >= best:
+            best, kind = len(point), after.split()[0]
+    return kind

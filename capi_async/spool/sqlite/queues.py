@@ -1,0 +1,186 @@
+"""What one process has in memory of a spool file: its lines, its chunks, and who is to be told."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from capi_async.clock import Clock
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Record
+from capi_async.spool.sqlite.group import KEPT, SETTLED, Change, Chunk
+from capi_async.spool.sqlite.line import Line
+from capi_async.spool.sqlite.store import Row, monotonic_due
+
+#: Chunks whose receipts are looked through at a time.
+_CHUNKS_A_LOOK: Final = 500
+
+
+class Queues:
+    """All lines of one process; touched from the event loop only.
+
+    Args:
+        touch: Called with a chunk that is to be written.
+        wake: Called with a destination that has something new to lease.
+    """
+
+    def __init__(self, *, clock: Clock, touch: Callable[[Chunk], None], wake: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._touch = touch
+        self._wake = wake
+        self._deliver = True
+        self.lines: dict[str, Line] = {}
+        self.chunks: dict[int, Chunk] = {}
+        self._receipts: dict[int, dict[int, Any]] = {}
+        self._looked_through: deque[int] = deque()
+
+    def start(self, names: Sequence[str], *, deliver: bool) -> None:
+        """Begin with nothing in memory; receipts of what is in the file are kept."""
+        self.cool_all()
+        self.lines = {name: Line(name) for name in names}
+        self._deliver = deliver
+
+    def stored(self, chunks: Sequence[Chunk]) -> None:
+        """New chunks are in the file: they join their lines, in memory if there is room."""
+        for chunk in chunks:
+            line = self.lines[chunk.destination]
+            if not self._deliver:
+                events, size = line.unowned
+                line.unowned = (events + chunk.left, size + chunk.size)
+                chunk.drop()
+                continue
+            line.events += chunk.left
+            line.bytes += chunk.size
+            if line.has_room():
+                self.chunks[chunk.id] = chunk
+                for record in chunk.records:
+                    if record is not None:
+                        line.enter(record)
+            else:
+                if not line.cold:
+                    line.cursor = chunk.id - 1
+                line.cold += chunk.left
+                self._cool(chunk)
+            self._wake(chunk.destination)
+
+    def finished(self, changes: Sequence[Change]) -> None:
+        """These changes are in the file."""
+        for change in changes:
+            chunk = change.chunk
+            line = self.lines.get(chunk.destination)
+            if line is not None:
+                line.events -= sum(change.counts.values())
+                line.bytes -= change.freed
+            if not change.left:
+                self.chunks.pop(chunk.id, None)
+                chunk.drop()
+
+    def end(self, records: Sequence[Record], outcome: Outcome) -> None:
+        """These are settled, as far as this process is concerned; the file follows."""
+        kind = outcome.kind
+        kept = kind in KEPT
+        chunk: Any = None
+        for record in records:
+            if record.chunk is not chunk:
+                chunk = record.chunk
+                self._touch(chunk)
+                counts = chunk.counts
+                chunk.touched = True
+            record.epoch = SETTLED
+            size = len(record.body)
+            chunk.left -= 1
+            chunk.size -= size
+            chunk.freed += size
+            counts[kind] = counts.get(kind, 0) + 1
+            if kept:
+                chunk.letters.append((record, outcome))
+            if record.order_key is not None and self.lines[record.destination].leave(record):
+                self._wake(record.destination)
+
+    def enter_cold(self, line: Line, rows: Sequence[Row]) -> None:
+        """What was in the file only, and is next."""
+        for row in rows:
+            line.cold -= row.chunk.left
+            line.cursor = row.chunk.id
+        if not rows:
+            # the rest was damaged, and counted as dead
+            line.events -= line.cold
+            line.cold = 0
+        self._enter(line, rows)
+
+    def enter_claimed(self, line: Line, rows: Sequence[Row]) -> None:
+        """What was nobody's, and is this process's now."""
+        events, size = line.unowned
+        for row in rows:
+            events -= row.chunk.left
+            size -= row.chunk.size
+            line.events += row.chunk.left
+            line.bytes += row.chunk.size
+        line.unowned = (max(0, events), max(0, size)) if rows else (0, 0)
+        self._enter(line, rows)
+
+    def _enter(self, line: Line, rows: Sequence[Row]) -> None:
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        for row in rows:
+            chunk = row.chunk
+            self.chunks[chunk.id] = chunk
+            chunk.waits = row.waits
+            receipts = self._receipts.pop(chunk.id, {})
+            for record in chunk.records:
+                if record is None:
+                    continue
+                if receipts and (receipt := receipts.get(record.at)) is not None:
+                    record.receipt = receipt
+                wait_s = monotonic_due(*row.waits[record.at], wall) if record.at in row.waits else 0.0
+                if wait_s > 0 and record.order_key is None:
+                    line.delay(record, monotonic + wait_s)
+                else:
+                    line.enter(record)
+
+    def cool_all(self) -> None:
+        """Nothing is in memory any more."""
+        for chunk in self.chunks.values():
+            self._cool(chunk)
+        self.chunks.clear()
+
+    def _cool(self, chunk: Chunk) -> None:
+        """It is in the file only from now on; whoever holds a receipt will be told all the same."""
+        kept: dict[int, Any] = {}
+        for record in chunk.records:
+            if record is not None and record.receipt is not None and record.epoch != SETTLED:
+                kept[record.at] = record.receipt
+                record.receipt = None
+        if kept:
+            self._receipts[chunk.id] = kept
+            self._looked_through.append(chunk.id)
+        chunk.drop()
+
+    def drop_receipts(self) -> None:
+        """A receipt that nobody else holds tells nobody anything: a million of them would fill the memory."""
+        for _ in range(min(len(self._looked_through), _CHUNKS_A_LOOK)):
+            number = self._looked_through.popleft()
+            kept = self._receipts.get(number)
+            if kept is None:
+                continue
+            for at in list(kept):
+                receipt = kept[at]
+                # the dict, this name, and the call's argument
+                if sys.getrefcount(receipt) <= 3:
+                    del kept[at]
+            if kept:
+                self._looked_through.append(number)
+            else:
+                del self._receipts[number]
+
+    def gone(self, destination: str, chunk: int, at: int, size: int, outcome: Outcome) -> None:
+        """Something was settled where it stood in the file."""
+        line = self.lines.get(destination)
+        if line is not None and line.cold and chunk > line.cursor:
+            line.cold -= 1
+            line.events -= 1
+            line.bytes -= size
+        receipt = self._receipts.get(chunk, {}).pop(at, None)
+        if receipt is not None:
+            receipt.settle(destination, outcome)

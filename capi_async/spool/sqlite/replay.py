@@ -1,0 +1,53 @@
+"""Dead letters become pending again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final
+
+from capi_async.spool.base import DeadLetter, LetterFilter, Record
+from capi_async.spool.sqlite.chunks import DamagedChunk
+from capi_async.spool.sqlite.group import split
+from capi_async.spool.sqlite.store import Store, count
+
+#: Letters per transaction: others want to write, too.
+_A_TURN: Final = 500
+
+
+def replay(
+    store: Store, wanted: LetterFilter, permitted: Callable[[str], bool] | None, now: float
+) -> Mapping[str, int]:
+    """Make dead letters pending again, or final if they are too old or not permitted; how many, per destination.
+
+    An uncertain one is sent once more because somebody asks for it: it counts as never attempted.
+    """
+    with store.transaction(sync=False) as db:
+        ids = [letter.id for letter in store.letters.select(db, wanted)]
+    replayed: Counter[str] = Counter()
+    for start in range(0, len(ids), _A_TURN):
+        with store.transaction(sync=True) as db:
+            counts: Counter[tuple[str, str]] = Counter()
+            letters: list[DeadLetter] = []
+            again: list[Record] = []
+            found = store.letters.read(db, ids[start : start + _A_TURN])
+            with suppress(DamagedChunk):
+                for letter, record in found:
+                    letters.append(letter)
+                    counts[letter.destination, letter.kind] -= 1
+                    if record.expires_at <= now:
+                        counts[letter.destination, "expired"] += 1
+                    elif permitted is not None and not permitted(letter.event_id):
+                        counts[letter.destination, "skipped"] += 1
+                    else:
+                        again.append(record)
+                        replayed[letter.destination] += 1
+            store.letters.remove(db, letters)
+            for chunk in split(again):
+                store.insert(db, chunk, mine=False)
+                counts[chunk.destination, "pending"] += chunk.left
+                counts[chunk.destination, "bytes"] += chunk.size
+                chunk.drop()
+            count(db, counts)
+    return replayed

@@ -1,0 +1,164 @@
+"""The tables of a spool file, and how a file is made, recognised and brought up to date."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from capi_async.errors import ConfigError, SpoolError
+from capi_async.spool.sqlite.files import create_private, set_aside
+
+logger = logging.getLogger(__name__)
+
+#: In the file's header: it is ours ("CAPI"), and which form the tables have.
+APPLICATION: Final = 0x43415049
+VERSION: Final = 1
+
+_TABLES: Final = """
+CREATE TABLE owner (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again: it fences what a dead process held
+    pid INTEGER NOT NULL, since REAL NOT NULL);
+CREATE TABLE chunk (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- grows with age
+    destination TEXT NOT NULL,
+    owner INTEGER NOT NULL,                 -- 0: nobody
+    "left" INTEGER NOT NULL, size INTEGER NOT NULL,   -- unsettled records, bytes of their bodies
+    attempted_at REAL NOT NULL, keyed INTEGER NOT NULL,
+    sealed TEXT NOT NULL,                   -- name of the key, empty if in clear
+    state BLOB);
+CREATE INDEX chunk_line ON chunk (owner, destination, id);
+CREATE TABLE body (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE order_key (
+    destination TEXT NOT NULL, key INTEGER NOT NULL, chunk INTEGER NOT NULL,
+    PRIMARY KEY (destination, key, chunk)) WITHOUT ROWID;
+CREATE INDEX order_key_chunk ON order_key (chunk);
+CREATE TABLE ledger (
+    destination TEXT NOT NULL, kind TEXT NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY (destination, kind)) WITHOUT ROWID;
+CREATE TABLE letter (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    destination TEXT NOT NULL, kind TEXT NOT NULL, event_id TEXT NOT NULL, reason TEXT NOT NULL,
+    at REAL NOT NULL, size INTEGER NOT NULL, sealed TEXT NOT NULL, data BLOB NOT NULL);
+CREATE INDEX letter_line ON letter (destination, at);
+CREATE TABLE damaged (id INTEGER PRIMARY KEY, destination TEXT NOT NULL, at REAL NOT NULL, data BLOB);
+"""
+
+#: Form of the tables to what brings a file from that form to the next, within one transaction.
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+
+
+def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
+    """A connection to a file, made (mode 0600) if there is none; call it while holding the writers' lock.
+
+    Raises:
+        ConfigError: It is no spool, or one of a newer version.
+        SpoolError: It is damaged, and was set aside; or it cannot be opened.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise SpoolError(f"{path}: the directory does not exist, or the name is a directory")
+    try:
+        create_private(path)
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be made: {error.strerror}") from error
+    if path.stat().st_mode & 0o077:
+        logger.warning("the spool file may be read by others", extra={"path": str(path), "fix": "chmod 600"})
+    connection = None
+    try:
+        connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+        _recognise(connection, path)
+        _tune(connection)
+    except (ConfigError, SpoolError):
+        if connection is not None:
+            connection.close()
+        raise
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        if is_damage(error):
+            raise report_damage(path, error) from error
+        raise SpoolError(f"{path} cannot be opened: {error}") from error
+    return connection
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file's content is broken, rather than that the system refuses."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def report_damage(path: Path, error: Exception) -> SpoolError:
+    """Set a damaged file aside, and say so."""
+    try:
+        target = set_aside(path)
+    except OSError as failure:
+        return SpoolError(f"{path} is damaged ({error}), and cannot be renamed: {failure.strerror}")
+    logger.error("the spool file is damaged and was set aside", extra={"path": str(path), "now": str(target)})
+    return SpoolError(
+        f"{path} is damaged ({error}); it was renamed to {target}, with all that it held. "
+        "The next start begins with an empty spool"
+    )
+
+
+def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+    version = _pragma(connection, "user_version")
+    application = _pragma(connection, "application_id")
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application == 0 and version == 0 and tables == 0:
+        _create(connection)
+        return
+    if application != APPLICATION:
+        raise ConfigError(f"spool: {path} is a database of something else; choose another file")
+    if version > VERSION:
+        raise ConfigError(
+            f"spool: {path} was written by a newer capi_async (form {version}, this one reads up to {VERSION}); "
+            "update, or choose another file"
+        )
+    if version < VERSION:
+        migrate(connection, version, MIGRATIONS)
+
+
+def migrate(
+    connection: sqlite3.Connection, version: int, steps: Mapping[int, Callable[[sqlite3.Connection], None]]
+) -> None:
+    """Bring a file up to date, form by form; each step is whole or has not happened."""
+    for form in range(version, VERSION):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            steps[form](connection)
+            connection.execute(f"PRAGMA user_version = {form + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        logger.info("the spool file was brought up to date", extra={"form": form + 1})
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    # these two only take effect before the first table
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _TABLES.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+def _tune(connection: sqlite3.Connection) -> None:
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise SpoolError(f"the file system cannot do what SQLite's write-ahead log needs (journal mode {mode})")
+    # freed pages are not overwritten one by one: forgetting cleans up behind itself, at once and whole
+    connection.execute("PRAGMA secure_delete = OFF")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    connection.execute("PRAGMA journal_size_limit = 16777216")
+    connection.execute("PRAGMA cache_size = -8000")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

@@ -1,0 +1,390 @@
+"""The durable spool for one host: what is accepted is in one SQLite file, which several processes may share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Final, ParamSpec, TypeVar
+
+from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.errors import SpoolError
+from capi_async.outcome import OUTCOME_KINDS, Outcome
+from capi_async.spool.base import DeadLetter, Depth, Ledger, LetterFilter, OnSettled, Record, Refused, nobody_asks
+from capi_async.spool.sqlite.chunks import MAX_WAIT_S
+from capi_async.spool.sqlite.committer import Committer
+from capi_async.spool.sqlite.group import split
+from capi_async.spool.sqlite.options import Options
+from capi_async.spool.sqlite.queues import Queues
+from capi_async.spool.sqlite.rates import SharedRates
+from capi_async.spool.sqlite.replay import replay
+from capi_async.spool.sqlite.store import Store
+from capi_async.thread import OwnedThread
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at what other processes did, and between those at whether they live.
+TICK_S: Final = 0.25
+ADOPT_S: Final = 1.0
+SHRINK_S: Final = 5.0
+TIDY_S: Final = 60.0
+
+#: Seconds that closing may take for what is being written.
+CLOSE_S: Final = 5.0
+
+#: Records in memory that wait for older ones before no more are fetched in search of one that does not.
+_MAX_WAITING: Final = 20_000
+
+_RETIRED: Final = Outcome(kind="dead", reason="configuration changed: no destination of this name")
+
+
+class SqliteSpool:
+    """See :class:`~capi_async.spool.base.Spool`.
+
+    An event for which ``append`` returned is on the disk (``synchronous=full``) and survives whatever ends the
+    process. A process delivers what it appended itself; what a dead one left is taken over within seconds, by the
+    proof that the lock it held is free. Of what was under way when a process died, everybody knows that it may
+    have arrived.
+    """
+
+    durable = True
+
+    def __init__(self, options: Options, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._store = Store(options, wall=clock.wall)
+        self._rates = SharedRates(options.path.with_name(options.path.name + "-rates"), now=clock.monotonic)
+        self._thread: OwnedThread | None = None
+        self._committer: Committer | None = None
+        self._tending: asyncio.Task[None] | None = None
+        self._queues = Queues(
+            clock=clock, touch=lambda chunk: self._writer().touch(chunk), wake=lambda name: self._wake(name)
+        )
+        self._epochs = count(1)
+        self._wake: Callable[[str], None] = _nobody
+        self._settled: OnSettled = nobody_asks
+        self._deliver = True
+        self._final: Mapping[str, Ledger] = {}
+
+    # Lifecycle.
+
+    async def open(
+        self,
+        destinations: Sequence[str],
+        wake: Callable[[str], None],
+        settled: OnSettled = nobody_asks,
+        *,
+        deliver: bool = True,
+    ) -> None:
+        fresh = self._thread is None
+        thread = self._thread = self._thread or OwnedThread("capi_async-sqlite")
+        self._wake = wake
+        self._settled = settled
+        self._deliver = self._store.keeps = deliver
+        try:
+            # a loop that ended without closing left the file open: what it held is taken up as a dead process's is
+            await self._call(self._store.open if fresh else self._store.release_all)
+        except BaseException:
+            if fresh:
+                thread.stop()
+                self._thread = None
+            raise
+        self._queues.start(destinations, deliver=deliver)
+        self._final = {}
+        self._committer = Committer(self._store, thread, stored=self._queues.stored, finished=self._queues.finished)
+        await self._count()
+        self._tending = asyncio.get_running_loop().create_task(
+            self._tend(), name="capi_async-sqlite-tend", context=contextvars.Context()
+        )
+
+    async def close(self) -> None:
+        if self._thread is None:
+            return
+        self._wake = _nobody
+        self._settled = nobody_asks
+        thread, self._thread = self._thread, None
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+        if self._committer is not None:
+            await self._committer.close(CLOSE_S)
+            self._committer = None
+        try:
+            self._final = self.ledger()
+        except SpoolError as error:
+            logger.warning("the ledger could not be read at the end", extra={"error": str(error)})
+        done, _ = await asyncio.wait([asyncio.ensure_future(thread.run(self._store.close))], timeout=CLOSE_S)
+        if not done:
+            logger.warning("storage does not answer; the spool file is left as after a crash")
+        thread.stop()
+        self._rates.close()
+        self._queues.start((), deliver=self._deliver)
+
+    # In and out.
+
+    async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        await self._writer().append(list(split(records)), refused)
+
+    async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
+        line = self._queues.lines[destination]
+        line.wake(self._clock.monotonic())
+        while len(line.ready) < limit:
+            if line.cold:
+                rows = await self._call(
+                    self._store.load, destination, after=line.cursor, records=limit, max_bytes=max_bytes
+                )
+                self._queues.enter_cold(line, rows)
+            elif line.unowned[0] and not line.ready:
+                rows = await self._call(self._store.claim, destination, records=limit, max_bytes=max_bytes)
+                self._queues.enter_claimed(line, rows)
+            else:
+                break
+            if not rows or line.ready_bytes >= max_bytes or line.waiting() > _MAX_WAITING:
+                break
+        return line.take(limit, max_bytes, next(self._epochs))
+
+    async def mark_attempted(self, records: Sequence[Record]) -> None:
+        now = self._clock.wall()
+        writer = self._writer()
+        fragile = False
+        for record in records:
+            chunk = record.chunk
+            if record.resend_for_s > 0 and not record.attempts:
+                # of the first attempt it is enough to know that it was made, and when
+                if not chunk.attempted_at:
+                    chunk.attempted_at = now
+                    writer.touch(chunk)
+            elif not record.maybe_since:
+                fragile = fragile or record.resend_for_s <= 0
+                if record.at not in chunk.marks:
+                    chunk.marks[record.at] = now
+                    chunk.touched = True
+                    writer.touch(chunk)
+        await writer.marked(sync=fragile)
+
+    async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        told: list[tuple[Sequence[Record], Outcome]] = []
+        start = 0
+        for stop in range(1, len(records) + 1):
+            if stop == len(records) or outcomes[stop] is not outcomes[start]:
+                held = [record for record in records[start:stop] if record.epoch > 0]
+                if held:
+                    self._queues.end(held, outcomes[start])
+                    told.append((held, outcomes[start]))
+                start = stop
+        if told:
+            await self._writer().settled(told)
+
+    async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
+        after_s = min(after_s, MAX_WAIT_S)
+        wall, due = self._clock.wall() + after_s, self._clock.monotonic() + after_s
+        woken: dict[str, None] = {}
+        # backwards, because each of them goes in front of the one before
+        for record in records if after_s > 0 else reversed(records):
+            line = self._queues.lines.get(record.destination)
+            if record.epoch <= 0 or line is None:
+                continue
+            record.epoch = 0
+            chunk = record.chunk
+            if record.attempts:
+                chunk.marks.pop(record.at, None)
+                chunk.waits.pop(record.at, None)
+                if after_s > 0:
+                    chunk.waits[record.at] = (wall, after_s)
+                chunk.touched = True
+                if self._committer is not None:
+                    self._committer.touch(chunk)
+            if after_s > 0:
+                line.delay(record, due)
+            else:
+                line.back(record)
+            woken[record.destination] = None
+        for name in woken:
+            self._wake(name)
+
+    async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
+        line = self._queues.lines[destination]
+        told: list[tuple[Sequence[Record], Outcome]] = []
+        over_events, over_bytes = line.events + line.unowned[0] - events, line.bytes + line.unowned[1] - max_bytes
+        while over_events > 0 or over_bytes > 0:
+            record = line.oldest()
+            if record is None:
+                if not line.cold:
+                    break
+                rows = await self._call(self._store.load, destination, after=line.cursor, records=1, max_bytes=1)
+                self._queues.enter_cold(line, rows)
+                continue
+            self._queues.end([record], outcome)
+            told.append(([record], outcome))
+            over_events -= 1
+            over_bytes -= len(record.body)
+        if told:
+            await self._writer().settled(told)
+            self._settled(destination, [records[0].event_id for records, _ in told], outcome)
+        return len(told)
+
+    async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        ids: dict[str, list[str]] = {}
+        told: list[tuple[Sequence[Record], Outcome]] = []
+        writer = self._writer()
+        for chunk in list(self._queues.chunks.values()):
+            hits = [record for record in chunk.records if record is not None and matches(record)]
+            waiting = [record for record in hits if record.epoch == 0]
+            if any(record.epoch <= 0 for record in hits):
+                chunk.scrub = chunk.touched = True
+                writer.touch(chunk)
+            if waiting:
+                self._queues.end(waiting, outcome)
+                told.append((waiting, outcome))
+                ids.setdefault(chunk.destination, []).extend([record.event_id for record in waiting])
+                found[chunk.destination] = found.get(chunk.destination, 0) + len(waiting)
+        for line in self._queues.lines.values():
+            line.drop_settled()
+        await writer.settled(told)
+        cursors = {name: line.cursor for name, line in self._queues.lines.items() if line.cold}
+        for hit in await self._call(self._store.sweep, matches, outcome.kind, cursors):
+            found[hit.destination] = found.get(hit.destination, 0) + 1
+            if hit.chunk:  # a dead letter was told of when it died
+                ids.setdefault(hit.destination, []).append(hit.event_id)
+            self._queues.gone(hit.destination, hit.chunk, hit.at, hit.size, outcome)
+        for name, event_ids in ids.items():
+            self._settled(name, event_ids, outcome)
+        if outcome.kind == "forgotten":
+            await self._call(self._store.erase_traces)
+        await self._count()
+        return found
+
+    # Dead letters.
+
+    async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
+        """See :meth:`~capi_async.spool.base.Spool.letters`."""
+
+        def select() -> list[DeadLetter]:
+            with self._store.transaction(sync=False) as db:
+                return self._store.letters.select(db, wanted)
+
+        return await self._call(select)
+
+    async def replay(
+        self, wanted: LetterFilter, *, permitted: Callable[[str], bool] | None = None
+    ) -> Mapping[str, int]:
+        """See :meth:`~capi_async.spool.base.Spool.replay`."""
+        replayed = await self._call(replay, self._store, wanted, permitted, self._clock.wall())
+        await self._count()
+        return replayed
+
+    # Counts.
+
+    def next_due_s(self, destination: str) -> float | None:
+        line = self._queues.lines[destination]
+        if line.ready or line.unowned[0] or (line.cold and line.waiting() <= _MAX_WAITING):
+            return 0.0
+        if not line.delayed:
+            return None
+        return max(0.0, line.delayed[0][0] - self._clock.monotonic())
+
+    def depth(self, destination: str) -> Depth:
+        line = self._queues.lines.get(destination)
+        if line is None:
+            return Depth(0, 0)
+        return Depth(line.events + line.unowned[0], line.bytes + line.unowned[1])
+
+    def ledger(self) -> Mapping[str, Ledger]:
+        if self._thread is None and self._final:
+            return self._final
+        return {
+            name: Ledger(**{kind: counts.get(kind, 0) for kind in ("accepted", *OUTCOME_KINDS)})
+            for name, counts in self._store.ledger().items()
+        }
+
+    def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float:
+        """Take request tokens that all processes on this file share: so many, or minus the seconds to wait.
+
+        See :meth:`~capi_async.spool.sqlite.rates.SharedRates.draw`. Some 10 µs, without waiting for the disk.
+
+        Raises:
+            SpoolError: The file beside the spool cannot be used.
+        """
+        try:
+            return self._rates.draw(account, rate=rate, burst=burst, wanted=wanted)
+        except OSError as error:
+            raise SpoolError(f"shared rates cannot be kept: {error.strerror}") from error
+
+    # Below.
+
+    def _writer(self) -> Committer:
+        if self._committer is None:
+            raise SpoolError("the spool is not open")
+        return self._committer
+
+    async def _call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._thread is None:
+            raise SpoolError("the spool is not open")
+        try:
+            return await self._thread.run(function, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise SpoolError(f"storage failed: {error}") from error
+        except OSError as error:
+            raise SpoolError(f"storage failed: {error.strerror}") from error
+
+    async def _count(self) -> None:
+        """See what belongs to nobody (or, where nothing is delivered, all there is)."""
+        found = await self._call(self._store.unowned if self._deliver else self._store.pending)
+        for name, line in self._queues.lines.items():
+            line.unowned = found.get(name, (0, 0))
+            if line.unowned[0]:
+                self._wake(name)
+
+    async def _tend(self) -> None:
+        """Look after what other processes do, and after the file, until cancelled."""
+        last = dict.fromkeys(("adopt", "shrink", "tidy", "retire"), self._clock.monotonic())
+        last["retire"] = 0.0
+        while True:
+            try:
+                await self._look(last)
+            except SpoolError as error:
+                logger.warning("the spool file could not be looked after", extra={"error": str(error)})
+                await asyncio.sleep(ADOPT_S)
+            await asyncio.sleep(TICK_S)
+
+    async def _look(self, last: dict[str, float]) -> None:
+        self._queues.drop_receipts()
+        now = self._clock.monotonic()
+        due = {what for what, s in _EVERY.items() if now - last[what] >= s}
+        last.update(dict.fromkeys(due, now))
+        changed = await self._call(self._store.changed)
+        if "adopt" in due:
+            changed = await self._call(self._store.adopt) or changed
+            await self._call(self._store.settle_down)
+        if "retire" in due and self._deliver and await self._call(self._store.alone):
+            await self._call(self._store.retire, tuple(self._queues.lines), _RETIRED)
+        if changed:
+            await self._count()
+            await self._look_at_foreign()
+        if "shrink" in due:
+            await self._call(self._store.shrink)
+        if "tidy" in due:
+            await self._call(self._store.tidy)
+
+    async def _look_at_foreign(self) -> None:
+        chunks = [chunk for chunk in self._queues.chunks.values() if chunk.foreign]
+        if not chunks:
+            return
+        for chunk, foreign in zip(chunks, await self._call(self._store.still_foreign, chunks), strict=True):
+            chunk.foreign = foreign
+        for name, line in self._queues.lines.items():
+            if line.look_again():
+                self._wake(name)
+
+
+_EVERY: Final = {"adopt": ADOPT_S, "shrink": SHRINK_S, "tidy": TIDY_S, "retire": ADOPT_S}
+
+
+def _nobody(_destination: str) -> None:
+    """Wakes nobody: the spool is not open."""

@@ -1,0 +1,1 @@
+"""What is done to the package by force. Not part of it."""

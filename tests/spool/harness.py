@@ -1,0 +1,121 @@
+"""Records, receipts and spools for tests of the spool contract."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Record, Refused, Spool
+from capi_async.spool.memory import MemorySpool
+from capi_async.spool.sqlite import SqliteSpool, parse
+
+DELIVERED = Outcome(kind="delivered")
+REJECTED = Outcome(kind="rejected", reason="no")
+DEAD = Outcome(kind="dead", reason="8 failed attempts; last: HTTP 503")
+SKIPPED = Outcome(kind="skipped", reason="not addressed")
+DROPPED = Outcome(kind="dropped", reason="full")
+FORGOTTEN = Outcome(kind="forgotten", reason="erased on request")
+NAMES = ("a", "b")
+NOW = 1_790_000_000.0
+
+
+class HandClock:
+    """A clock that moves only when told to; wall and monotonic time can be moved apart."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.offset = NOW
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now + self.offset
+
+
+class Receipt:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, Outcome] = {}
+
+    def settle(self, destination: str, outcome: Outcome) -> None:
+        assert destination not in self.told, "told twice"
+        self.told[destination] = outcome
+
+
+def record(event_id: str, destination: str = "a", **fields: Any) -> Record:
+    """A record that expires in a week and may be repeated for two days."""
+    fields = {"head": b"h", "body": f'{{"id":"{event_id}"}}'.encode(), "resend_for_s": 172_800.0, **fields}
+    return Record(
+        destination, event_id, expires_at=NOW + 604_800, account="acc", wire="w/1", accepted_at=NOW + 1_000, **fields
+    )
+
+
+def refusal(event_id: str, destination: str = "a", **fields: Any) -> Refused:
+    return Refused(destination, event_id, SKIPPED, **fields)
+
+
+def ids(records: list[Record]) -> list[str]:
+    return [one.event_id for one in records]
+
+
+Make = Callable[[Path, HandClock], Spool]
+
+
+def memory(_path: Path, clock: HandClock) -> Spool:
+    return MemorySpool(clock=clock)
+
+
+def sqlite(path: Path, clock: HandClock, query: str = "") -> SqliteSpool:
+    return SqliteSpool(parse(f"sqlite:///{path / 'events.db'}{query}"), clock=clock)
+
+
+#: Every spool there is, by name.
+SPOOLS: dict[str, Make] = {"memory": memory, "sqlite": sqlite}
+
+
+@asynccontextmanager
+async def opened(spool: Any, *names: str, deliver: bool = True) -> AsyncIterator[Any]:
+    """The spool, open; closed in order at the end."""
+    await spool.open(names or NAMES, lambda _name: None, deliver=deliver)
+    try:
+        yield spool
+    finally:
+        await spool.close()
+
+
+async def die(spool: SqliteSpool) -> None:
+    """What the system does when a process is killed: its locks are free, nothing is written any more."""
+    assert spool._committer is not None
+    assert spool._tending is not None
+    assert spool._thread is not None
+    for task in (spool._tending, spool._committer._task):
+        task.cancel()
+        await asyncio.wait([task])
+    thread, spool._thread = spool._thread, None
+    store = spool._store
+
+    def let_go() -> None:
+        assert store._life is not None
+        store._life.close()
+        store._life = None
+        store._let_go()
+
+    await thread.run(let_go)
+    thread.stop()
+
+
+async def take(spool: Spool, destination: str = "a", limit: int = 100, max_bytes: int = 1 << 20) -> list[Record]:
+    return await spool.lease(destination, limit=limit, max_bytes=max_bytes)
+
+
+async def eventually(check: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    """Wait until something becomes true; the deadline only bounds a failing test."""
+    async with asyncio.timeout(timeout_s):
+        while not check():
+            await asyncio.sleep(0.02)
