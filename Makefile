@@ -65,7 +65,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/bench_pipeline.py
 
 chaos: $(VENV)/.test
-	$(BIN)/python -m chaos.kill_loop
+	$(BIN)/python -m tests.chaos.kill_loop
 
 sandbox: $(VENV)/.demo
 	$(BIN)/capi-async sandbox --port 8787

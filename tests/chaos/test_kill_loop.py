@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.kill_loop import run
+from tests.chaos.kill_loop import run
 
 
 @pytest.mark.timeout(240)

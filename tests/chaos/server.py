@@ -1,6 +1,6 @@
 """The sandbox in a process of its own, with faults; prints its port, then does what standard input says.
 
-``python -m chaos.server SEED``: ``clear`` ends the faults, ``dump PATH`` writes what arrived as JSON lines
+``python -m tests.chaos.server SEED``: ``clear`` ends the faults, ``dump PATH`` writes what arrived as JSON lines
 ``[platform, event id, Unix seconds]``; each is answered with ``done``.
 """
 

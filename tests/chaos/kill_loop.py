@@ -1,6 +1,6 @@
 """Kills a sender at full speed, over and over, and then accounts for every event it had accepted.
 
-``python -m chaos.kill_loop [--kills 200] [--seed 0] [--json]``
+``python -m tests.chaos.kill_loop [--kills 200] [--seed 0] [--json]``
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ class Server:
 
     def __init__(self, seed: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "chaos.server", str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.chaos.server", str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.base = f"http://127.0.0.1:{self._line()}"
 
@@ -103,7 +106,7 @@ def run(kills: int, seed: int, folder: Path) -> Report:
             killed_at.append(time.time())
             largest = max(largest, _size(folder))
         server.tell("clear")
-        drain = [sys.executable, "-m", "chaos.sender", str(folder), server.base, "0", "--drain", "300"]
+        drain = [sys.executable, "-m", "tests.chaos.sender", str(folder), server.base, "0", "--drain", "300"]
         subprocess.run(drain, check=True)
         server.tell(f"dump {folder / 'arrived'}")
     finally:
@@ -131,7 +134,7 @@ def run(kills: int, seed: int, folder: Path) -> Report:
 def _turn(folder: Path, base: str, turn: int, after_s: float) -> float:
     """One sender's life; returns the seconds until it accepted."""
     started = time.monotonic()
-    command = [sys.executable, "-m", "chaos.sender", str(folder), base, str(turn)]
+    command = [sys.executable, "-m", "tests.chaos.sender", str(folder), base, str(turn)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sender:
         assert sender.stdout is not None
         if sender.stdout.readline() != "ready\n":

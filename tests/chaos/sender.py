@@ -1,6 +1,6 @@
 """Sends as fast as it can until it is killed; writes down the id of every event for which ``send()`` returned.
 
-``python -m chaos.sender FOLDER BASE_URL RUN [--drain SECONDS]``
+``python -m tests.chaos.sender FOLDER BASE_URL RUN [--drain SECONDS]``
 """
 
 from __future__ import annotations

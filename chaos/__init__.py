@@ -1,1 +1,0 @@
-"""What is done to the package by force. Not part of it."""
