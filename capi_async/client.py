@@ -148,6 +148,7 @@ class Client:
         self._hooks = tuple(hooks)
         self._engine: Dispatcher | None = None
         self._closed = False
+        self._closing: asyncio.Future[CloseReport] | None = None
         self._pid = 0
 
     @classmethod
@@ -265,21 +266,33 @@ class Client:
         """Stop accepting, flush, and stop everything at the deadline, which is hard.
 
         With a durable spool nothing accepted is lost. In memory, what the deadline catches is lost, and the
-        report says how much.
+        report says how much. A call while another one closes waits for that one, and gets its report.
         """
+        loop = asyncio.get_running_loop()
+        if self._closing is not None and self._closing.get_loop() is loop:
+            return await asyncio.shield(self._closing)
         self._closed = True
         engine = self._engine
-        unstored = 0
-        if engine is not None and engine.loop is asyncio.get_running_loop() and self._pid == os.getpid():
+        if engine is None:  # nothing was sent, but something may have been read back
+            await self._ended()
+        elif engine.loop is loop and self._pid == os.getpid():
             self._engine = None
             engine.intake.closed = True
+            self._closing = loop.create_future()
+            unstored = 0
             try:
                 await engine.flush(deadline_s)
             finally:
                 unstored = engine.intake.waiting
-                await engine.stop()
-        elif engine is None:  # nothing was sent, but something may have been read back
-            await self._ended()
+                try:
+                    await engine.stop()
+                finally:
+                    closing, self._closing = self._closing, None
+                    closing.set_result(self._close_report(unstored))
+            return self._close_report(unstored)
+        return self._close_report(0)
+
+    def _close_report(self, unstored: int) -> CloseReport:
         ledger = self._spool.ledger()
         return CloseReport(
             ledger=ledger,
@@ -369,8 +382,7 @@ class Client:
         if engine is not None:
             if self._pid != os.getpid():
                 raise ClientClosed(
-                    "this client was started in another process and forked; "
-                    "make (or enter) one client per process, after the fork"
+                    "this client was started in another process and forked; make one client per process, after the fork"
                 )
             if not engine.loop.is_closed():
                 raise ClientClosed("this client belongs to another event loop; make one client per loop")

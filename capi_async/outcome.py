@@ -96,7 +96,7 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
         trace_id: The platform's own id of the last request, where it gives one.
         latency_s: Seconds from acceptance to this outcome.
         ambiguous: Delivered, but an earlier attempt may have arrived too, inside the platform's
-            de-duplication window.
+            de-duplication window; or erased, or withdrawn, when an attempt may have arrived.
     """
 
     kind: OutcomeKind

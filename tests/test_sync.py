@@ -136,7 +136,7 @@ def test_a_client_that_cannot_start_leaves_no_thread(acme: Acme) -> None:
     from capi_async.spool.memory import MemorySpool
 
     class Locked(MemorySpool):
-        async def open(self, *_arguments: Any) -> None:
+        async def open(self, *_arguments: Any, **_options: Any) -> None:
             raise SpoolError("locked")
 
     client = SyncClient([acme], spool=Locked())

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: Pause before a part that failed through a fault of ours is started again.
 _RESTART_S = 1.0
+#: How long cancelled tasks, and the spool, may take to end.
+_STOP_S = 2.0
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -150,8 +152,11 @@ class Dispatcher:
         try:
             if self._supervisor is not None:
                 self._supervisor.cancel()
-                await asyncio.wait([self._supervisor])
-                if not self._supervisor.cancelled() and (error := self._supervisor.exception()):
+                await asyncio.wait([self._supervisor], timeout=_STOP_S)
+                if not self._supervisor.done():
+                    # a callable of the user's that swallows its cancellation: closing is a hard bound all the same
+                    logger.error("a task refuses to end", extra={"fix": "let CancelledError pass in your callables"})
+                elif not self._supervisor.cancelled() and (error := self._supervisor.exception()):
                     logger.error("the supervisor failed", extra={"error": type(error).__name__})
         finally:
             self._thread.stop()
@@ -180,8 +185,8 @@ class Dispatcher:
         self._freed.set()
         self.intake.freed()
 
-    def _settled_in_spool(self, destination: str, event_ids: Sequence[str], outcome: Outcome) -> None:
-        self._hooks.alike(destination, event_ids, outcome)
+    def _settled_in_spool(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        self._hooks.ended(destination, event_ids, outcomes)
         self._on_settled()
 
     async def _supervise(self) -> None:

@@ -31,10 +31,10 @@ class Hooks:
         for hook in self._hooks:
             _tell(hook.on_settled, settled)
 
-    def alike(self, destination: str, event_ids: Sequence[str], outcome: Outcome) -> None:
-        """Events that share one outcome."""
+    def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        """Events that the spool ended by itself."""
         if self._hooks and event_ids:
-            self.settled(Settled(destination=destination, event_ids=event_ids, outcomes=[outcome] * len(event_ids)))
+            self.settled(Settled(destination=destination, event_ids=event_ids, outcomes=outcomes))
 
     def refused(self, refused: Sequence[Refused]) -> None:
         """Events that ended at the door."""

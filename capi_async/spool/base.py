@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from capi_async.outcome import Outcome
 
@@ -102,12 +103,26 @@ class Depth(Struct, frozen=True):
     bytes: int
 
 
-#: Destination, event ids, and the outcome that they share.
-OnSettled: TypeAlias = Callable[[str, Sequence[str], Outcome], None]
+#: Destination, event ids, and their outcomes in the same order.
+OnSettled: TypeAlias = Callable[[str, Sequence[str], Sequence[Outcome]], None]
 
 
-def nobody_asks(_destination: str, _event_ids: Sequence[str], _outcome: Outcome) -> None:
+def nobody_asks(_destination: str, _event_ids: Sequence[str], _outcomes: Sequence[Outcome]) -> None:
     """An ``OnSettled`` for those who do not listen."""
+
+
+def cut_short(record: Record, outcome: Outcome, now: float) -> Outcome:
+    """``outcome`` for a record that is not tried again, with what its attempts so far mean.
+
+    One that may have arrived is not simply ``dropped``: it is ``uncertain``.
+    """
+    if not record.attempts:
+        return outcome
+    latency_s = max(0.0, now - record.accepted_at)
+    if not record.maybe_since:
+        return replace(outcome, attempts=record.attempts, latency_s=latency_s)
+    doubt = {"kind": "uncertain", "reason": f"may have arrived; {outcome.reason}"} if outcome.kind == "dropped" else {}
+    return replace(outcome, attempts=record.attempts, latency_s=latency_s, ambiguous=True, **doubt)
 
 
 class DeadLetter(Struct, frozen=True):
@@ -168,7 +183,7 @@ class Spool(Protocol):
 
         Args:
             wake: Called with a destination when records become available outside of ``lease``.
-            settled: Called with destination, event ids and outcome for records that end by ``evict`` or
+            settled: Called with destination, event ids and outcomes for records that end by ``evict`` or
                 ``settle_matching``, which no worker sees.
             deliver: False if nothing will be leased here: what is appended is for other processes.
 

@@ -10,7 +10,17 @@ from operator import attrgetter
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.outcome import Outcome
-from capi_async.spool.base import DeadLetter, Depth, Ledger, LetterFilter, OnSettled, Record, Refused, nobody_asks
+from capi_async.spool.base import (
+    DeadLetter,
+    Depth,
+    Ledger,
+    LetterFilter,
+    OnSettled,
+    Record,
+    Refused,
+    cut_short,
+    nobody_asks,
+)
 
 
 class _Queue:
@@ -155,6 +165,8 @@ class MemorySpool:
     async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
         queue = self._queues[destination]
         evicted: list[str] = []
+        outcomes: list[Outcome] = []
+        now = self._clock.wall()
         while queue.events > events or queue.bytes > max_bytes:
             if queue.ready:
                 record = queue.ready.popleft()
@@ -167,14 +179,16 @@ class MemorySpool:
                     del queue.blocked[key]
             else:
                 break
-            self._finish(queue, record, outcome)
+            outcomes.append(cut_short(record, outcome, now))
+            self._finish(queue, record, outcomes[-1])
             evicted.append(record.event_id)
         if evicted:
-            self._settled(destination, evicted, outcome)
+            self._settled(destination, evicted, outcomes)
         return len(evicted)
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
         found: dict[str, int] = {}
+        now = self._clock.wall()
         for name, queue in self._queues.items():
             waiting = [*queue.ready, *(entry[2] for entry in queue.delayed)]
             waiting += [record for line in queue.blocked.values() for record in line]
@@ -190,10 +204,11 @@ class MemorySpool:
                     queue.blocked[key] = left
                 else:
                     del queue.blocked[key]
-            for record in hits:
-                self._finish(queue, record, outcome)
+            outcomes = [cut_short(record, outcome, now) for record in hits]
+            for record, end in zip(hits, outcomes, strict=True):
+                self._finish(queue, record, end)
             found[name] = len(hits)
-            self._settled(name, [record.event_id for record in hits], outcome)
+            self._settled(name, [record.event_id for record in hits], outcomes)
         return found
 
     async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:

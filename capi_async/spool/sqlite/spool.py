@@ -13,7 +13,17 @@ from typing import Final, ParamSpec, TypeVar
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import SpoolError
 from capi_async.outcome import OUTCOME_KINDS, Outcome
-from capi_async.spool.base import DeadLetter, Depth, Ledger, LetterFilter, OnSettled, Record, Refused, nobody_asks
+from capi_async.spool.base import (
+    DeadLetter,
+    Depth,
+    Ledger,
+    LetterFilter,
+    OnSettled,
+    Record,
+    Refused,
+    cut_short,
+    nobody_asks,
+)
 from capi_async.spool.sqlite.chunks import MAX_WAIT_S
 from capi_async.spool.sqlite.committer import Committer
 from capi_async.spool.sqlite.group import split
@@ -219,18 +229,19 @@ class SqliteSpool:
                 rows = await self._call(self._store.load, destination, after=line.cursor, records=1, max_bytes=1)
                 self._queues.enter_cold(line, rows)
                 continue
-            self._queues.end([record], outcome)
-            told.append(([record], outcome))
+            end = cut_short(record, outcome, self._clock.wall())
+            self._queues.end([record], end)
+            told.append(([record], end))
             over_events -= 1
             over_bytes -= len(record.body)
         if told:
             await self._writer().settled(told)
-            self._settled(destination, [records[0].event_id for records, _ in told], outcome)
+            self._settled(destination, [records[0].event_id for records, _ in told], [end for _, end in told])
         return len(told)
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
         found: dict[str, int] = {}
-        ids: dict[str, list[str]] = {}
+        ends: dict[str, list[tuple[str, Outcome]]] = {}
         told: list[tuple[Sequence[Record], Outcome]] = []
         writer = self._writer()
         for chunk in list(self._queues.chunks.values()):
@@ -240,9 +251,11 @@ class SqliteSpool:
                 chunk.scrub = chunk.touched = True
                 writer.touch(chunk)
             if waiting:
-                self._queues.end(waiting, outcome)
-                told.append((waiting, outcome))
-                ids.setdefault(chunk.destination, []).extend([record.event_id for record in waiting])
+                for record in waiting:
+                    end = cut_short(record, outcome, self._clock.wall())
+                    self._queues.end([record], end)
+                    told.append(([record], end))
+                    ends.setdefault(chunk.destination, []).append((record.event_id, end))
                 found[chunk.destination] = found.get(chunk.destination, 0) + len(waiting)
         for line in self._queues.lines.values():
             line.drop_settled()
@@ -251,10 +264,10 @@ class SqliteSpool:
         for hit in await self._call(self._store.sweep, matches, outcome.kind, cursors):
             found[hit.destination] = found.get(hit.destination, 0) + 1
             if hit.chunk:  # a dead letter was told of when it died
-                ids.setdefault(hit.destination, []).append(hit.event_id)
+                ends.setdefault(hit.destination, []).append((hit.event_id, outcome))
             self._queues.gone(hit.destination, hit.chunk, hit.at, hit.size, outcome)
-        for name, event_ids in ids.items():
-            self._settled(name, event_ids, outcome)
+        for name, pairs in ends.items():
+            self._settled(name, [event_id for event_id, _ in pairs], [end for _, end in pairs])
         if outcome.kind == "forgotten":
             await self._call(self._store.erase_traces)
         await self._count()
