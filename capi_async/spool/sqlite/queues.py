@@ -35,6 +35,8 @@ class Queues:
         self.chunks: dict[int, Chunk] = {}
         self._receipts: dict[int, dict[int, Any]] = {}
         self._looked_through: deque[int] = deque()
+        #: Identity of a kept receipt to how often it is kept: once per destination.
+        self._times: dict[int, int] = {}
 
     def start(self, names: Sequence[str], *, deliver: bool) -> None:
         """Begin with nothing in memory; receipts of what is in the file are kept."""
@@ -133,6 +135,7 @@ class Queues:
                     continue
                 if receipts and (receipt := receipts.get(record.at)) is not None:
                     record.receipt = receipt
+                    self._forget(receipt)
                 wait_s = monotonic_due(*row.waits[record.at], wall) if record.at in row.waits else 0.0
                 if wait_s > 0 and record.order_key is None:
                     line.delay(record, monotonic + wait_s)
@@ -151,6 +154,7 @@ class Queues:
         for record in chunk.records:
             if record is not None and record.receipt is not None and record.epoch != SETTLED:
                 kept[record.at] = record.receipt
+                self._times[id(record.receipt)] = self._times.get(id(record.receipt), 0) + 1
                 record.receipt = None
         if kept:
             self._receipts[chunk.id] = kept
@@ -166,9 +170,9 @@ class Queues:
                 continue
             for at in list(kept):
                 receipt = kept[at]
-                # the dict, this name, and the call's argument
-                if sys.getrefcount(receipt) <= 3:
-                    del kept[at]
+                # where it is kept, this name, and the call's argument
+                if sys.getrefcount(receipt) <= self._times[id(receipt)] + 2:
+                    self._forget(kept.pop(at))
             if kept:
                 self._looked_through.append(number)
             else:
@@ -183,4 +187,13 @@ class Queues:
             line.bytes -= size
         receipt = self._receipts.get(chunk, {}).pop(at, None)
         if receipt is not None:
+            self._forget(receipt)
             receipt.settle(destination, outcome)
+
+    def _forget(self, receipt: Any) -> None:
+        """It is kept in one place less."""
+        left = self._times[id(receipt)] - 1
+        if left:
+            self._times[id(receipt)] = left
+        else:
+            del self._times[id(receipt)]
