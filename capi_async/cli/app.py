@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import capi_async
+from capi_async.cli import queue
 from capi_async.cli.explain import explain
 from capi_async.cli.sandbox import sandbox
 from capi_async.cli.send import send
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(send)
 app.command()(explain)
 app.command()(sandbox)
+app.add_typer(queue.app, name="queue")
 
 
 def _version(wanted: bool) -> None:

@@ -22,6 +22,7 @@ from capi_async.event import User
 from capi_async.outcome import Outcome
 from capi_async.spool import open_spool
 from capi_async.spool.base import DeadLetter, LetterFilter, Spool
+from capi_async.spool.sqlite import parse
 
 T = TypeVar("T")
 
@@ -179,6 +180,8 @@ async def _opened(url: str) -> AsyncIterator[Spool]:
     spool = open_spool(url, clock=SYSTEM_CLOCK)
     if not spool.durable:
         raise ConfigError("this spool does not outlive its process: there is nothing to look into")
+    if url.startswith("sqlite:") and not parse(url).path.exists():
+        raise ConfigError("there is no such file; looking into a spool does not make one")
     # it delivers nothing, so that what waits stays with the workers
     await spool.open((), lambda _name: None, deliver=False)
     try:

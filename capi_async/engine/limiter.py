@@ -47,6 +47,10 @@ class TokenBucket:
         """Seconds for which nothing leaves because the platform said so."""
         return max(0.0, self._closed_until - self._now())
 
+    def give_back(self) -> None:
+        """The token that was taken last is not used after all."""
+        self._tokens = min(self._burst, self._tokens + 1.0)
+
     def throttle(self, for_s: float) -> None:
         """The platform said slow down: nothing leaves for ``for_s`` seconds, then at a lower rate."""
         now = self._now()

@@ -18,7 +18,7 @@ from capi_async.engine.hooks import Hooks
 from capi_async.engine.judge import Judgement, absorbed, judge
 from capi_async.engine.limiter import TokenBucket, Window
 from capi_async.engine.retry import delay_s, interval_s
-from capi_async.errors import ConfigError, TransportError
+from capi_async.errors import ConfigError, SpoolError, TransportError
 from capi_async.outcome import Outcome, Response, Verdict, ambiguous, retry
 from capi_async.spec import Destination, Request, Transport
 from capi_async.spool.base import Record, Spool
@@ -72,6 +72,7 @@ class Worker:
         self._clock = clock
         self._limits = limits
         self._account = destination.account()
+        self._shared_name = f"{destination.type}:{self._account}"
         self._max_attempts = limits.max_attempts or max_attempts
         self._forever = forever
         self._batcher = Batcher(
@@ -147,7 +148,7 @@ class Worker:
         batch = self._next(probing=probing)
         if batch is None:
             return _sooner(self._batcher.due_s(), self._spool.next_due_s(self.name))
-        token_s = self._bucket.take()
+        token_s = self._token_s()
         if token_s > 0:
             self._splits.append(batch)
             return token_s
@@ -157,6 +158,24 @@ class Worker:
         self._under_way[id(batch)] = batch
         group.start_soon(self._deliver, batch, probe)
         return 0.0
+
+    def _token_s(self) -> float:
+        """0 if a request may leave, else the seconds until one may: of our own tokens, and of those we share."""
+        wait_s = self._bucket.take()
+        if wait_s > 0:
+            return wait_s
+        try:
+            drawn = self._spool.draw_tokens(
+                self._shared_name, rate=self._limits.requests_per_s, burst=self._limits.burst, wanted=1.0
+            )
+        except SpoolError:
+            # better our own pace than none: the file comes back, or the spool itself will say what is wrong
+            logger.warning("shared request tokens are out of reach", extra={"destination": self.name})
+            return 0.0
+        if drawn is None or drawn >= 1.0:
+            return 0.0
+        self._bucket.give_back()
+        return max(-drawn, 0.001)
 
     async def _fill(self, limit: int | None) -> None:
         """Lease until a whole batch is at hand, but not what could not leave soon anyway."""

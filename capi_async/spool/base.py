@@ -252,6 +252,17 @@ class Spool(Protocol):
         """
         ...
 
+    def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
+        """Request tokens of ``account`` that all processes on this spool share.
+
+        Returns how many were taken, or minus the seconds until there may be one; ``None`` if nothing is shared,
+        so that every process goes by its own bucket.
+
+        Raises:
+            SpoolError: They are out of reach.
+        """
+        ...
+
     def next_due_s(self, destination: str) -> float | None:
         """Seconds until a record that waits for its time is due; ``None`` if there is none."""
         ...

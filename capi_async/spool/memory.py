@@ -221,6 +221,10 @@ class MemorySpool:
         """None are kept here."""
         return {}
 
+    def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
+        """Nothing here is shared with another process."""
+        return None
+
     def next_due_s(self, destination: str) -> float | None:
         queue = self._queues[destination]
         if queue.ready:

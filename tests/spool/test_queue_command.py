@@ -37,6 +37,14 @@ def call(*arguments: str) -> str:
     return result.stdout
 
 
+def test_looking_into_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    """A mistyped path is said, not obeyed."""
+    missing = tmp_path / "nothing.db"
+    done = CliRunner().invoke(app, ["status", f"sqlite:///{missing}"])
+    assert done.exit_code != 0
+    assert not missing.exists()
+
+
 def test_status_shows_the_ledger(url: str) -> None:
     """In words, and as JSON."""
     assert call("status", url) == "a: 5 accepted, 1 delivered, 2 dead, 2 pending\n"
