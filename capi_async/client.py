@@ -72,6 +72,8 @@ class Client:
     Args:
         destinations: Accounts to deliver to; two of one platform need a ``name`` each.
         spool: ``"memory"`` (default): a crash loses what waits, and ``aclose`` reports what its deadline catches.
+            ``"sqlite:///events.db"``: accepted events are on disk and survive whatever ends the process. Or an
+            object of your own.
         deliver: False only prepares and stores: a web process in front of workers.
         overflow: At a queue's bound ``wait`` (up to the caller's timeout, for destinations that make progress; at
             others the event is ``dropped``), ``fail`` with :class:`QueueFull`, or ``drop_oldest``.
