@@ -79,6 +79,48 @@ async def test_receipts_do_not_outwait_the_client(server: Server) -> None:
     assert (await asyncio.wait_for(receipt.outcomes(), 1))["acme"].kind == "pending"
 
 
+async def test_a_second_close_waits_for_the_first(server: Server) -> None:
+    """A shutdown handler and the end of the block: what is under way is not cut off, and both get the report."""
+    release = asyncio.Event()
+    server.script = lambda _request: Reply(until=release)
+    sender = client(acme(server, resend_for_s=0.0))
+    receipt = await sender.send(event(1))
+    await server.arrived(1)
+    first, second = asyncio.create_task(sender.aclose(5)), asyncio.create_task(sender.aclose(5))
+    await asyncio.sleep(0)
+    release.set()
+    assert (await first).complete
+    assert (await second).complete
+    assert (await receipt.outcomes())["acme"].kind == "delivered"
+    assert len(server.got) == 1
+
+
+async def test_close_is_bounded_even_where_a_callable_refuses_to_be_cancelled(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Swallowing CancelledError is a fault of the caller's, and not a reason to hang."""
+    from capi_async.engine import dispatcher
+
+    monkeypatch.setattr(dispatcher, "_STOP_S", 0.05)
+    over = asyncio.Event()
+
+    async def stubborn() -> str:
+        while not over.is_set():
+            try:
+                await over.wait()
+            except asyncio.CancelledError:
+                continue
+        return "token"
+
+    sender = client(acme(server, access_token=stubborn))
+    await sender.send(event(1))
+    report = await asyncio.wait_for(sender.aclose(0.05), 5)
+    assert report.pending == {"acme": 1}
+    assert "a task refuses to end" in caplog.messages
+    over.set()
+    await until(lambda: not [task for task in asyncio.all_tasks() if "supervisor" in task.get_name()])
+
+
 async def test_a_closed_client_takes_nothing(server: Server) -> None:
     """Whatever is asked of it."""
     sender = client(acme(server))

@@ -191,6 +191,26 @@ async def test_evict_reaches_the_delayed_and_frees_the_held_back(kept: Kept) -> 
     assert ids(await kept.lease()) == ["2"]
 
 
+async def test_what_is_cut_short_says_whether_it_may_have_arrived(kept: Kept) -> None:
+    """A record with an attempt that nobody answered is not simply dropped."""
+    told: list[tuple[str, Outcome]] = []
+    await kept.spool.open(
+        ["a", "b"], kept.woken.append, lambda _name, ids, ends: told.extend(zip(ids, ends, strict=True))
+    )
+    await kept.put("1", "2", "3")
+    doubtful, sure = await kept.lease(2)
+    doubtful.attempts, doubtful.maybe_since, sure.attempts = 2, 1.0, 1
+    await kept.spool.release([doubtful, sure], after_s=60)
+    await kept.spool.settle_matching(lambda one: one.event_id == "3", FORGOTTEN)
+    assert await kept.spool.evict("a", events=0, max_bytes=0, outcome=DROPPED) == 2
+    ends = dict(told)
+    assert (ends["1"].kind, ends["1"].attempts, ends["1"].ambiguous) == ("uncertain", 2, True)
+    assert (ends["2"].kind, ends["2"].attempts, ends["2"].ambiguous) == ("dropped", 1, False)
+    assert (ends["3"].kind, ends["3"].attempts) == ("forgotten", 0)
+    ledger = kept.spool.ledger()["a"]
+    assert (ledger.uncertain, ledger.dropped, ledger.forgotten, ledger.pending) == (1, 1, 1, 0)
+
+
 async def test_settle_matching_finds_what_waits_anywhere(kept: Kept) -> None:
     """Ready, delayed, held back, at every destination; never what is under way."""
     await kept.put("held", "1")
