@@ -13,7 +13,7 @@ SDK_VENV := .venv-sdk
 SDKS_urllib3-2 := snap meta cutmeshort
 SDKS_urllib3-1 := pinterest tiktok
 
-.PHONY: help setup demo test test-sdk lint types fmt bench chaos sandbox check clean
+.PHONY: help setup demo test test-sdk lint types fmt bench chaos soak sandbox check clean
 
 help:
 	@echo 'make demo     real events through one client to seven platforms in a local sandbox'
@@ -21,6 +21,7 @@ help:
 	@echo 'make check    lint, types and tests'
 	@echo 'make bench    what an event costs on this machine'
 	@echo 'make chaos    kills a sender 200 times, and accounts for every event'
+	@echo 'make soak     ten minutes (or MINUTES=...) at 5,000 events a second while platforms fail'
 	@echo 'make sandbox  the platforms on http://127.0.0.1:8787'
 	@echo "make test-sdk the platforms' own SDKs against the sandbox"
 	@echo 'also: setup, lint, types, fmt, clean'
@@ -63,9 +64,14 @@ fmt: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/bench_pipeline.py
+	$(BIN)/python benchmarks/bench_stages.py
 
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos.kill_loop
+
+MINUTES ?= 10
+soak: $(VENV)/.test
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
 sandbox: $(VENV)/.demo
 	$(BIN)/capi-async sandbox --port 8787

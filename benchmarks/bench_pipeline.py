@@ -1,6 +1,6 @@
 """What an event costs from ``send`` to the sink: CPU, throughput, memory, loop lag.
 
-``python benchmarks/bench_pipeline.py [--events N] [--repeats N] [--json] [--profile]``
+``python benchmarks/bench_pipeline.py [--events N] [--repeats N] [--json] [--spool memory|sqlite]``
 
 Each row runs in a process of its own, pinned to one core where the system allows it, against a sink process on
 another. A run counts only if delivered = sent = counted by the sink.

@@ -17,9 +17,9 @@ from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.config import ClientOptions, from_env, load
 from capi_async.engine.dispatcher import Dispatcher, Settings
 from capi_async.engine.explain import Explanation, explain
-from capi_async.engine.intake import Overflow
 from capi_async.engine.prepare import ConsentPolicy, Preparer
 from capi_async.engine.receipt import Receipt
+from capi_async.engine.room import Overflow
 from capi_async.engine.subject import matches_subject
 from capi_async.engine.transport import HttpTransport
 from capi_async.errors import ClientClosed, ConfigError, EventError, QueueFull

@@ -24,9 +24,11 @@ class SystemClock:
     __slots__ = ()
 
     def monotonic(self) -> float:
+        """See :meth:`Clock.monotonic`."""
         return time.monotonic()
 
     def wall(self) -> float:
+        """See :meth:`Clock.wall`."""
         return time.time()
 
 

@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.destinations import destination_class, destination_types
-from capi_async.engine.intake import Overflow
 from capi_async.engine.prepare import ConsentPolicy
+from capi_async.engine.room import Overflow
 from capi_async.errors import ConfigError
 from capi_async.spec import Destination, Secret
 
@@ -82,7 +82,7 @@ def load(
 def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
     """Every destination whose required variables are set, such as ``SNAP_PIXEL_ID`` and ``SNAP_ACCESS_TOKEN``.
 
-    Where two types read the same variables (a current API and its older form), the current one is taken.
+    Where two types read the same variables (a current API and its older form), only the current one is looked at.
 
     Raises:
         ConfigError: No destination is complete, or one is half set; the text names the missing variables.
@@ -97,6 +97,7 @@ def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
         names = frozenset(name for field in required for name in kind.env.get(field, ()))
         if names in seen:
             continue
+        seen.add(names)
         values = {
             field: environment[name]
             for field, candidates in kind.env.items()
@@ -104,7 +105,6 @@ def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
         }
         missing = [field for field in required if field not in values]
         if not missing:
-            seen.add(names)
             made.append(make(type_name, values))
         elif any(field in values for field in required):
             half.append(

@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from capi_async.clock import Clock
 from capi_async.engine.hooks import Hooks
-from capi_async.engine.intake import Intake, Overflow, Room
+from capi_async.engine.intake import Intake
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery
+from capi_async.engine.room import Overflow, Room
 from capi_async.engine.worker import Worker
 from capi_async.errors import CapiError, ClientClosed
 from capi_async.outcome import Outcome

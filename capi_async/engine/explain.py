@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final
@@ -23,7 +24,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
     Attributes:
         verdict: What is to be expected: ``pending`` (it would be sent), or why not.
         reason, field, fix: Of a refusal.
-        wire: The wire object with every clear personal value masked as ``<field>``; ``None`` if refused.
+        wire: The wire object with every clear personal value masked as ``<field>``; ``None`` if refused. What lies
+            more than 100 levels deep is left out.
         used: Identifiers that would be sent.
         unused: Fields that the event has and this platform has no use for.
         refused: Fields whose value could not be read, and why.
@@ -45,6 +47,25 @@ class Explanation(Struct, frozen=True, kw_only=True):
 #: Values shorter than this are masked only where they stand alone, not inside longer texts.
 _MIN_INSIDE: Final = 4
 _MIN_PHONE: Final = 7
+#: Levels that are shown; any deeper is nobody's reading, and the stack has an end.
+_MAX_DEPTH: Final = 100
+_TOO_DEEP: Final = "<nested too deeply to show>"
+
+_AMOUNTS: Final = (
+    "value", "price", "item_price", "amount", "predicted_ltv", "quantity", "num_items", "number_items",
+)  # fmt: skip
+_TIME: Final = re.compile(r"\d{10,13}|\d{4}-\d\d-\d\dT[\d:.]+Z")
+#: Keys that say nothing of a person, and the form of what belongs there: equal to an id by coincidence only.
+_FORMS: Final[Mapping[str, re.Pattern[str]]] = {
+    **dict.fromkeys(_AMOUNTS, re.compile(r"-?\d+(\.\d+)?")),
+    "currency": re.compile(r"[A-Z]{3}"),
+    "event_time": _TIME,
+    "timestamp": _TIME,
+}
+#: Keys of the event's name, left where it is the platform's own word.
+_NAMES: Final = frozenset({"event_name", "event_type", "event", "eventName"})
+#: Keys of the ids of what was bought: a short number is nobody's.
+_ITEMS: Final = frozenset({"id", "content_id", "content_ids", "item_ids"})
 
 
 def explain(destination: Destination, preparer: Preparer, event: Event, now: float) -> Explanation:
@@ -62,17 +83,20 @@ def explain(destination: Destination, preparer: Preparer, event: Event, now: flo
     }
     if isinstance(made, Outcome):
         return Explanation(verdict=made.kind, reason=made.reason, field=made.field, fix=made.fix, **common)
-    return Explanation(verdict="pending", wire=_masked(made, event, ids), **common)
+    return Explanation(verdict="pending", wire=_masked(made, event, ids, destination.name_of(event)), **common)
 
 
 def _fields(sources: Any) -> set[str]:
     return {name for source in sources for name in (source, f"user.{source}")}
 
 
-def _masked(record: Record, event: Event, ids: Identifiers) -> Any:
+def _masked(record: Record, event: Event, ids: Identifiers, name: str | None) -> Any:
     """The wire object without anything that somebody could be known by, except digests."""
-    secrets = _clear_values(event, ids)
-    return _mask(msgspec.json.decode(record.body), secrets)
+    try:
+        wire = msgspec.json.decode(record.body)
+    except RecursionError:  # near the end of the caller's stack
+        return _TOO_DEEP
+    return _mask(wire, _clear_values(event, ids), name)
 
 
 def _clear_values(event: Event, ids: Identifiers) -> dict[str, str]:
@@ -116,12 +140,15 @@ def _is_digest(text: str) -> bool:
     return len(text) == 64 and all(character in "0123456789abcdef" for character in text)
 
 
-def _mask(value: Any, secrets: Mapping[str, str]) -> Any:
+def _mask(value: Any, secrets: Mapping[str, str], name: str | None, key: str = "", depth: int = 0) -> Any:
+    """``value``, which stands at ``key``, with all of ``secrets`` masked; ``name`` is the platform's of the event."""
+    if isinstance(value, (dict, list)) and depth >= _MAX_DEPTH:
+        return _TOO_DEEP
     if isinstance(value, dict):
-        return {key: _mask(one, secrets) for key, one in value.items()}
+        return {below: _mask(one, secrets, name, below, depth + 1) for below, one in value.items()}
     if isinstance(value, list):
-        return [_mask(one, secrets) for one in value]
-    if not isinstance(value, str) or _is_digest(value):
+        return [_mask(one, secrets, name, key, depth + 1) for one in value]
+    if not isinstance(value, str) or _is_digest(value) or _is_nobodys(value, secrets, name, key):
         return value
     if value in secrets:
         return secrets[value]
@@ -129,3 +156,14 @@ def _mask(value: Any, secrets: Mapping[str, str]) -> Any:
         if len(text) >= _MIN_INSIDE and text in value:
             value = value.replace(text, mask)
     return value
+
+
+def _is_nobodys(value: str, secrets: Mapping[str, str], name: str | None, key: str) -> bool:
+    """Whether a text is merely written like something of the person's."""
+    if form := _FORMS.get(key):
+        # what was put in the wrong place is masked all the same where it could reach the person
+        return form.fullmatch(value) is not None and not any(
+            mask.startswith(("<phone", "<click.")) and len(text) >= _MIN_INSIDE and text in value
+            for text, mask in secrets.items()
+        )
+    return (key in _NAMES and value == name) or (key in _ITEMS and len(value) < _MIN_INSIDE and value.isdigit())

@@ -5,141 +5,37 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 from capi_async.clock import Clock
 from capi_async.engine.hooks import Hooks
+from capi_async.engine.line import NOTHING, Line, Prepared, Run, Ticket
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Receipt
+from capi_async.engine.room import Room
 from capi_async.errors import CapiError, ClientClosed, QueueFull, SpoolError
 from capi_async.event import Event
-from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, Refused, Spool
 from capi_async.thread import OwnedThread
 
 logger = logging.getLogger(__name__)
 
-Overflow: TypeAlias = Literal["wait", "fail", "drop_oldest"]
-
 #: Events per hop into the prepare thread. Idle, a hop takes one; loaded, hundreds collect meanwhile.
 MAX_MICRO_BATCH = 256
 
-_EVICTED = Outcome(kind="dropped", reason="the queue was full, and the oldest gave way (overflow='drop_oldest')")
-_NO_ROOM = Outcome(
-    kind="dropped",
-    reason="the queue is full, and this destination is paused or does not answer",
-    fix="see Client.states()",
-)
-_ALL_UNDER_WAY = Outcome(kind="dropped", reason="the queue is full, and all that is older is under way")
-_TOO_LARGE = Outcome(kind="dropped", reason="larger than a whole queue", fix="raise max_pending_bytes")
+#: Seconds between two looks at those who wait: a destination that stops making progress wakes nobody.
+_LOOK_S = 0.25
 
-
-class Ticket:
-    """Events that one caller handed in together, and who waits for them.
-
-    Attributes:
-        at: How many of them were taken into a micro-batch.
-        stored: How many of them are in the spool.
-        deadline: Monotonic seconds at which the caller gives up; ``None``: never.
-        future: Resolved once all are stored.
-        appending: The spool is storing some of them right now, so that nobody may be told otherwise.
-    """
-
-    __slots__ = ("appending", "at", "deadline", "events", "future", "receipts", "stored", "timeout_s")
-
-    def __init__(
-        self,
-        events: Sequence[Event],
-        receipts: Sequence[Receipt],
-        future: asyncio.Future[None],
-        timeout_s: float | None,
-        now: float,
-    ) -> None:
-        self.events = events
-        self.receipts = receipts
-        self.future = future
-        self.timeout_s = timeout_s
-        self.deadline = None if timeout_s is None else now + timeout_s
-        self.at = 0
-        self.stored = 0
-        self.appending = False
-
-    def fail(self, error: CapiError) -> None:
-        """Tell the caller no."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-#: A run of one ticket's events inside a micro-batch: ticket, how many.
-_Run: TypeAlias = tuple[Ticket, int]
-
-
-class Room:
-    """The bounds of every destination's queue, and what happens at them."""
-
-    def __init__(
-        self,
-        spool: Spool,
-        *,
-        max_events: int,
-        max_bytes: int,
-        overflow: Overflow,
-        progressing: Callable[[str], bool],
-        put_back: Callable[[str], Awaitable[None]],
-    ) -> None:
-        self._spool = spool
-        self._max_events = max_events
-        self._max_bytes = max_bytes
-        self.overflow = overflow
-        self._progressing = progressing
-        self._put_back = put_back
-
-    def plenty(self, names: Sequence[str], events: int, size: int) -> bool:
-        """Whether ``events`` of ``size`` bytes altogether fit everywhere: then nothing need be weighed one by one."""
-        for name in names:
-            depth = self._spool.depth(name)
-            if depth.events + events > self._max_events or depth.bytes + size > self._max_bytes:
-                return False
-        return True
-
-    async def admit(self, records: Sequence[Record]) -> tuple[list[Record], list[Refused]] | None:
-        """The records of one event that go in, and those dropped; ``None``: wait, or fail, for there is no room."""
-        kept: list[Record] = []
-        dropped: list[Refused] = []
-        for record in records:
-            name, size = record.destination, len(record.body)
-            depth = self._spool.depth(name)
-            if depth.events < self._max_events and depth.bytes + size <= self._max_bytes:
-                kept.append(record)
-            elif size > self._max_bytes and self.overflow != "fail":
-                dropped.append(Refused(name, record.event_id, _TOO_LARGE, record.receipt))
-            elif self.overflow == "drop_oldest":
-                if await self._evict(name, size):
-                    kept.append(record)
-                else:  # all that is older is under way
-                    dropped.append(Refused(name, record.event_id, _ALL_UNDER_WAY, record.receipt))
-            elif self.overflow == "fail" or self._progressing(name):
-                return None
-            else:
-                dropped.append(Refused(name, record.event_id, _NO_ROOM, record.receipt))
-        return kept, dropped
-
-    async def _evict(self, name: str, size: int) -> bool:
-        """Make room for one record of ``size`` bytes; False if too much is under way."""
-        events, max_bytes = self._max_events - 1, self._max_bytes - size
-        for attempt in range(2):
-            if attempt:  # the oldest may be held by the worker, waiting for company
-                await self._put_back(name)
-            await self._spool.evict(name, events=events, max_bytes=max_bytes, outcome=_EVICTED)
-            depth = self._spool.depth(name)
-            if depth.events <= events and depth.bytes <= max_bytes:
-                return True
-        return False
+#: Seconds that those who wait may take before others get their turn.
+_TURN_S = 0.01
 
 
 class Intake:
     """Takes events from callers, has them prepared, and commits them to the spool in order.
+
+    An event without room waits in line with the rest of its ticket, and costs nobody else's destinations anything.
+    At each destination those who wait are served in order, and before all that come later.
 
     Args:
         max_events: Events that may wait here before callers wait.
@@ -167,26 +63,33 @@ class Intake:
         self._max_events = max_events
         self._tickets: deque[Ticket] = deque()
         self._taken: dict[int, Ticket] = {}
-        self._waiting = 0
+        self._line = Line()
+        self._waiting = 0  # not taken into a micro-batch, or in line
         self._busy = False
         self._woken = asyncio.Event()
-        self._freed = asyncio.Event()
+        self._doors: deque[asyncio.Future[None]] = deque()
+        #: Callers who were let in and have not handed in yet.
+        self._expected = 0
         self._sweeping: asyncio.TimerHandle | None = None
         self.closed = False
 
     @property
     def empty(self) -> bool:
         """Whether everything handed in is in the spool (or was refused)."""
-        return not self._tickets and not self._busy
+        return not self._tickets and not self._busy and not self._line
 
     @property
     def waiting(self) -> int:
         """Events handed in and not yet stored."""
-        taken = sum(ticket.at - ticket.stored for ticket in self._taken.values() if not ticket.future.done())
+        taken = sum(
+            ticket.at - ticket.stored - (len(ticket.place.rest) if ticket.place is not None else 0)
+            for ticket in self._taken.values()
+            if not ticket.future.done()
+        )
         return self._waiting + taken
 
     def put(
-        self, events: Sequence[Event], receipts: Sequence[Receipt], *, timeout_s: float | None
+        self, events: Sequence[Event], receipts: Sequence[Receipt], *, timeout_s: float | None, waited: bool = False
     ) -> asyncio.Future[None] | None:
         """Hand events in; ``None`` if callers must wait. The future tells when all are stored.
 
@@ -195,7 +98,7 @@ class Intake:
         """
         if self.closed:
             raise ClientClosed("the client is closed")
-        if self._waiting >= self._max_events:
+        if self._waiting >= self._max_events or (self._doors and not waited):
             return None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tickets.append(Ticket(events, receipts, future, timeout_s, self._clock.monotonic()))
@@ -215,42 +118,61 @@ class Intake:
             ClientClosed: The client is closing.
         """
         started = self._clock.monotonic()
+        waited = False
         while True:
-            future = self.put(events, receipts, timeout_s=timeout_s)
+            future = self.put(events, receipts, timeout_s=timeout_s, waited=waited)
             if future is not None:
                 return future
             left = timeout_s - (self._clock.monotonic() - started)
             if left <= 0 or self._room.overflow == "fail":
                 raise QueueFull("too many events wait to be prepared; nothing was stored")
-            self._freed.clear()
+            door: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            # who was let in and found the place taken is the next one, not the last
+            (self._doors.appendleft if waited else self._doors.append)(door)
+            waited, let_in = True, False
             try:
                 async with asyncio.timeout(left):
-                    await self._freed.wait()
+                    await door
+                let_in = True
             except TimeoutError:
                 raise QueueFull(f"too many events wait to be prepared for {timeout_s} s; nothing was stored") from None
+            finally:
+                if door.done() and not door.cancelled():
+                    self._expected -= 1
+                if not let_in:  # whoever gives up leaves its place to the next
+                    self._let_in()
+
+    def _let_in(self) -> None:
+        """Let in as many of those who wait at the door as there is room for: each brings one event or more."""
+        while self._doors and self._waiting + self._expected < self._max_events:
+            door = self._doors.popleft()
+            if not door.done():
+                door.set_result(None)
+                self._expected += 1
 
     def freed(self) -> None:
         """Room came free in some queue."""
-        self._freed.set()
+        if self._line:
+            self._woken.set()
 
     async def run(self) -> None:
         """Prepare and commit until cancelled; one job is always ahead, so that the thread never waits for the loop."""
         ahead: asyncio.Future[Any] | None = None
-        runs: list[_Run] = []
+        runs: list[Run] = []
         try:
             while True:
                 if ahead is None:
                     runs, ahead = self._next()
                 if ahead is None:
-                    self._busy = False
-                    self._woken.clear()
-                    await self._woken.wait()
+                    await self._rest()
                     continue
                 self._busy = True
                 current, job = runs, ahead
                 ahead = None
                 records, refused = await job
                 runs, ahead = self._next()
+                if self._line:
+                    await self._serve()
                 await self._commit(current, records, refused)
         finally:
             if ahead is not None:
@@ -258,14 +180,37 @@ class Intake:
             self._busy = False
             self.abandon(ClientClosed("the client closed before this event was stored"))
 
-    def _next(self) -> tuple[list[_Run], asyncio.Future[Any] | None]:
+    async def _rest(self) -> None:
+        """Return when there may be something to do."""
+        self._woken.clear()  # first of all: whatever comes from here on is not missed
+        if not self._line:
+            self._busy = False
+            await self._woken.wait()
+            return
+        self._busy = True
+        if await self._serve():
+            await asyncio.sleep(0)  # there is more to store, but this is everybody's loop
+            return
+        self._busy = False
+        if self._tickets or not self._line:
+            return
+        due_at = self._line.due_at()
+        wait_s = _LOOK_S if due_at is None else min(_LOOK_S, max(0.0, due_at - self._clock.monotonic()))
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    def _next(self) -> tuple[list[Run], asyncio.Future[Any] | None]:
         events: list[Event] = []
         receipts: list[Receipt] = []
-        runs: list[_Run] = []
+        runs: list[Run] = []
         while self._tickets and len(events) < MAX_MICRO_BATCH:
             ticket = self._tickets[0]
             if ticket.future.done():  # cancelled, timed out or failed: the rest is not stored
                 self._waiting -= len(ticket.events) - ticket.at
+                self._taken.pop(id(ticket), None)
                 self._tickets.popleft()
                 continue
             stop = min(len(ticket.events), ticket.at + MAX_MICRO_BATCH - len(events))
@@ -282,80 +227,166 @@ class Intake:
             if stop == len(ticket.events):
                 self._tickets.popleft()
         if self._waiting < self._max_events:
-            self._freed.set()
+            self._let_in()
         if not events:
             return runs, None
         job = asyncio.ensure_future(self._thread.run(self._preparer.run, events, receipts, self._clock.wall()))
         return runs, job
 
-    async def _commit(self, runs: Sequence[_Run], records: list[Record], refused: list[Refused]) -> None:
+    async def _commit(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
         """Store a prepared micro-batch, whole if there is plenty of room, else ticket by ticket."""
         try:
-            clean = all(not ticket.future.done() for ticket, _ in runs)
+            clean = not self._line and all(not ticket.future.done() for ticket, _ in runs)
             # the sum over all destinations is more than any of them gets: a cheap upper bound
             size = sum([len(record.body) for record in records])
             if clean and self._room.plenty(self._names, len(records), size):
-                for ticket, _ in runs:
-                    ticket.appending = True
-                await self._append(records, refused)
-                for ticket, taken in runs:
-                    self._stored(ticket, taken)
+                await self._commit_whole(runs, records, refused)
             else:
-                await self._commit_each(runs, records, refused)
-        except SpoolError as error:
-            for ticket, _ in runs:
-                ticket.fail(error)
+                await self._commit_apart(runs, records, refused)
         finally:
             for ticket, _ in runs:
                 ticket.appending = False
                 if ticket.future.done():
                     self._taken.pop(id(ticket), None)
 
+    async def _commit_whole(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
+        for ticket, _ in runs:
+            ticket.appending = True
+        try:
+            await self._append(records, refused)
+        except SpoolError as error:
+            for ticket, _ in runs:
+                ticket.fail(error)
+            return
+        finally:
+            for ticket, _ in runs:
+                ticket.appending = False
+        for ticket, taken in runs:
+            self._stored(ticket, taken)
+
     async def _append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
         await self._spool.append(records, refused)
         if refused:
             self._hooks.refused(refused)
 
-    async def _commit_each(self, runs: Sequence[_Run], records: list[Record], refused: list[Refused]) -> None:
-        by_receipt: dict[int, tuple[list[Record], list[Refused]]] = {}
+    async def _commit_apart(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
+        """What is only for destinations with room for all of it goes in together, the others' one by one."""
+        by_receipt: dict[int, Prepared] = {}
         for record in records:
             by_receipt.setdefault(id(record.receipt), ([], []))[0].append(record)
         for one in refused:
             by_receipt.setdefault(id(one.receipt), ([], []))[1].append(one)
+        tight = self._room.tight(records) | self._line.claimed()
+        easy: list[Run] = []
+        easy_events: list[Prepared] = []
+        hard: list[tuple[Ticket, deque[Prepared]]] = []
         for ticket, taken in runs:
-            for receipt in ticket.receipts[ticket.stored : ticket.stored + taken]:
-                if ticket.future.done():
-                    break
-                mine, doors = by_receipt.get(id(receipt), ([], []))
-                if not await self._commit_one(ticket, mine, doors):
-                    break
-                self._stored(ticket, 1)
-
-    async def _commit_one(self, ticket: Ticket, records: list[Record], refused: list[Refused]) -> bool:
-        """Store one event, waiting for room as long as its caller does; False if it was not stored."""
-        while not ticket.future.done():
-            self._freed.clear()
-            admitted = await self._room.admit(records)
-            if admitted is not None:
-                kept, dropped = admitted
-                ticket.appending = True
-                await self._append(kept, [*refused, *dropped])
-                ticket.appending = False
-                return True
-            if self._room.overflow == "fail":
-                ticket.fail(_full(ticket, "a queue is at its bound"))
-                return False
-            left = None if ticket.deadline is None else ticket.deadline - self._clock.monotonic()
-            if left is not None and left <= 0:
-                ticket.fail(_full(ticket, f"a queue stayed at its bound for {ticket.timeout_s} s"))
-                return False
-            try:
-                # looks again now and then: a destination that stops making progress wakes nobody
-                async with asyncio.timeout(0.25 if left is None else min(left, 0.25)):
-                    await self._freed.wait()
-            except TimeoutError:
+            if ticket.future.done():
                 continue
+            # a ticket in line has stored nothing of this run, nor of the one before
+            start = ticket.stored + (len(ticket.place.rest) if ticket.place is not None else 0)
+            mine = [by_receipt.get(id(one), ([], [])) for one in ticket.receipts[start : start + taken]]
+            if ticket.parked or any(record.destination in tight for made, _ in mine for record in made):
+                hard.append((ticket, deque(mine)))
+            else:
+                easy.append((ticket, taken))
+                easy_events += mine
+        if easy:
+            # spools want the records of one destination to stand together
+            together = sorted((record for made, _ in easy_events for record in made), key=_destination)
+            await self._commit_whole(easy, together, [one for _, doors in easy_events for one in doors])
+        for ticket, mine_left in hard:
+            if ticket.future.done():
+                continue
+            if ticket.parked:
+                self._line.place(ticket).rest.extend(mine_left)
+                self._waiting += len(mine_left)
+            elif waits := await self._store(ticket, mine_left):
+                self._park(ticket, mine_left, waits)
+
+    async def _store(self, ticket: Ticket, events: deque[Prepared]) -> frozenset[str]:
+        """Store events from the first on, while there is room; the destinations that the next one has to wait for."""
+        while events and not ticket.future.done():
+            records, refused = events[0]
+            try:
+                full = self._line.claimed(ticket).intersection([record.destination for record in records])
+                if not full:  # else somebody waits there who came first
+                    kept, dropped, full = await self._room.admit(records)
+                if not full:
+                    events.popleft()
+                    if ticket.parked:
+                        self._waiting -= 1
+                    ticket.appending = True
+                    await self._append(kept, [*refused, *dropped])
+                    self._stored(ticket, 1)
+                    continue
+            except SpoolError as error:
+                ticket.fail(error)
+                break
+            finally:
+                ticket.appending = False
+            if self._room.overflow == "fail":
+                ticket.fail(ticket.full("a queue is at its bound"))
+            elif ticket.deadline is not None and ticket.deadline <= self._clock.monotonic():
+                ticket.fail(ticket.full(f"a queue stayed at its bound for {ticket.timeout_s} s"))
+            else:
+                return full
+        return NOTHING
+
+    def _park(self, ticket: Ticket, events: deque[Prepared], waits: frozenset[str]) -> None:
+        """Let a ticket wait in line; nothing more is taken of it until it is through."""
+        if ticket.place is None:
+            ticket.future.add_done_callback(lambda _future: self._on_done(ticket))
+        self._line.place(ticket).rest = events
+        self._line.put(ticket, waits)
+        self._waiting += len(events)
+        if ticket.at < len(ticket.events):
+            self._tickets.remove(ticket)  # at the front, where those are that were begun
+
+    async def _serve(self) -> bool:
+        """Store what those in line have room for by now, oldest first; whether there may be more of it."""
+        until = self._clock.monotonic() + _TURN_S
+        stored = 0
+        ticket = self._line.first()
+        while ticket is not None:
+            place = self._line.place(ticket)
+            before = ticket.stored
+            waits = await self._store(ticket, place.rest)
+            if ticket.future.done():
+                self._leave(ticket)
+            elif not waits:
+                self._line.remove(ticket)
+                if ticket.at < len(ticket.events):
+                    self._tickets.appendleft(ticket)
+            elif ticket.stored > before:
+                self._line.put(ticket, waits)
+            else:
+                # what it waited for remains its own, or two destinations could be full by turns for ever
+                self._line.put(ticket, waits | place.waits)
+            stored += ticket.stored - before
+            if stored and self._waiting < self._max_events:
+                self._let_in()
+            if stored >= MAX_MICRO_BATCH or (stored and self._clock.monotonic() >= until):
+                return True
+            ticket = self._line.first(after=place.number)
         return False
+
+    def _on_done(self, ticket: Ticket) -> None:
+        """A caller who waits in line gave up, or time did; or all is stored, and nothing remains to be done."""
+        if ticket.parked:
+            self._leave(ticket)
+            self._woken.set()
+
+    def _leave(self, ticket: Ticket) -> None:
+        """Nobody waits for this ticket any more: what is left of it is not stored."""
+        self._taken.pop(id(ticket), None)
+        if ticket.place is None or not ticket.parked:
+            return
+        self._waiting -= len(ticket.place.rest) + len(ticket.events) - ticket.at
+        ticket.place.rest.clear()
+        self._line.remove(ticket)
+        if self._waiting < self._max_events:
+            self._let_in()
 
     def _stored(self, ticket: Ticket, count: int) -> None:
         ticket.stored += count
@@ -374,7 +405,7 @@ class Intake:
         now = self._clock.monotonic()
         for ticket in (*self._taken.values(), *self._tickets):
             if ticket.deadline is not None and ticket.deadline < now and not ticket.appending:
-                ticket.fail(_full(ticket, f"no room within {ticket.timeout_s} s"))
+                ticket.fail(ticket.full(f"no room within {ticket.timeout_s} s"))
         if self._tickets or self._taken:
             self._sweep_later()
 
@@ -384,14 +415,17 @@ class Intake:
             ticket.fail(error)
         self._tickets.clear()
         self._taken.clear()
+        self._line.clear()
         self._waiting = 0
-        self._freed.set()
+        while self._doors:
+            door = self._doors.popleft()
+            if not door.done():
+                door.set_result(None)
+                self._expected += 1
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
 
 
-def _full(ticket: Ticket, why: str) -> QueueFull:
-    total = len(ticket.events)
-    stored = "nothing was stored" if not ticket.stored else f"the first {ticket.stored} of {total} were stored"
-    return QueueFull(f"{why}; {stored}")
+def _destination(record: Record) -> str:
+    return record.destination

@@ -10,6 +10,9 @@ from capi_async.outcome import Outcome, Verdict
 from capi_async.spec import Resend
 from capi_async.spool.base import Record
 
+#: How far a wall clock may have been set back since the first attempt without an event being counted twice.
+_CLOCK_MARGIN_S = 3_600.0
+
 
 class Judgement(Struct, gc=False):
     """Where the records of one request go.
@@ -121,7 +124,9 @@ def absorbed(record: Record, resend: Resend, now: float) -> bool:
     """Whether another copy of this record, which may have arrived before, does no harm (or is wanted all the same)."""
     if resend != "safe":
         return resend == "always"
-    return now < (record.maybe_since or now) + record.resend_for_s
+    # the wall clock outlives the process, and may be stepped in between: the end of the window is not trusted
+    margin_s = min(_CLOCK_MARGIN_S, record.resend_for_s / 10)
+    return now < (record.maybe_since or now) + record.resend_for_s - margin_s
 
 
 def _retry(

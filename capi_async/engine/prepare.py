@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
@@ -38,6 +38,11 @@ _EXPIRED: Final = Outcome(kind="expired", field="time", reason="older than this 
 _FAR_AHEAD: Final = Outcome(
     kind="rejected", field="time", reason="lies in the future", fix="check the clock, and seconds against milliseconds"
 )
+
+#: Levels from which nesting, and not a fault of ours, is taken for what has exhausted the stack.
+_DEEP: Final = 50
+#: Levels at which :func:`_depth` stops counting.
+_TOO_DEEP: Final = 10_000
 
 
 class _Turn:
@@ -160,9 +165,10 @@ class Preparer:
             event = _clamped(event, now)
         try:
             made = target.to_wire(event, ids)
+        except RecursionError as error:
+            return _too_deep(event, target.destination) or _failed(target, error)
         except Exception as error:  # a destination's fault costs its own event, not the batch
-            logger.error("a destination failed", extra={"destination": target.name, "error": type(error).__name__})
-            return Outcome(kind="rejected", reason=f"the destination failed with {type(error).__name__}")
+            return _failed(target, error)
         if type(made) is Refusal:
             return Outcome(kind=made.kind, reason=made.reason, field=made.field, fix=made.fix)
         if type(made) is not Wire:
@@ -171,6 +177,8 @@ class Preparer:
             if made.expires_at <= now:
                 return _EXPIRED
             body = ENCODER.encode(made.body)
+        except RecursionError as error:
+            return _too_deep(event, target.destination) or _unencodable(event, error)
         except Exception as error:  # whatever an object of the caller's may raise when it is looked into
             return _unencodable(event, error)
         if len(body) > target.max_body:
@@ -196,6 +204,42 @@ class Preparer:
 
 def _clamped(event: Event, now: float) -> Event:
     return replace(event, time=datetime.fromtimestamp(now, UTC))
+
+
+def _failed(target: _Target, error: Exception) -> Outcome:
+    logger.error("a destination failed", extra={"destination": target.name, "error": type(error).__name__})
+    return Outcome(kind="rejected", reason=f"the destination failed with {type(error).__name__}")
+
+
+def _too_deep(event: Event, destination: Destination) -> Outcome | None:
+    """A refusal that names what is nested so deeply; ``None`` if nothing of the event's is, so the fault is not its."""
+    try:
+        properties, extra = _depth(event.properties), _depth(destination.extra_of(event))
+    except Exception:  # whatever an object of the caller's may raise when it is looked into
+        return None
+    if max(properties, extra) < _DEEP:
+        return None
+    return Outcome(
+        kind="rejected",
+        field="extra" if extra > properties else "properties",
+        reason="is nested too deeply, or holds itself",
+        fix="flatten it",
+    )
+
+
+def _depth(value: object) -> int:
+    """Levels of objects and lists below ``value``; looks no further than where it is too deep."""
+    levels = [iter((value,))]
+    deepest = 0
+    while levels and deepest < _TOO_DEEP:
+        for one in levels[-1]:
+            if isinstance(one, (Mapping, list, tuple)):
+                levels.append(iter(one.values() if isinstance(one, Mapping) else one))
+                deepest = max(deepest, len(levels) - 1)
+                break
+        else:
+            levels.pop()
+    return deepest
 
 
 def _unencodable(event: Event, error: Exception) -> Outcome:

@@ -8,9 +8,10 @@
         sandbox.arrivals("snap")
 
 Over HTTP: ``GET /`` is a page; ``/_sandbox/arrivals``, ``/_sandbox/stats`` (``?detail=1``), ``/_sandbox/faults`` and
-``/_sandbox/rates`` read and steer it. The token ``sandbox-token`` is right everywhere, and every account id of valid
-form exists. It keeps its own reading of each platform's rules and imports no destination, so that a wrong field name
-cannot agree with itself.
+``/_sandbox/rates`` read and steer it; ``DELETE`` empties any of them, and all that was received at ``/_sandbox``. The
+header ``X-Sandbox-Dropped`` of the arrivals says how many of them are no longer listed. The token ``sandbox-token`` is
+right everywhere, and every account id of valid form exists. It keeps its own reading of each platform's rules and
+imports no destination, so that a wrong field name cannot agree with itself.
 """
 
 from capi_async.sandbox.arrivals import Arrival, Stats

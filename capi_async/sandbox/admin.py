@@ -1,4 +1,8 @@
-"""The ``/_sandbox`` routes: read what arrived, set faults and rates."""
+"""The ``/_sandbox`` routes: read what arrived, set faults and rates.
+
+``DELETE`` empties what its path names: ``arrivals`` the record, ``stats`` the counters, ``faults``, ``rates`` (back to
+the documented ones), and the bare ``/_sandbox`` all that was received, as ``Sandbox.clear()`` does.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +42,14 @@ def administer(sandbox: Sandbox, method: str, path: str, query: Mapping[str, str
             case "GET", "arrivals":
                 return _arrivals(sandbox, query)
             case "DELETE", "arrivals":
-                sandbox.clear()
+                sandbox.clear_arrivals()
             case "GET", "stats":
                 detailed = query.get("detail", "") in ("1", "true")
                 return json_reply(200, sandbox.details() if detailed else sandbox.stats())
+            case "DELETE", "stats":
+                sandbox.clear_stats()
+            case "DELETE", "":
+                sandbox.clear()
             case "GET", "faults":
                 return json_reply(200, sandbox.faults())
             case "POST", "faults":
@@ -71,10 +79,12 @@ def error_reply(status: int, message: str) -> Reply:
 
 
 def _arrivals(sandbox: Sandbox, query: Mapping[str, str]) -> Reply:
-    arrivals = sandbox.arrivals(query.get("platform") or None)
+    platform = query.get("platform") or None
+    arrivals = sandbox.arrivals(platform)
     if limit := int(query.get("limit") or 0):
         arrivals = arrivals[-limit:]
-    return json_reply(200, [ArrivalLine.of(arrival) for arrival in arrivals])
+    dropped = {"X-Sandbox-Dropped": str(sandbox.dropped(platform))}
+    return json_reply(200, [ArrivalLine.of(arrival) for arrival in arrivals], dropped)
 
 
 def _set_rate(sandbox: Sandbox, body: RateBody) -> None:

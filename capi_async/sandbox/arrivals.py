@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
+from itertools import chain, islice
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -35,6 +37,7 @@ class Arrival(Struct, gc=False):
         request: Which request to that platform brought it; the first is 1.
         test: Sent in the platform's test mode.
         received_at: Unix seconds.
+        turn: Grows whenever another platform's events come in, so that it orders arrivals over all platforms.
     """
 
     platform: str
@@ -45,6 +48,7 @@ class Arrival(Struct, gc=False):
     request: int
     test: bool
     received_at: float
+    turn: int = 0
 
     @property
     def event(self) -> Any:
@@ -68,50 +72,94 @@ class ArrivalLine(Struct, gc=False):
         return cls(it.platform, it.account, it.raw, it.accepted, it.reason, it.request, it.test)
 
 
+class _Ring:
+    """The newest arrivals of one platform, in order."""
+
+    __slots__ = ("added", "all", "with_body")
+
+    def __init__(self, max_arrivals: int) -> None:
+        self.all: deque[Arrival] = deque(maxlen=max_arrivals)
+        self.with_body: deque[Arrival] = deque()
+        self.added = 0
+
+
 class Arrivals:
-    """The newest arrivals, in order; bodies are kept for fewer of them, so that memory stays bounded.
+    """The newest arrivals of each platform; bodies are kept for fewer of them, so that memory stays bounded.
 
     Args:
-        max_arrivals: Arrivals remembered; the oldest go first.
-        keep_events: Bodies remembered: all of the remembered arrivals, none, or the newest so many.
-        keep_bytes: Bytes of bodies remembered.
+        max_arrivals: Arrivals remembered per platform; its oldest go first.
+        keep_events: Bodies remembered per platform: all of the remembered arrivals, none, or the newest so many.
+        keep_bytes: Bytes of bodies remembered, over all platforms.
     """
 
     def __init__(self, *, max_arrivals: int, keep_events: bool | int, keep_bytes: int) -> None:
-        if keep_events is True:
-            keep_events = max_arrivals
-        self._all: deque[Arrival] = deque(maxlen=max_arrivals)
-        self._with_body: deque[Arrival] = deque(maxlen=max_arrivals)
-        self._keep_events = min(int(keep_events), max_arrivals)
+        self._rings: dict[str, _Ring] = {}
+        self._max_arrivals = max_arrivals
+        self._keep_events = max_arrivals if keep_events is True else min(int(keep_events), max_arrivals)
         self._keep_bytes = keep_bytes
         self._bytes = 0
+        self._last: _Ring | None = None
+        self._turn = 0
 
     def add(self, arrival: Arrival) -> None:
         """Remember one arrival, and let go of what is over a bound."""
-        self._all.append(arrival)
+        ring = self._rings.get(arrival.platform)
+        if ring is None:
+            ring = self._rings[arrival.platform] = _Ring(self._max_arrivals)
+        if ring is not self._last:
+            # arrivals in a row share the number, and its memory: within a ring they are in order anyway
+            self._last = ring
+            self._turn += 1
+        arrival.turn = self._turn
+        ring.all.append(arrival)
+        ring.added += 1
         if not self._keep_events:
             arrival.raw = _NOTHING
             return
-        bodies = self._with_body
+        ring.with_body.append(arrival)
         self._bytes += len(arrival.raw)
-        while bodies and (len(bodies) >= self._keep_events or self._bytes > self._keep_bytes):
-            oldest = bodies.popleft()
-            self._bytes -= len(oldest.raw)
-            oldest.raw = _NOTHING
-        bodies.append(arrival)
+        # bodies are never more than arrivals, so a ring's own bound lets go of those that it drops
+        if len(ring.with_body) > self._keep_events:
+            self._let_go(ring)
+        while self._bytes > self._keep_bytes:
+            oldest = ring
+            for one in self._rings.values():
+                if one.with_body and one.with_body[0].turn < oldest.with_body[0].turn:
+                    oldest = one
+            if oldest.with_body[0] is arrival:
+                break  # the newest stays, however large
+            self._let_go(oldest)
 
     def of(self, platform: str | None = None) -> list[Arrival]:
         """Arrivals in the order received, of one platform or of all."""
-        return [arrival for arrival in self._all if platform is None or arrival.platform == platform]
+        if platform is not None:
+            ring = self._rings.get(platform)
+            return list(ring.all) if ring else []
+        return sorted(chain.from_iterable(ring.all for ring in self._rings.values()), key=_turn)
 
     def newest(self, limit: int) -> list[Arrival]:
         """The last few, newest first."""
-        return [arrival for arrival, _ in zip(reversed(self._all), range(limit), strict=False)]
+        tails = [list(islice(reversed(ring.all), limit)) for ring in self._rings.values()]
+        return sorted(chain.from_iterable(tails), key=_turn, reverse=True)[:limit]
+
+    def dropped(self, platform: str | None = None) -> int:
+        """Arrivals that a bound made it forget, of one platform or of all, since it was last emptied."""
+        rings = self._rings.values() if platform is None else filter(None, [self._rings.get(platform)])
+        return sum(ring.added - len(ring.all) for ring in rings)
 
     def clear(self) -> None:
-        self._all.clear()
-        self._with_body.clear()
+        """Forget them all, and that any were dropped."""
+        self._rings.clear()
+        self._last = None
         self._bytes = 0
+
+    def _let_go(self, ring: _Ring) -> None:
+        oldest = ring.with_body.popleft()
+        self._bytes -= len(oldest.raw)
+        oldest.raw = _NOTHING
+
+
+_turn = attrgetter("turn")
 
 
 class Seen:
@@ -167,6 +215,18 @@ class Tally:
     """Everything counted about one platform: ``stats``, and details beyond them."""
 
     def __init__(self) -> None:
+        self.keys = Seen()
+        self.bodies = Seen()
+        # Requests of which the counters know no more: arrivals are numbered on.
+        self.earlier_requests = 0
+        self._zero()
+
+    def zero(self) -> None:
+        """Count from zero. What the platform knows a second copy by stays."""
+        self.earlier_requests += self.stats.requests
+        self._zero()
+
+    def _zero(self) -> None:
         self.stats = Stats()
         self.rejected = 0
         self.test = 0
@@ -177,8 +237,6 @@ class Tally:
         self.unknown_keys: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.keys = Seen()
-        self.bodies = Seen()
 
     @staticmethod
     def count(counter: Counter[str], name: str) -> None:

@@ -47,9 +47,10 @@ class Sandbox:
         rates: Request rate limits instead of the documented ones, by platform: a ``Rate``, a number of requests in the
             documented period (a minute where none is documented), or ``None`` for no limit.
         readings: Other answers to questions that no source settles, by platform; see each platform's module.
-        max_arrivals: Arrivals remembered, newest first kept. Counters go on beyond it.
-        keep_events: Bodies remembered: all of the remembered arrivals, none, or the newest so many.
-        keep_bytes: Bytes of bodies remembered.
+        max_arrivals: Arrivals remembered per platform, newest first kept. Counters go on beyond it, and ``dropped()``
+            says how many it cost.
+        keep_events: Bodies remembered per platform: all of the remembered arrivals, none, or the newest so many.
+        keep_bytes: Bytes of bodies remembered, over all platforms.
         poison: Events whose bytes hold this text are refused with the platform's own validation error.
         allowed_hosts: Host names accepted beside ``localhost``, ``127.0.0.1``, ``[::1]`` and ``host``.
         clock: Wall time for ages and de-duplication windows, monotonic time for rates.
@@ -157,15 +158,21 @@ class Sandbox:
         """What arrived, in order, at one platform or at all."""
         return self._arrivals.of(None if platform is None else self._platform(platform).name)
 
+    def dropped(self, platform: str | None = None) -> int:
+        """Arrivals that ``max_arrivals`` made the record forget since it was last emptied."""
+        return self._arrivals.dropped(None if platform is None else self._platform(platform).name)
+
     def stats(self) -> dict[str, Stats]:
         """The counters by platform."""
         return {name: msgspec.structs.replace(it.tally.stats) for name, it in self._platforms.items()}
 
     def details(self) -> dict[str, dict[str, Any]]:
         """The counters by platform, and what lies beyond them: ``rejected``, ``test``, ``counted_twice`` (copies that a
-        platform without a key would count again), ``refused_requests``, ``faults``, ``unknown_keys``, ``warnings`` and
-        ``reasons`` (rejected events by field)."""
-        return {name: it.tally.detail() for name, it in self._platforms.items()}
+        platform without a key would count again), ``refused_requests``, ``faults``, ``unknown_keys``, ``warnings``,
+        ``reasons`` (rejected events by field) and ``dropped`` (of the record of arrivals, and emptied with it)."""
+        return {
+            name: {**it.tally.detail(), "dropped": self._arrivals.dropped(name)} for name, it in self._platforms.items()
+        }
 
     def fault(
         self,
@@ -228,6 +235,15 @@ class Sandbox:
         """Back to the documented limits."""
         for platform in self._platforms.values():
             platform.set_rate(platform.rate)
+
+    def clear_arrivals(self) -> None:
+        """Forget the recorded arrivals; counters and de-duplication keys stay."""
+        self._arrivals.clear()
+
+    def clear_stats(self) -> None:
+        """Count from zero; arrivals and de-duplication keys stay."""
+        for platform in self._platforms.values():
+            platform.tally.zero()
 
     def clear(self) -> None:
         """Forget arrivals, counters, de-duplication keys and stored associations; faults and rates stay."""

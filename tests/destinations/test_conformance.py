@@ -147,6 +147,56 @@ def test_every_registered_type_has_a_row() -> None:
     assert set(ACCOUNTS) == set(TYPES)
 
 
+#: What each platform knows a second copy by, at the top of its wire object.
+KEYS = {
+    **dict.fromkeys(("snap", "pinterest", "tiktok", "tiktok_pixel", "meta"), "event_id"),
+    "snap_v2": "client_dedup_id",
+    "cutmeshort": "invoiceId",
+}
+
+
+@every_type
+@pytest.mark.parametrize("blank", [None, "", " \t", 0, 17, True, ["x"], {}, {"x": "y"}], ids=repr)
+def test_extra_cannot_take_the_deduplication_key_away(type_name: str, blank: object) -> None:
+    """An event without its key would be counted twice when it is sent again."""
+    key = KEYS[type_name]
+    found = refusal(account(type_name), good_event(extra={type_name: {key: blank}}))
+    assert (found.kind, found.field) == ("rejected", f"extra.{key}")
+    assert key in found.fix
+
+
+@every_type
+def test_extra_may_give_another_deduplication_key(type_name: str) -> None:
+    """It is as good as ours: the same on every attempt."""
+    key = KEYS[type_name]
+    made = sent(account(type_name), good_event(extra={type_name: {key: "mine"}}, properties={key: None}))
+    assert json.loads(ENCODER.encode(made.body))[key] == "mine"
+    assert made.resend_for_s == 48 * HOUR
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
+@every_type
+@pytest.mark.parametrize("place", ["properties", "extra"])
+def test_nesting_without_end_is_named(type_name: str, place: str) -> None:
+    """Where it stands, and what to do; a platform that has no place for properties never sees them."""
+    deep = _deep(10_000)
+    changes = {"properties": {"deep": deep}} if place == "properties" else {"extra": {type_name: {"deep": deep}}}
+    target = account(type_name)
+    made, _, _ = Preparer([target]).one(target, good_event(**changes), NOW.timestamp())
+    if place == "properties" and type_name in ("pinterest", "snap_v2", "tiktok_pixel", "cutmeshort", "meta"):
+        assert isinstance(made, Record)
+    else:
+        assert isinstance(made, Outcome)
+        assert (made.kind, made.field) == ("rejected", place)
+        assert "RecursionError" not in made.reason
+
+
 # Declarations.
 
 

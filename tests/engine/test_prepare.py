@@ -197,7 +197,61 @@ def test_a_value_that_json_cannot_carry_names_its_place(value: object, field: st
 def test_a_structure_without_end_is_refused_soon() -> None:
     """Eight ways into itself at every level: not looked through for ever."""
     found = refused(now(properties={"round": cycle()}))
-    assert (found.kind, found.field[:17]) == ("rejected", "properties.round.")
+    assert (found.kind, found.field) == ("rejected", "properties")
+    assert found.reason == "is nested too deeply, or holds itself"
+
+
+class Walker(Acme, frozen=True, kw_only=True):
+    """Goes through everything, level by level, as a merge does."""
+
+    def to_wire(self, event: Event, ids: Any) -> Any:
+        self.walk({"p": event.properties, "e": self.extra_of(event)})
+        return super().to_wire(event, ids)
+
+    def walk(self, value: Any) -> None:
+        for below in value.values() if isinstance(value, dict) else ():
+            self.walk(below)
+
+
+class Endless(Acme, frozen=True, kw_only=True):
+    """Never comes back, whatever the event."""
+
+    def to_wire(self, event: Event, ids: Any) -> Any:
+        return self.to_wire(event, ids)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"properties": {"deep": "here"}}, "properties"),
+        ({"extra": {"walker": {"deep": "here"}}}, "extra"),
+        ({"properties": {"flat": [1, {"a": 2}]}, "extra": {"walker": {"deep": "here"}}}, "extra"),
+    ],
+)
+def test_what_is_nested_too_deeply_is_named(
+    fields: dict[str, Any], field: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is the event's fault, not the destination's, and its neighbours go on."""
+    deep: dict[str, Any] = {}
+    for _ in range(10_000):
+        deep = {"a": deep}
+    given = {
+        name: {"walker": {"deep": deep}}
+        if "walker" in value
+        else {**value, **({"deep": deep} if "deep" in value else {})}
+        for name, value in fields.items()
+    }
+    found = prepared(now(**given), now(), to=[Walker(name="walker")])
+    assert isinstance(found[0], Outcome)
+    assert (found[0].kind, found[0].field, found[0].fix) == ("rejected", field, "flatten it")
+    assert isinstance(found[1], Record)
+    assert caplog.records == []
+
+
+def test_endless_recursion_of_a_destination_is_its_own_fault() -> None:
+    """A shallow event is not blamed."""
+    found = refused(now(properties={"a": {"b": [1]}}), to=[Endless(name="endless")])
+    assert (found.field, found.reason) == ("", "the destination failed with RecursionError")
 
 
 def test_plain_values_stay_exact() -> None:

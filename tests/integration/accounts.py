@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -106,6 +107,7 @@ class Listener(Hook):
     def __init__(self) -> None:
         self.requests: list[RequestDone] = []
         self.states: list[StateChanged] = []
+        self.settled: Counter[str] = Counter()
         self._news = asyncio.Event()
 
     def on_request(self, done: RequestDone) -> None:
@@ -113,6 +115,7 @@ class Listener(Hook):
         self._news.set()
 
     def on_settled(self, settled: Settled) -> None:
+        self.settled[settled.destination] += len(settled.event_ids)
         self._news.set()
 
     def on_state(self, change: StateChanged) -> None:

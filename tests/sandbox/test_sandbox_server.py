@@ -311,11 +311,34 @@ async def test_arrivals_are_listed_in_order_with_their_wire_objects(sender, plat
     assert everything[1]["account"] == platforms["snap_v2"].event()["pixel_id"]
 
 
-async def test_deleting_arrivals_empties_stats_and_keys_too(sender):
-    """As on the first day; faults stay."""
-    sender.sandbox.fault("meta", "hang")
+async def test_deleting_arrivals_leaves_counters_and_keys(sender):
+    """A second copy is still known."""
     await sender.send("snap")
     assert (await sender.ask("DELETE", "/_sandbox/arrivals")).status == 204
+    assert sender.sandbox.arrivals() == []
+    await sender.send("snap")
+    assert sender.sandbox.stats()["snap"] == Stats(requests=2, events=2, accepted=2, duplicates=1)
+    assert [arrival.request for arrival in sender.sandbox.arrivals()] == [2]
+
+
+async def test_deleting_stats_leaves_arrivals_and_keys(sender, platforms):
+    """Counted from zero, details included; requests are numbered on, so that no two arrivals confuse them."""
+    await sender.send("snap")
+    await sender.send("snap", platforms["snap"].event(user_data=...))
+    assert (await sender.ask("DELETE", "/_sandbox/stats")).status == 204
+    assert sender.sandbox.stats()["snap"] == Stats()
+    assert not any(sender.sandbox.details()["snap"].values())
+    await sender.send("snap")
+    assert sender.sandbox.stats()["snap"] == Stats(requests=1, events=1, accepted=1, duplicates=1)
+    assert [arrival.request for arrival in sender.sandbox.arrivals()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("path", ["/_sandbox", "/_sandbox/"])
+async def test_deleting_everything_is_as_on_the_first_day(sender, path):
+    """Faults stay, as with ``clear()``."""
+    sender.sandbox.fault("meta", "hang")
+    await sender.send("snap")
+    assert (await sender.ask("DELETE", path)).status == 204
     assert sender.sandbox.arrivals() == []
     await sender.send("snap")
     assert sender.sandbox.stats()["snap"] == Stats(requests=1, events=1, accepted=1, duplicates=0)
@@ -344,6 +367,49 @@ async def test_record_is_bounded_while_the_counters_go_on(start, platforms):
     assert sender.sandbox.stats()["snap"].accepted == 5
     listed = (await sender.ask("GET", "/_sandbox/arrivals")).body
     assert [arrival["event"] is None for arrival in listed] == [True, False, False]
+
+
+async def test_one_platform_never_crowds_out_another(start, platforms):
+    """Each has its own bound; over all of them the order is still that of arrival."""
+    sender = await start(max_arrivals=3)
+    await sender.send("meta")
+    for number in range(4):
+        await sender.send("snap", platforms["snap"].event(event_id=str(number)))
+    await sender.send("meta")
+    await sender.send("snap", platforms["snap"].event(event_id="4"))
+    kept = [(arrival.platform, arrival.event["event_id"]) for arrival in sender.sandbox.arrivals()]
+    order = platforms["meta"].event()["event_id"]
+    assert kept == [("meta", order), ("snap", "2"), ("snap", "3"), ("meta", order), ("snap", "4")]
+    listed = await sender.ask("GET", "/_sandbox/arrivals?limit=2")
+    assert [arrival["platform"] for arrival in listed.body] == ["meta", "snap"]
+
+
+async def test_what_the_record_dropped_is_told(start):
+    """By platform and over all, until the record is emptied; the counters' zero does not hide it."""
+    sender = await start(max_arrivals=2)
+
+    async def dropped(query: str = "") -> str:
+        return (await sender.ask("GET", f"/_sandbox/arrivals{query}")).headers["X-Sandbox-Dropped"]
+
+    assert await dropped() == "0"
+    for platform, times in (("snap", 5), ("meta", 3), ("tiktok", 1)):
+        for _ in range(times):
+            await sender.send(platform)
+    shown = [await dropped(query) for query in ("", "?platform=snap", "?platform=tiktok", "?platform=pinterest")]
+    assert shown == ["4", "3", "0", "0"]
+    await sender.ask("DELETE", "/_sandbox/stats")
+    detail = (await sender.ask("GET", "/_sandbox/stats?detail=1")).body
+    assert [detail[platform]["dropped"] for platform in ("snap", "meta", "tiktok")] == [3, 1, 0]
+    await sender.ask("DELETE", "/_sandbox/arrivals")
+    assert (await dropped(), sender.sandbox.dropped("snap")) == ("0", 0)
+
+
+async def test_bytes_of_bodies_are_bounded_over_all_platforms(start):
+    """The oldest body goes first, whosever it is; a lone large one stays."""
+    sender = await start(keep_bytes=1)
+    for platform in ("snap", "meta", "snap"):
+        await sender.send(platform)
+    assert [arrival.event is None for arrival in sender.sandbox.arrivals()] == [True, True, False]
 
 
 @pytest.mark.parametrize(("options", "bodies"), [({"keep_events": False}, 0), ({"keep_bytes": 1_000}, 2)])

@@ -16,6 +16,7 @@ from typing import ClassVar, Final, Literal, cast
 
 import msgspec
 
+from capi_async.destinations.base import lost_key
 from capi_async.destinations.cutmeshort.answer import read
 from capi_async.destinations.cutmeshort.wire import (
     HEADS,
@@ -176,6 +177,8 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         if self.send_profile:
             _add_profile(made, ids, warnings)
         if extra:
+            if call == "sale" and (refusal := lost_key(extra, "invoiceId")):
+                return refusal
             merged = merge_strict(made, extra)
             if isinstance(merged, Refusal):
                 return merged

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
+from capi_async.destinations.base import lost_key
 from capi_async.destinations.meta.checks import (
     LONG_NAME,
     NO_TEST_CODE,
@@ -198,6 +199,8 @@ class Meta(Destination, frozen=True, kw_only=True):
             )
         body: Any = made
         extra = self.extra_of(event)
+        if extra and (refusal := lost_key(extra, "event_id")):
+            return refusal
         if extra or event.properties:
             body = merge(made, extra or {})
             refusal = with_properties(body, event.properties, warnings) or check_merged(event, body, extra, warnings)

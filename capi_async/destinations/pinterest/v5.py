@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, TypeVar, cast
 import msgspec
 from msgspec import Struct
 
+from capi_async.destinations.base import lost_key
 from capi_async.destinations.pinterest.answer import read
 from capi_async.destinations.pinterest.names import GUIDE_ONLY, SAME_NAME, STANDARD_NAMES, check_names
 from capi_async.destinations.pinterest.wire import (
@@ -159,6 +160,8 @@ class Pinterest(Destination, frozen=True, kw_only=True):
         if event.consent is not None:
             _add_consent(body, event, ids)
         if extra := self.extra_of(event):
+            if refusal := lost_key(extra, "event_id"):
+                return refusal
             merged = merge_strict(body, extra)
             if isinstance(merged, Refusal):
                 return merged

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final
 
 from msgspec.structs import force_setattr
 
+from capi_async.destinations.base import lost_key
 from capi_async.destinations.snap.answers import decode_v2
 from capi_async.destinations.snap.shared import (
     NO_APP_ID,
@@ -187,7 +188,7 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
             return refusal
         if event.extra and (extra := self.extra_of(event)):
             body = merge(made, extra)
-            refusal = _lacking(body)
+            refusal = lost_key(extra, "client_dedup_id") or _lacking(body)
         else:
             refusal = lacking(
                 name, source, ids.page_url, event.value, event.currency, ids.email, ids.phone_digits, ids.ip_hashed,

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from msgspec.structs import force_setattr
 
+from capi_async.destinations.base import lost_key
 from capi_async.destinations.snap.answers import EventLog, decode_v3
 from capi_async.destinations.snap.shared import (
     NO_APP_ID,
@@ -126,6 +127,8 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         )
         body: SnapEvent | dict[str, Any] | Refusal = made
         extra = self.extra_of(event) if event.extra else None
+        if extra and (refusal := lost_key(extra, "event_id")):
+            return refusal
         if extra or event.properties:
             body = _with_raw(made, event.properties, extra)
             if isinstance(body, Refusal):

@@ -96,6 +96,7 @@ class TikTokEvent(Struct, omit_defaults=True, gc=False):
 
 
 def user_of(event: Event, ids: Identifiers) -> TikTokUser:
+    """``user``, with a mobile id only where the device's system is known."""
     click = event.click
     user = TikTokUser(
         ids.email,
@@ -127,6 +128,7 @@ def user_of(event: Event, ids: Identifiers) -> TikTokUser:
 
 
 def properties_of(event: Event) -> TikTokProperties | None:
+    """``properties``, or ``None`` where the event says nothing that belongs there."""
     items = event.items
     contents: list[TikTokContent] | None = None
     pieces = event.num_items
@@ -158,5 +160,6 @@ _NO_PROPERTIES: Final = TikTokProperties()
 
 
 def app_of(event: Event) -> TikTokApp | None:
+    """``app``, or ``None`` without one."""
     app = event.app
     return TikTokApp(app.id, app.name, app.version) if app else None

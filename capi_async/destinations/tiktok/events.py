@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
+from capi_async.destinations.base import lost_key
 from capi_async.destinations.tiktok.answers import read_answer
 from capi_async.destinations.tiktok.body import TikTokEvent, TikTokPage, app_of, properties_of, user_of
 from capi_async.destinations.tiktok.shared import (
@@ -216,12 +217,11 @@ class TikTok(Destination, frozen=True, kw_only=True):
             event.consent is not None and event.consent.sale_opt_out is True,
         )
         extra = self.extra_of(event)
-        resend_for_s = _RESEND_FOR_S
+        if extra and (refusal := lost_key(extra, "event_id")):
+            return refusal
         if extra or event.properties:
             body = with_properties(merge(body, extra or {}), event.properties)
             refusal = _check_merged(source, body)
-            # it is the event id by which TikTok knows a second copy
-            resend_for_s = _RESEND_FOR_S if body.get("event_id") else 0.0
         else:
             refusal = _check(
                 source,
@@ -240,7 +240,7 @@ class TikTok(Destination, frozen=True, kw_only=True):
             body,
             _head(source, source_id, code, self.partner_name),
             time + (self.max_age_s or (_OFFLINE_MAX_AGE_S if source == "offline" else self.limits.max_age_s)),
-            resend_for_s,
+            _RESEND_FOR_S,
             None,
             warnings,
         )

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from msgspec import Struct
 
+from capi_async.destinations.base import lost_key
 from capi_async.destinations.tiktok.answers import read_answer
 from capi_async.destinations.tiktok.shared import (
     CURRENCIES,
@@ -256,12 +257,11 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
             None if test else "track",
         )
         extra = self.extra_of(event)
-        resend_for_s = _RESEND_FOR_S
+        if extra and (refusal := lost_key(extra, "event_id")):
+            return refusal
         if extra or event.properties:
             body = with_properties(merge(body, extra or {}), event.properties, PROPERTIES)
             identified = _identified(body)
-            # it is the event id by which TikTok knows a second copy
-            resend_for_s = _RESEND_FOR_S if body.get("event_id") else 0.0
         else:
             identified = bool(
                 user.email or user.phone_number or user.external_id or click.ttclid or click.ttp
@@ -280,7 +280,7 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
             body,
             self._head(event, test=test),
             time + (self.max_age_s or self.limits.max_age_s),
-            resend_for_s,
+            _RESEND_FOR_S,
             None,
             warnings,
         )

@@ -275,6 +275,7 @@ def _settle(platform: Platform[E], batch: Batch, call: Call, record: Arrivals) -
             problems[index] = problem
         events.append(event)
     reply = platform.answer(batch, problems, events)
+    number = tally.earlier_requests + tally.stats.requests
 
     spoilt = min(problems) if problems and platform.refuses_all(batch, problems) else None
     for index, (raw, event) in enumerate(zip(batch.events, events, strict=True)):
@@ -289,7 +290,7 @@ def _settle(platform: Platform[E], batch: Batch, call: Call, record: Arrivals) -
             tally.rejected += 1
         tally.stats.events += 1
         account = platform.account_of(event, batch)
-        record.add(Arrival(platform.name, account, raw, not reason, reason, tally.stats.requests, batch.test, call.now))
+        record.add(Arrival(platform.name, account, raw, not reason, reason, number, batch.test, call.now))
     return reply
 
 

@@ -109,17 +109,18 @@ class Committer:
 
     async def close(self, timeout_s: float) -> None:
         """Write what is left, for so long; then stop."""
+        cut_off = self._task.done()
         self._closing = True
         self._work.set()
         await asyncio.wait([self._task], timeout=timeout_s)
         if not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=1.0)
-        if self._dirty:
-            logger.error(
-                "outcomes could not be stored; these events may be sent again",
-                extra={"events": sum(sum(chunk.counts.values()) for chunk in self._dirty.values())},
-            )
+        if cut_off:
+            logger.warning("the event loop ended before aclose(); what was accepted stays in the spool file")
+        lost = sum(sum(chunk.counts.values()) for chunk in self._dirty.values())
+        if lost:
+            logger.error("outcomes could not be stored; these events may be sent again", extra={"events": lost})
         self._fail([append.future for append in self._appends], SpoolError("the spool is closed"))
         self._fail(self._strict, SpoolError("the spool is closed"))
         for future in self._patient:

@@ -149,8 +149,15 @@ class SpoolFile:
         return int(self._ready().execute("SELECT count(*) FROM owner").fetchone()[0]) == 1
 
     def _dead(self) -> list[int]:
-        owners = [number for (number,) in self._ready().execute("SELECT id FROM owner")]
-        return [number for number in owners if number != self.owner and is_free(self._life_path(number))]
+        return [number for number in self._owners() if is_free(self._life_path(number))]
+
+    def _others(self) -> list[int]:
+        """Other processes that live; one that could not take its name out of a deleted file is none of them."""
+        return [number for number in self._owners() if not is_free(self._life_path(number))]
+
+    def _owners(self) -> list[int]:
+        owners = self._ready().execute("SELECT id FROM owner WHERE id <> ?", (self.owner,))
+        return [number for (number,) in owners.fetchall()]
 
     def _adopt(self) -> bool:
         # looked up again: under the writers' lock nobody else does the same
@@ -251,7 +258,7 @@ class SpoolFile:
 
     def _restore(self) -> None:
         """The file was deleted underneath, and this process still has it open: write it out again."""
-        if not self.alone():
+        if self._others():
             raise SpoolError(f"{self.path} was deleted while several processes use it; stop them, then start again")
         db, reader = self._db, self._reader
         self._db = restore(self._ready(), self.path, busy_s=BUSY_S)
