@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from functools import cache
 
 from capi_async import Event, Item, Page, User
 
@@ -37,6 +38,15 @@ def _words(rng: random.Random, count: int, syllables: int) -> list[str]:
     return sorted(words)
 
 
+@cache
+def _population() -> tuple[list[str], list[str], list[str], list[str]]:
+    """Names and places of one country, the same for every seed: a shop's next customers live where the others do."""
+    rng = random.Random("population")
+    firsts, cities, lasts = _words(rng, 1_500, 3), _words(rng, 4_000, 4), _words(rng, 40_000, 5)
+    cities += [f"{city} Springs" for city in cities]
+    return firsts, lasts, cities, [f"{rng.randrange(100_000):05d}" for _ in range(30_000)]
+
+
 def events(count: int, *, seed: int = 0) -> list[Event]:
     """``count`` purchases by invented people, each with seven hashed identifiers and one item.
 
@@ -44,9 +54,7 @@ def events(count: int, *, seed: int = 0) -> list[Event]:
     power law; e-mail addresses and phone numbers never do.
     """
     rng = random.Random(seed)
-    firsts, cities, lasts = _words(rng, 1_500, 3), _words(rng, 4_000, 4), _words(rng, 40_000, 5)
-    cities += [f"{city} Springs" for city in cities]
-    zips = [f"{rng.randrange(100_000):05d}" for _ in range(30_000)]
+    firsts, lasts, cities, zips = _population()
     now = datetime.now(UTC)
     page = Page(url="https://shop.example/thanks")
 
