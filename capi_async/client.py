@@ -145,8 +145,10 @@ class Client:
         self._phone_region = phone_region
         self._preparer = self._make_preparer()
         self._explainer = self._make_preparer()
-        self._http = HttpTransport(session=session, trust_env=trust_env, ssl=ssl) if transport is None else None
-        self._transport: Transport = transport or self._http  # type: ignore[assignment]  # one of them is set
+        self._http: HttpTransport | None = None
+        if transport is None:
+            transport = self._http = HttpTransport(session=session, trust_env=trust_env, ssl=ssl)
+        self._transport: Transport = transport
         self._hooks = tuple(hooks)
         self._engine: Dispatcher | None = None
         self._closed = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -208,8 +208,3 @@ def redact(text: str) -> str:
     if text.isascii() and len(text) < 9 and "@" not in text:
         return text
     return _NUMBER.sub("<number>", _LONG.sub("<redacted>", _EMAIL.sub("<email>", text)))
-
-
-def first_reasons(outcomes: Sequence[Outcome], limit: int = 3) -> list[str]:
-    """The distinct reasons among ``outcomes``, in order of appearance."""
-    return list(dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason))[:limit]

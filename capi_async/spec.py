@@ -24,7 +24,6 @@ from capi_async.event import Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 
-SECOND: Final = 1.0
 MINUTE: Final = 60.0
 HOUR: Final = 3_600.0
 DAY: Final = 86_400.0

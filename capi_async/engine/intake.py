@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +17,6 @@ from capi_async.errors import CapiError, ClientClosed, QueueFull, SpoolError
 from capi_async.event import Event
 from capi_async.spool.base import Record, Refused, Spool
 from capi_async.thread import OwnedThread
-
-logger = logging.getLogger(__name__)
 
 #: Events per hop into the prepare thread. Idle, a hop takes one; loaded, hundreds collect meanwhile.
 MAX_MICRO_BATCH = 256

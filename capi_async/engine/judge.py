@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from capi_async.outcome import Outcome, Verdict
+from capi_async.outcome import Outcome, OutcomeKind, Verdict
 from capi_async.spec import Resend
 from capi_async.spool.base import Record
 
@@ -145,7 +145,7 @@ def _retry(
     judgement.again.setdefault(verdict.after_s, []).append(record)
 
 
-def _end(judgement: Judgement, record: Record, kind: str, verdict: Verdict, status: int, now: float) -> None:
+def _end(judgement: Judgement, record: Record, kind: OutcomeKind, verdict: Verdict, status: int, now: float) -> None:
     reason = verdict.reason
     if kind == "dead":
         reason = f"{record.failures} failed attempts; last: {reason or f'HTTP {status}'}"
@@ -154,7 +154,7 @@ def _end(judgement: Judgement, record: Record, kind: str, verdict: Verdict, stat
     judgement.final.append(record)
     judgement.outcomes.append(
         Outcome(
-            kind=kind,  # type: ignore[arg-type]  # one of the literal kinds, by the callers above
+            kind=kind,
             reason=reason or "refused without a reason",
             field=verdict.field,
             fix=verdict.fix,
