@@ -1,7 +1,8 @@
 """The ``/_sandbox`` routes: read what arrived, set faults and rates.
 
 ``DELETE`` empties what its path names: ``arrivals`` the record, ``stats`` the counters, ``faults``, ``rates`` (back to
-the documented ones), and the bare ``/_sandbox`` all that was received, as ``Sandbox.clear()`` does.
+the documented ones), and the bare ``/_sandbox`` all that was received, as ``Sandbox.clear()`` does. What stands under
+``tiktok_shop`` is told in ``capi_async.sandbox.platforms.tiktok_shop.admin``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from msgspec import Struct
 from capi_async.sandbox.arrivals import ArrivalLine
 from capi_async.sandbox.faults import Fault
 from capi_async.sandbox.platforms.base import Reply, json_reply
+from capi_async.sandbox.platforms.tiktok_shop import TikTokShop
+from capi_async.sandbox.platforms.tiktok_shop.admin import administer_shop
 from capi_async.sandbox.rates import Rate
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ _decode_rate = msgspec.json.Decoder(RateBody).decode
 def administer(sandbox: Sandbox, method: str, path: str, query: Mapping[str, str], body: bytes) -> Reply:
     """Answer one request for the sandbox itself."""
     try:
+        part, _, rest = path.strip("/").partition("/")
+        if part == TikTokShop.name:
+            return administer_shop(sandbox.tiktok_shop, method, rest, query, body) or _nowhere()
         match method, path.rstrip("/"):
             case "GET", "arrivals":
                 return _arrivals(sandbox, query)
@@ -67,10 +73,14 @@ def administer(sandbox: Sandbox, method: str, path: str, query: Mapping[str, str
             case "DELETE", "rates":
                 sandbox.reset_rates()
             case _:
-                return error_reply(404, "no such page; there are arrivals, stats, faults and rates")
+                return _nowhere()
     except (ValueError, msgspec.MsgspecError) as error:
         return error_reply(400, str(error))
     return Reply(204, b"")
+
+
+def _nowhere() -> Reply:
+    return error_reply(404, "no such page; there are arrivals, stats, faults, rates and tiktok_shop")
 
 
 def error_reply(status: int, message: str) -> Reply:

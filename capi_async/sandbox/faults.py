@@ -20,6 +20,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
     Attributes:
         platform: Prefix of the platform, or ``*`` for all.
+        path: Only requests whose path behind the prefix begins with this.
         kind: ``status``: answered with that status, not handled. ``latency``: handled at once, answered
             late. ``reset_before``:
             connection reset, not handled. ``reset_after``: handled, then connection reset instead of an answer.
@@ -36,6 +37,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
     kind: Kind
     platform: str = EVERY
+    path: str = ""
     status: int = 503
     rate: float = 1.0
     retry_after_s: float | None = None
@@ -78,7 +80,7 @@ class Faults:
     def clear(self) -> None:
         self._active.clear()
 
-    def choose(self, platform: str) -> tuple[float, Fault | None]:
+    def choose(self, platform: str, path: str = "") -> tuple[float, Fault | None]:
         """Seconds of latency for the next request, and the fault that befalls it."""
         if not self._active:
             return 0.0, None
@@ -87,7 +89,7 @@ class Faults:
             source = self._random[platform] = random.Random(f"{self._seed}:{platform}:faults")
         latency_s, chosen = 0.0, None
         for fault, fired in self._active:
-            if fault.platform not in (platform, EVERY):
+            if fault.platform not in (platform, EVERY) or not path.startswith(fault.path):
                 continue
             if source.random() >= fault.rate or fired[platform] == fault.count:
                 continue

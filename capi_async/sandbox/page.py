@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
@@ -9,6 +10,7 @@ from typing import Any
 
 from capi_async.sandbox.arrivals import Arrival, Tally
 from capi_async.sandbox.faults import Fault
+from capi_async.sandbox.platforms.tiktok_shop import Delivery, Order, TikTokShop
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --ok: #1a7f37; --bad: #cf222e; }
@@ -25,11 +27,17 @@ code { background: var(--soft); border-radius: 4px; padding: .1rem .3rem; }
 """
 
 _NUMBERS = ("requests", "events", "accepted", "duplicates")
+_ORDERS_SHOWN, _DELIVERIES_LOOKED_AT = 12, 200
 _COLUMNS = ("Requests", "Events", "Accepted", "Duplicates", "Rejected", "Test")
 
 
 def page(
-    base_url: str, tallies: Mapping[str, Tally], newest: Iterable[Arrival], faults: Iterable[Fault], token: str
+    base_url: str,
+    tallies: Mapping[str, Tally],
+    newest: Iterable[Arrival],
+    faults: Iterable[Fault],
+    token: str,
+    shop: TikTokShop,
 ) -> str:
     """The whole page. Everything that came over the wire is escaped."""
     return f"""<!doctype html>
@@ -47,6 +55,8 @@ def page(
 {_faults(list(faults))}
 <h2>Newest events</h2>
 {_events(list(newest))}
+<h2>TikTok Shop</h2>
+{_shop(shop)}
 </body></html>
 """
 
@@ -89,6 +99,29 @@ def _event_row(arrival: Arrival) -> str:
         verdict += " (test)"
     cells = "".join(f"<td>{escape(cell)}</td>" for cell in (arrival.platform, arrival.account, name, event_id))
     return f'<tr><td class="t">{time}</td>{cells}<td>{verdict}</td></tr>\n'
+
+
+def _shop(shop: TikTokShop) -> str:
+    app = shop.app
+    addresses = ", ".join(dict.fromkeys(one.address for one in shop.webhooks.subscriptions())) or "none"
+    about = (
+        f"<p>App key <code>{escape(app.key)}</code>, secret <code>{escape(app.secret)}</code>, service id "
+        f"<code>{escape(app.service_id)}</code>, redirect URL <code>{escape(app.redirect_url or 'none')}</code>. "
+        f"{len(shop.calls):,} API calls. Webhooks go to <code>{escape(addresses)}</code>.</p>"
+    )
+    orders = sorted(shop.orders(), key=lambda order: order.raw["update_time"], reverse=True)[:_ORDERS_SHOWN]
+    head = "".join(f"<th>{name}</th>" for name in ("Changed (UTC)", "Shop", "Order", "Status", "Total", "Webhooks"))
+    newest = list(shop.webhooks.deliveries)[-_DELIVERIES_LOOKED_AT:]
+    rows = "".join(_order_row(order, newest) for order in orders)
+    return f'{about}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _order_row(order: Order, deliveries: Iterable[Delivery]) -> str:
+    time = datetime.fromtimestamp(order.raw["update_time"], UTC).strftime("%m-%d %H:%M:%S")
+    states = Counter(one.state for one in deliveries if order.id.encode() in one.body)
+    sent = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states.items())
+    cells = (order.shop.region, order.id, order.status, f"{order.total_amount} {order.currency}", sent)
+    return f'<tr><td class="t">{time}</td>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>\n'
 
 
 def _first(event: Any, *names: str) -> str:

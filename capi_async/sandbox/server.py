@@ -20,7 +20,8 @@ from capi_async.sandbox.checks import MB
 from capi_async.sandbox.faults import EVERY, Fault, Faults, Kind
 from capi_async.sandbox.page import page
 from capi_async.sandbox.platforms import PLATFORMS
-from capi_async.sandbox.platforms.base import TOKEN, Call, Platform, Reply, handle
+from capi_async.sandbox.platforms.base import TOKEN, Call, Reply, Service
+from capi_async.sandbox.platforms.tiktok_shop import TikTokShop
 from capi_async.sandbox.rates import Rate
 
 # Above every platform's own limit, so that the platform answers 413 in its own words.
@@ -78,14 +79,18 @@ class Sandbox:
         self._port = port
         self._clock = clock
         chosen = {name: frozenset({it} if isinstance(it, str) else it) for name, it in (readings or {}).items()}
-        self._platforms: dict[str, Platform[Any]] = {
+        self._hosts = {name.lower() for name in (*_LOCAL, host, f"[{host}]", *allowed_hosts)}
+        self._platforms: dict[str, Service] = {
             kind.name: kind(seed=seed, readings=chosen.pop(kind.name, frozenset()), poison=poison) for kind in PLATFORMS
         }
+        self._shop = TikTokShop(
+            seed=seed, readings=chosen.pop(TikTokShop.name, frozenset()), local_hosts=self._hosts, clock=clock
+        )
+        self._platforms[TikTokShop.name] = self._shop
         for name in chosen:
             self._platform(name)
         self._arrivals = Arrivals(max_arrivals=max_arrivals, keep_events=keep_events, keep_bytes=keep_bytes)
         self._faults = Faults(seed)
-        self._hosts = {name.lower() for name in (*_LOCAL, host, f"[{host}]", *allowed_hosts)}
         self._runner: web.ServerRunner | None = None
         self._closing = asyncio.Event()
         for name, rate in (rates or {}).items():
@@ -111,10 +116,12 @@ class Sandbox:
             raise
         self._runner = runner
         self._port = runner.addresses[0][1]
+        self._shop.webhooks.start()
 
     async def aclose(self) -> None:
         """Stop answering; hung requests are dropped. What arrived stays readable."""
         self._closing.set()
+        await self._shop.webhooks.aclose()
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
@@ -154,6 +161,11 @@ class Sandbox:
         """A platform's base URL, without a trailing slash."""
         return f"{self.base_url}/{self._platform(platform).name}"
 
+    @property
+    def tiktok_shop(self) -> TikTokShop:
+        """The TikTok Shop: its orders, tokens and webhooks; see ``capi_async.sandbox.platforms.tiktok_shop``."""
+        return self._shop
+
     def arrivals(self, platform: str | None = None) -> list[Arrival]:
         """What arrived, in order, at one platform or at all."""
         return self._arrivals.of(None if platform is None else self._platform(platform).name)
@@ -186,6 +198,7 @@ class Sandbox:
         count: int | None = None,
         after: bool = False,
         body: Any = None,
+        path: str = "",
     ) -> Fault:
         """Make requests go wrong from now on; see ``Fault`` for what each argument does.
 
@@ -202,6 +215,7 @@ class Sandbox:
             count=count,
             after=after,
             body=body,
+            path=path,
         )
         self.add_fault(fault)
         return fault
@@ -246,7 +260,10 @@ class Sandbox:
             platform.tally.zero()
 
     def clear(self) -> None:
-        """Forget arrivals, counters, de-duplication keys and stored associations; faults and rates stay."""
+        """Forget arrivals, counters, de-duplication keys and stored associations; faults and rates stay.
+
+        The TikTok Shop begins anew, with its demo data.
+        """
         self._arrivals.clear()
         for platform in self._platforms.values():
             platform.clear()
@@ -254,9 +271,9 @@ class Sandbox:
     def page(self) -> str:
         """The HTML page at ``/``."""
         tallies = {name: it.tally for name, it in self._platforms.items()}
-        return page(self.base_url, tallies, self._arrivals.newest(_NEWEST_SHOWN), self._faults, TOKEN)
+        return page(self.base_url, tallies, self._arrivals.newest(_NEWEST_SHOWN), self._faults, TOKEN, self._shop)
 
-    def _platform(self, name: str) -> Platform[Any]:
+    def _platform(self, name: str) -> Service:
         try:
             return self._platforms[name]
         except KeyError:
@@ -281,8 +298,8 @@ class Sandbox:
             return _response(error_reply(404, f"no platform /{prefix[:40]} here"))
         return await self._play(platform, request, slash + rest)
 
-    async def _play(self, platform: Platform[Any], request: web.BaseRequest, path: str) -> web.StreamResponse:
-        latency_s, fault = self._faults.choose(platform.name)
+    async def _play(self, platform: Service, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        latency_s, fault = self._faults.choose(platform.name, path)
         if fault is None or fault.kind in ("reset_after", "truncate") or (fault.kind == "hang" and fault.after):
             reply = await self._handle(platform, request, path)
         else:
@@ -308,7 +325,7 @@ class Sandbox:
         _reset(request)
         return web.Response()
 
-    async def _handle(self, platform: Platform[Any], request: web.BaseRequest, path: str) -> Reply:
+    async def _handle(self, platform: Service, request: web.BaseRequest, path: str) -> Reply:
         try:
             body = await request.read() if request.body_exists else b""
         except web.HTTPRequestEntityTooLarge:
@@ -317,7 +334,7 @@ class Sandbox:
         query: Mapping[str, str] = request.query if request.query_string else {}
         clock = self._clock
         call = Call(request.method, path, query, request.headers, body, clock.wall(), clock.monotonic())
-        return handle(platform, call, self._arrivals)
+        return platform.handle(call, self._arrivals)
 
     def _is_own(self, host: str) -> bool:
         name, colon, port = host.lower().rpartition(":")
@@ -360,7 +377,7 @@ def _response(reply: Reply) -> web.Response:
     return web.Response(status=reply.status, body=reply.body, headers=headers)
 
 
-def _status_reply(platform: Platform[Any], fault: Fault) -> Reply:
+def _status_reply(platform: Service, fault: Fault) -> Reply:
     reply = platform.reply_to_fault(fault.status)
     if isinstance(fault.body, str):
         reply = Reply(fault.status, fault.body.encode(), content_type="text/plain")

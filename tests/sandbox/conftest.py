@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from capi_async.sandbox import Sandbox
+from tests.sandbox.shop import Caller
 
 NOW = 1_790_000_000
 PIXEL = "11111111-2222-3333-4444-555555555555"
@@ -208,10 +211,11 @@ class Sender:
 
     async def ask(self, method: str, url: str, **options: Any) -> Reply:
         url = url if url.startswith("http") else self.sandbox.base_url + url
-        async with self.session.request(method, url, **options) as response:
+        options.setdefault("allow_redirects", False)
+        async with self.session.request(method, URL(url, encoded=True), **options) as response:
             text = await response.text()
             is_json = response.content_type == "application/json" and text
-            return Reply(response.status, response.headers, await response.json() if is_json else text)
+            return Reply(response.status, response.headers, json.loads(text) if is_json else text)
 
     async def send(
         self, platform: str, *events: Any, path: str | None = None, headers: Any = None, body: Any = None
@@ -257,6 +261,12 @@ async def start(clock: HandClock, session: aiohttp.ClientSession) -> AsyncIterat
 async def sender(start: Callable[..., Any]) -> Sender:
     """A sandbox with its defaults."""
     return await start()
+
+
+@pytest.fixture
+async def caller(start: Callable[..., Any]) -> Caller:
+    """Somebody who calls the TikTok Shop of a sandbox without a rate."""
+    return Caller(await start(rates={"tiktok_shop": None}))
 
 
 @pytest.fixture

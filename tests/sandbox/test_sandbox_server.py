@@ -113,6 +113,7 @@ async def test_documented_rates_hold_unless_changed(sender):
         "tiktok_pixel": {"limit": 1000, "per_s": 1.0},
         "cutmeshort": {"limit": 60, "per_s": 60.0},
         "meta": None,
+        "tiktok_shop": {"limit": 10, "per_s": 1.0},
     }
     statuses = [(await sender.send("cutmeshort")).status for _ in range(61)]
     assert statuses == [200] * 60 + [429]
@@ -349,7 +350,7 @@ async def test_stats_have_exactly_four_keys_and_detail_more(sender):
     """The contract of both."""
     await sender.send("snap")
     stats = (await sender.ask("GET", "/_sandbox/stats")).body
-    assert set(stats) == set(ALL)
+    assert set(stats) == {*ALL, "tiktok_shop"}
     assert stats["snap"] == {"requests": 1, "events": 1, "accepted": 1, "duplicates": 0}
     detail = (await sender.ask("GET", "/_sandbox/stats?detail=1")).body["snap"]
     assert detail["accepted"] == 1
@@ -499,7 +500,7 @@ async def test_sandbox_starts_once_and_closes_twice():
         with pytest.raises(RuntimeError):
             await sandbox.start()
         assert sandbox.url("snap") == f"http://127.0.0.1:{sandbox.port}/snap"
-        assert sandbox.platforms == ALL
+        assert sandbox.platforms == (*ALL, "tiktok_shop")
     await sandbox.aclose()
     assert sandbox.arrivals() == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -41,7 +42,11 @@ async def main() -> None:
         assert outcomes["snap"].kind == "delivered"
         many: list[Receipt] = await client.send_many([event])
         client.enqueue(event)
+        again: Mapping[str, int] = await client.replay(
+            destination="snap", kind="dead", since=datetime.now(UTC), permitted=lambda event_id: bool(event_id)
+        )
         assert many
+        assert again
 
 
 def script() -> None:

@@ -92,33 +92,23 @@ class Batch(Struct):
     head: Any = None
 
 
-class Platform(ABC, Generic[E]):
-    """What a platform declares; one object per running sandbox.
+class Service(ABC):
+    """What the server needs of anything behind a prefix; one object per running sandbox.
 
     Attributes:
         name: Prefix of its URLs.
-        poison: Text that makes an otherwise good event be refused, wherever in its bytes it stands.
-        counts_tests: Test events are real conversions (Meta).
-        max_test_events: Events that a test request may hold; those after them fail one by one (Pinterest).
         readings: Names of the other answers to questions that no source settles; see each platform.
     """
 
     name: ClassVar[str]
-    routes: ClassVar[tuple[Route, ...]]
     rate: ClassVar[Rate | None] = None
-    max_bytes: ClassVar[int] = 2 * MB
-    max_future_s: ClassVar[float] = 5 * MINUTE
-    window_s: ClassVar[float] = 48 * HOUR
-    counts_tests: ClassVar[bool] = False
-    max_test_events: ClassVar[int | None] = None
     readings: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, *, seed: int, readings: frozenset[str] = frozenset(), poison: str | None = None) -> None:
+    def __init__(self, *, seed: int, readings: frozenset[str] = frozenset()) -> None:
         unknown = readings - self.readings
         if unknown:
             raise ValueError(f"{self.name} has no reading {', '.join(sorted(unknown))}; it has {sorted(self.readings)}")
         self.chosen = readings
-        self.poison = poison.encode() if poison else None
         self.windows: Windows | None = Windows(self.rate) if self.rate else None
         self._seed = seed
         self.clear()
@@ -135,6 +125,50 @@ class Platform(ABC, Generic[E]):
     def new_id(self, length: int) -> str:
         """The next identifier of this platform's seeded series."""
         return "".join(self._ids.choices(_ALPHANUMERIC, k=length))
+
+    @abstractmethod
+    def handle(self, call: Call, record: Arrivals) -> Reply:
+        """Answer one request as the platform would, and record its events."""
+
+    @abstractmethod
+    def failure(self, status: int, reason: str) -> Reply:
+        """An error of the platform itself (wrong path, too large, fault on demand) in its own shape."""
+
+    def reply_to_fault(self, status: int) -> Reply:
+        """The platform's own body for a status set by a fault."""
+        return self.failure(status, "fault set in the sandbox")
+
+    def wait_headers(self, retry_after_s: float) -> dict[str, str]:
+        """Headers that tell the client how long to wait, beside ``Retry-After``."""
+        return {}
+
+    def warn(self, name: str) -> None:
+        """Count something that the platform lets pass and a careful client would not send."""
+        Tally.count(self.tally.warnings, name)
+
+
+class Platform(Service, Generic[E]):
+    """A platform that takes events: what it declares.
+
+    Attributes:
+        poison: Text that makes an otherwise good event be refused, wherever in its bytes it stands.
+        counts_tests: Test events are real conversions (Meta).
+        max_test_events: Events that a test request may hold; those after them fail one by one (Pinterest).
+    """
+
+    routes: ClassVar[tuple[Route, ...]]
+    max_bytes: ClassVar[int] = 2 * MB
+    max_future_s: ClassVar[float] = 5 * MINUTE
+    window_s: ClassVar[float] = 48 * HOUR
+    counts_tests: ClassVar[bool] = False
+    max_test_events: ClassVar[int | None] = None
+
+    def __init__(self, *, seed: int, readings: frozenset[str] = frozenset(), poison: str | None = None) -> None:
+        super().__init__(seed=seed, readings=readings)
+        self.poison = poison.encode() if poison else None
+
+    def handle(self, call: Call, record: Arrivals) -> Reply:
+        return handle(self, call, record)
 
     # What every platform says about itself.
 
@@ -162,10 +196,6 @@ class Platform(ABC, Generic[E]):
     def answer(self, batch: Batch, problems: Mapping[int, Problem], events: Sequence[E | None]) -> Reply:
         """The reply to a batch, given what is wrong with which events."""
 
-    @abstractmethod
-    def failure(self, status: int, reason: str) -> Reply:
-        """An error of the platform itself (wrong path, too large, fault on demand) in its own shape."""
-
     # What most platforms share.
 
     def refuses_all(self, batch: Batch, problems: Mapping[int, Problem]) -> bool:
@@ -175,10 +205,6 @@ class Platform(ABC, Generic[E]):
     def throttled(self, wait_s: float) -> Reply:
         """The answer to a request over the rate."""
         return self.failure(429, "too many requests")
-
-    def wait_headers(self, retry_after_s: float) -> dict[str, str]:
-        """Headers that tell the client how long to wait, beside ``Retry-After``."""
-        return {}
 
     def headers(self, rate_key: str, uptime: float) -> dict[str, str]:
         """Headers on every answer to an authorised request."""
@@ -194,14 +220,6 @@ class Platform(ABC, Generic[E]):
     def read_back(self, call: Call, at: Route, match: re.Match[str]) -> Reply:
         """Answer a route that gives something back."""
         raise NotImplementedError
-
-    def warn(self, name: str) -> None:
-        """Count something that the platform lets pass and a careful client would not send."""
-        Tally.count(self.tally.warnings, name)
-
-    def reply_to_fault(self, status: int) -> Reply:
-        """The platform's own body for a status set by a fault."""
-        return self.failure(status, "fault set in the sandbox")
 
 
 def handle(platform: Platform[Any], call: Call, record: Arrivals) -> Reply:

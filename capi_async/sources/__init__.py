@@ -1,0 +1,1 @@
+"""Where conversions come from, when not from the application itself."""

@@ -1,0 +1,127 @@
+"""Tokens in an encrypted file that the processes of one host share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import anyio
+import msgspec
+
+from capi_async.sources.tiktok_shop.errors import TokenStoreError
+from capi_async.sources.tiktok_shop.models import TokenSet
+from capi_async.spool.cipher import Cipher, UnknownKey
+from capi_async.spool.sqlite.files import Lock, sync_directory
+
+_MAGIC: Final = b"capi_async tiktok_shop tokens 1"
+_CONTEXT: Final = "tiktok_shop tokens"
+_LOCK_POLL_S: Final = 0.02
+
+
+class EncryptedFileTokens:
+    """Keeps the pair in an encrypted file that the processes of one host share. Needs the extra ``encryption``.
+
+    The file has mode 0600 and is replaced as a whole; ``<path>.lock`` beside it queues those who refresh.
+
+    Args:
+        path: The file; its directory must exist and lie on a local disk.
+        keys: The first seals, all of them open. Each is 32 random bytes as URL-safe base64.
+        lock_timeout_s: Seconds to wait for another process's refresh.
+
+    Raises:
+        ConfigError: A key is malformed, or the extra is not installed.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], keys: str | Sequence[str], *, lock_timeout_s: float = 90.0
+    ) -> None:
+        self._path = Path(path)
+        self._cipher = Cipher([keys] if isinstance(keys, str) else keys, owner="tokens")
+        self._lock_timeout_s = lock_timeout_s
+
+    async def load(self) -> TokenSet | None:
+        """See :meth:`TokenStore.load`.
+
+        Raises:
+            TokenStoreError: The file cannot be read, or none of the keys opens it.
+        """
+        return await asyncio.to_thread(self._load)
+
+    async def save(self, tokens: TokenSet) -> None:
+        """See :meth:`TokenStore.save`; on return the file is on disk.
+
+        Raises:
+            TokenStoreError: It cannot be written.
+        """
+        await asyncio.to_thread(self._save, tokens)
+
+    @asynccontextmanager
+    async def lock(self) -> AsyncIterator[None]:
+        """Held by one process at a time; it ends with the process, however that ends.
+
+        Raises:
+            TokenStoreError: Another process held it for longer than ``lock_timeout_s``.
+        """
+        # an object of its own each time: flock queues descriptors, and a shared one would queue nobody
+        lock = Lock(self._path.with_name(f"{self._path.name}.lock"))
+        try:
+            try:
+                with anyio.fail_after(self._lock_timeout_s):
+                    # asked again and again, because a thread that waits in the kernel cannot be cancelled
+                    while not lock.acquire(wait=False):  # noqa: ASYNC110 - nothing in this process could wake us
+                        await anyio.sleep(_LOCK_POLL_S)
+            except TimeoutError:
+                raise TokenStoreError(f"tokens: {lock.path} has been held by another process for too long") from None
+            except OSError as error:
+                raise TokenStoreError(f"tokens: {lock.path} cannot be opened ({type(error).__name__})") from error
+            yield
+        finally:
+            lock.close()
+
+    def _load(self) -> TokenSet | None:
+        try:
+            sealed = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise TokenStoreError(f"tokens: {self._path} cannot be read ({type(error).__name__})") from error
+        magic, _, rest = sealed.partition(b"\n")
+        name, _, data = rest.partition(b"\n")
+        if magic != _MAGIC:
+            raise TokenStoreError(f"tokens: {self._path} holds no tokens of this package")
+        try:
+            return msgspec.json.decode(
+                self._cipher.open(data, name.decode("ascii", "replace"), _CONTEXT), type=TokenSet
+            )
+        except UnknownKey:
+            raise TokenStoreError(f"tokens: {self._path} was sealed with a key that is not among those given") from None
+        except (ValueError, msgspec.MsgspecError):
+            raise TokenStoreError(f"tokens: {self._path} is damaged") from None
+
+    def _save(self, tokens: TokenSet) -> None:
+        sealed = self._cipher.seal(msgspec.json.encode(tokens), _CONTEXT)
+        content = b"%b\n%b\n%b" % (_MAGIC, self._cipher.name.encode(), sealed)
+        new = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
+        try:
+            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                with os.fdopen(file, "wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                new.replace(self._path)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    new.unlink()
+                raise
+            sync_directory(self._path.parent)
+        except OSError as error:
+            raise TokenStoreError(f"tokens: {self._path} cannot be written ({type(error).__name__})") from error
+
+    def __repr__(self) -> str:
+        return f"EncryptedFileTokens({str(self._path)!r})"
