@@ -11,8 +11,9 @@ def open_spool(spool: str | Spool, *, clock: Clock) -> Spool:
     """The spool that a setting names.
 
     Args:
-        spool: ``"memory"``, ``"sqlite:///relative.db"``, ``"sqlite:////absolute.db"``, or an object that
-            keeps the promises of :class:`~capi_async.spool.base.Spool`.
+        spool: ``"memory"``, ``"sqlite:///relative.db"``, ``"sqlite:////absolute.db"``, ``"redis://host:6379/0"``
+            (or ``rediss``, ``redis+sentinel``, ``redis+cluster``), or an object that keeps the promises of
+            :class:`~capi_async.spool.base.Spool`.
 
     Raises:
         ConfigError: There is no such spool.
@@ -27,7 +28,13 @@ def open_spool(spool: str | Spool, *, clock: Clock) -> Spool:
         from capi_async.spool.sqlite import SqliteSpool, parse
 
         return SqliteSpool(parse(spool), clock=clock)
+    if spool.startswith(("redis:", "rediss:", "redis+", "rediss+")):
+        from capi_async.spool.redis import RedisSpool
+        from capi_async.spool.redis import parse as parse_redis
+
+        return RedisSpool(parse_redis(spool), clock=clock)
     scheme = spool.partition(":")[0]
     raise ConfigError(
-        f"spool: there is no {scheme!r} spool; use 'memory', 'sqlite:///events.db' or an object of your own"
+        f"spool: there is no {scheme!r} spool; use 'memory', 'sqlite:///events.db', 'redis://host:6379/0' "
+        "or an object of your own"
     )

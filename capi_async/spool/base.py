@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
+
+
+class Busy(SpoolError):
+    """Somebody else has the storage to himself; nothing was stored, and trying again makes sense."""
+
+
+class Revoked(Exception):
+    """Some of the records were forgotten or withdrawn since they were leased; see ``Spool.mark_attempted``."""
 
 
 class Record(Struct, gc=False, eq=False):
@@ -111,6 +120,10 @@ def nobody_asks(_destination: str, _event_ids: Sequence[str], _outcomes: Sequenc
     """An ``OnSettled`` for those who do not listen."""
 
 
+async def nobody_holds() -> None:
+    """A ``recall`` for those who hold nothing back."""
+
+
 def cut_short(record: Record, outcome: Outcome, now: float) -> Outcome:
     """``outcome`` for a record that is not tried again, with what its attempts so far mean.
 
@@ -123,6 +136,10 @@ def cut_short(record: Record, outcome: Outcome, now: float) -> Outcome:
         return replace(outcome, attempts=record.attempts, latency_s=latency_s)
     doubt = {"kind": "uncertain", "reason": f"may have arrived; {outcome.reason}"} if outcome.kind == "dropped" else {}
     return replace(outcome, attempts=record.attempts, latency_s=latency_s, ambiguous=True, **doubt)
+
+
+#: Outcomes whose records are kept for replay.
+KEPT: Final = ("dead", "uncertain")
 
 
 class DeadLetter(Struct, frozen=True):
@@ -178,6 +195,7 @@ class Spool(Protocol):
         settled: OnSettled = nobody_asks,
         *,
         deliver: bool = True,
+        recall: Callable[[], Awaitable[None]] = nobody_holds,
     ) -> None:
         """Get ready.
 
@@ -186,6 +204,8 @@ class Spool(Protocol):
             settled: Called with destination, event ids and outcomes for records that end by ``evict`` or
                 ``settle_matching``, which no worker sees.
             deliver: False if nothing will be leased here: what is appended is for other processes.
+            recall: Awaited when another process had something forgotten: leased records that have not been sent
+                are released before it returns.
 
         What an earlier run had leased and not settled is available again.
         """
@@ -195,10 +215,16 @@ class Spool(Protocol):
         """Let go of everything; nothing that was accepted is lost if the spool is durable."""
         ...
 
-    async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+    async def append(
+        self, records: Sequence[Record], refused: Sequence[Refused], *, timeout_s: float | None = None
+    ) -> None:
         """Accept all or nothing, counters included.
 
+        Args:
+            timeout_s: Seconds to wait for storage that somebody else has to himself; ``None``: the spool's default.
+
         Raises:
+            Busy: Somebody else had the storage for so long; nothing was accepted.
             SpoolError: Storage failed; nothing was accepted.
         """
         ...
@@ -219,6 +245,8 @@ class Spool(Protocol):
 
         Raises:
             SpoolError: Storage failed; they must not be sent now.
+            Revoked: Some of them were forgotten or withdrawn, and have ended; none may be sent now. The others are
+                to be released (those that ended are left alone).
         """
         ...
 
@@ -235,7 +263,11 @@ class Spool(Protocol):
         ...
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
-        """Settle every record that nobody holds and ``matches``; returns how many per destination."""
+        """Settle every record that ``matches``, dead letters and what other processes have taken up included.
+
+        Returns how many were settled, per destination. What is under way at this moment is not stopped and not
+        counted; but it is not sent again: handed back, it is settled, and whatever it ends as, it is not kept.
+        """
         ...
 
     async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
@@ -252,7 +284,7 @@ class Spool(Protocol):
         """
         ...
 
-    def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
+    async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
         """Request tokens of ``account`` that all processes on this spool share.
 
         Returns how many were taken, or minus the seconds until there may be one; ``None`` if nothing is shared,
@@ -261,6 +293,10 @@ class Spool(Protocol):
         Raises:
             SpoolError: They are out of reach.
         """
+        ...
+
+    async def withhold_tokens(self, account: str, *, rate: float, burst: float, seconds: float) -> None:
+        """The platform said slow down: nobody on this spool gets a token for so long, and fewer for a while after."""
         ...
 
     def next_due_s(self, destination: str) -> float | None:
@@ -273,4 +309,16 @@ class Spool(Protocol):
 
     def ledger(self) -> Mapping[str, Ledger]:
         """Destination to counts."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A spool that can say which events it has accepted, also after they were delivered."""
+
+    async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Which of these were accepted for at least one destination, as far as that is remembered.
+
+        What ``append`` has accepted is remembered from that same moment on, whatever ends the process.
+        """
         ...

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count, groupby
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import count, groupby, islice
 from operator import attrgetter
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
@@ -18,8 +18,10 @@ from capi_async.spool.base import (
     OnSettled,
     Record,
     Refused,
+    Revoked,
     cut_short,
     nobody_asks,
+    nobody_holds,
 )
 
 
@@ -51,6 +53,8 @@ class MemorySpool:
         self._epochs = count(1)
         self._wake: Callable[[str], None] = _nobody
         self._settled: OnSettled = nobody_asks
+        #: Identity of a leased record to it, and how it ends unless its answer comes.
+        self._doomed: dict[int, tuple[Record, Outcome]] = {}
 
     async def open(
         self,
@@ -59,9 +63,11 @@ class MemorySpool:
         settled: OnSettled = nobody_asks,
         *,
         deliver: bool = True,
+        recall: Callable[[], Awaitable[None]] = nobody_holds,
     ) -> None:
         self._wake = wake
         self._settled = settled
+        self._end_doomed([record for record, _ in self._doomed.values()])
         for name in destinations:
             queue = self._queues.setdefault(name, _Queue())
             # a loop that ended without closing left these behind; its last requests may have arrived
@@ -76,7 +82,9 @@ class MemorySpool:
         self._wake = _nobody
         self._settled = nobody_asks
 
-    async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+    async def append(
+        self, records: Sequence[Record], refused: Sequence[Refused], *, timeout_s: float | None = None
+    ) -> None:
         woken: dict[str, None] = {}
         queues = self._queues
         # records of one destination stand together: what concerns its queue is done once for all of them
@@ -86,11 +94,11 @@ class MemorySpool:
             woken[name] = None
             queue.events += len(run)
             queue.bytes += sum([len(record.body) for record in run])
-            for record in run:
-                if record.order_key is None:
-                    queue.ready.append(record)
-                else:
+            if [record for record in run if record.order_key is not None]:
+                for record in run:
                     _enter(queue, record)
+            else:
+                queue.ready.extend(run)
         for one in refused:
             counts = queues[one.destination].counts
             counts[one.outcome.kind] = counts.get(one.outcome.kind, 0) + 1
@@ -113,38 +121,46 @@ class MemorySpool:
         epoch = next(self._epochs)
         taken: list[Record] = []
         size = 0
-        leased = queue.leased
-        while ready and len(taken) < limit:
-            size += len(ready[0].body)
+        for record in islice(ready, limit):
+            size += len(record.body)
             if size > max_bytes and taken:
                 break
-            record = ready.popleft()
             record.epoch = epoch
-            leased[id(record)] = record
             taken.append(record)
+        for _ in taken:
+            ready.popleft()
+        queue.leased.update(zip(map(id, taken), taken, strict=True))
         return taken
 
     async def mark_attempted(self, records: Sequence[Record]) -> None:
         """Nothing here outlives the process, so there is nothing to note."""
+        if self._doomed and self._end_doomed(records):
+            raise Revoked
 
     async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         # runs of one destination and one outcome are counted together: this is done for every event there is
         for start, stop in _runs(records, outcomes):
             queue = self._queues[records[start].destination]
             outcome = outcomes[start]
-            leased = queue.leased
-            held = [record for record in records[start:stop] if leased.pop(id(record), None) is not None]
-            queue.events -= len(held)
-            queue.bytes -= sum([len(record.body) for record in held])
-            queue.counts[outcome.kind] = queue.counts.get(outcome.kind, 0) + len(held)
-            for record in held:
+            kind, name, end_lease, ended = outcome.kind, records[start].destination, queue.leased.pop, 0
+            for record in records[start:stop]:
+                if end_lease(id(record), None) is None:
+                    continue
+                ended += 1
+                queue.bytes -= len(record.body)
                 record.epoch = 0
                 if record.order_key is not None:
                     self._leave(queue, record, record.order_key)
                 if record.receipt is not None:
-                    record.receipt.settle(record.destination, outcome)
+                    record.receipt.settle(name, outcome)
+                if self._doomed:
+                    self._doomed.pop(id(record), None)
+            queue.events -= ended
+            queue.counts[kind] = queue.counts.get(kind, 0) + ended
 
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
+        if self._doomed:
+            self._end_doomed(records)
         due = self._clock.monotonic() + after_s
         woken: dict[str, None] = {}
         # backwards, because each of them goes in front of the one before
@@ -168,10 +184,10 @@ class MemorySpool:
         outcomes: list[Outcome] = []
         now = self._clock.wall()
         while queue.events > events or queue.bytes > max_bytes:
-            if queue.ready:
-                record = queue.ready.popleft()
-            elif queue.delayed:
+            if queue.delayed and not (queue.ready and queue.ready[0].accepted_at < queue.delayed[0][2].accepted_at):
                 record = heapq.heappop(queue.delayed)[2]
+            elif queue.ready:
+                record = queue.ready.popleft()
             elif queue.blocked:
                 key, line = next(iter(queue.blocked.items()))
                 record = line.popleft()
@@ -193,6 +209,7 @@ class MemorySpool:
             waiting = [*queue.ready, *(entry[2] for entry in queue.delayed)]
             waiting += [record for line in queue.blocked.values() for record in line]
             hits = [record for record in waiting if matches(record)]
+            self._doomed |= {key: (record, outcome) for key, record in queue.leased.items() if matches(record)}
             if not hits:
                 continue
             gone = {id(record) for record in hits}
@@ -221,9 +238,12 @@ class MemorySpool:
         """None are kept here."""
         return {}
 
-    def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
+    async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
         """Nothing here is shared with another process."""
         return None
+
+    async def withhold_tokens(self, account: str, *, rate: float, burst: float, seconds: float) -> None:
+        """Nothing here is shared with another process."""
 
     def next_due_s(self, destination: str) -> float | None:
         queue = self._queues[destination]
@@ -242,6 +262,18 @@ class MemorySpool:
             name: Ledger(accepted=sum(queue.counts.values()) + queue.events, pending=queue.events, **queue.counts)
             for name, queue in self._queues.items()
         }
+
+    def _end_doomed(self, records: Sequence[Record]) -> bool:
+        """End those that were to be settled while they were leased; whether there was any."""
+        now = self._clock.wall()
+        ended = [pair for record in records if (pair := self._doomed.pop(id(record), None)) is not None]
+        for record, outcome in ended:
+            queue = self._queues[record.destination]
+            if queue.leased.pop(id(record), None) is not None:
+                end = cut_short(record, outcome, now)
+                self._finish(queue, record, end)
+                self._settled(record.destination, [record.event_id], [end])
+        return bool(ended)
 
     def _finish(self, queue: _Queue, record: Record, outcome: Outcome) -> None:
         queue.events -= 1

@@ -9,12 +9,17 @@ import asyncio
 import itertools
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import aiohttp
 
 from capi_async import Client, Event, Page, User
 from capi_async.destinations import Pinterest, Snap
 from capi_async.spec import Destination
 from capi_async.testing import assert_balanced
+from tests.chaos.server import RUN
 
 TASKS = 40
 
@@ -37,14 +42,20 @@ def destinations(base: str) -> list[Destination]:
     ]
 
 
-def client(folder: Path, base: str) -> Client:
-    """The one that is killed, and its successors."""
-    return Client(
-        destinations(base),
-        spool=f"sqlite:///{folder.absolute() / 'events.db'}",
-        linger_s=0.02,
-        max_pending_events=1_000_000,
-    )
+@asynccontextmanager
+async def client(folder: Path, base: str, run: int) -> AsyncIterator[Client]:
+    """The one that is killed, and its successors; every request says which of them it is."""
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers={RUN: str(run)}) as session,
+        Client(
+            destinations(base),
+            spool=f"sqlite:///{folder}/events.db",
+            linger_s=0.02,
+            max_pending_events=1_000_000,
+            session=session,
+        ) as it,
+    ):
+        yield it
 
 
 def event(run: int, number: int) -> Event:
@@ -65,7 +76,7 @@ async def send(folder: Path, base: str, run: int) -> None:
     """Until killed."""
     log = os.open(folder / "accepted", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     numbers = itertools.count()
-    async with client(folder, base) as it:
+    async with client(folder, base, run) as it:
         print("ready", flush=True)
 
         async def one() -> None:
@@ -78,17 +89,18 @@ async def send(folder: Path, base: str, run: int) -> None:
                 group.create_task(one())
 
 
-async def drain(folder: Path, base: str, timeout_s: float) -> None:
+async def drain(folder: Path, base: str, run: int, timeout_s: float) -> None:
     """Deliver what is left, and check the ledger."""
-    async with client(folder, base) as it:
+    async with client(folder, base, run) as it:
         await it.flush(timeout_s)
         ids = (folder / "accepted").read_text("ascii").split()
         assert_balanced(it, ids=ids, pending=0)
 
 
 if __name__ == "__main__":
-    where, url, turn, *rest = sys.argv[1:]
+    place, url, turn, *rest = sys.argv[1:]
+    where = Path(place).absolute()
     if rest:
-        asyncio.run(drain(Path(where), url, float(rest[1])))
+        asyncio.run(drain(where, url, int(turn), float(rest[1])))
     else:
-        asyncio.run(send(Path(where), url, int(turn)))
+        asyncio.run(send(where, url, int(turn)))

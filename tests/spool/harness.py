@@ -1,17 +1,24 @@
-"""Records, receipts and spools for tests of the spool contract."""
+"""Records, receipts and spools for tests of the spool contract. A further spool adds a line to ``SPOOLS``."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+from msgspec import Struct
+
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, Refused, Spool
 from capi_async.spool.memory import MemorySpool
+from capi_async.spool.redis import RedisSpool
+from capi_async.spool.redis import parse as parse_redis
 from capi_async.spool.sqlite import SqliteSpool, parse
+from tests.spool.redis_server import REQUIRED, installed, shared_url
 
 DELIVERED = Outcome(kind="delivered")
 REJECTED = Outcome(kind="rejected", reason="no")
@@ -64,9 +71,6 @@ def ids(records: list[Record]) -> list[str]:
     return [one.event_id for one in records]
 
 
-Make = Callable[[Path, HandClock], Spool]
-
-
 def memory(_path: Path, clock: HandClock) -> Spool:
     return MemorySpool(clock=clock)
 
@@ -75,8 +79,13 @@ def sqlite(path: Path, clock: HandClock, query: str = "") -> SqliteSpool:
     return SqliteSpool(parse(f"sqlite:///{path / 'events.db'}{query}"), clock=clock)
 
 
-#: Every spool there is, by name.
-SPOOLS: dict[str, Make] = {"memory": memory, "sqlite": sqlite}
+def redis(path: Path, clock: HandClock) -> RedisSpool:
+    prefix = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    return RedisSpool(parse_redis(shared_url(prefix)), clock=clock)
+
+
+def _no_redis() -> str:
+    return "" if REQUIRED or installed() else "redis-server is not installed"
 
 
 @asynccontextmanager
@@ -108,6 +117,38 @@ async def die(spool: SqliteSpool) -> None:
 
     await thread.run(let_go)
     thread.stop()
+
+
+class Kind(Struct, frozen=True):
+    """A spool that the contract is tested on.
+
+    Attributes:
+        make: Two that are made with one path share what is stored, if the spool is durable.
+        die: Ends one as a killed process would; ``None``: what it holds ends with it.
+        lacks: Why it cannot be tested here, such as a server that is not installed; empty if it can.
+    """
+
+    name: str
+    make: Callable[[Path, HandClock], Spool]
+    die: Callable[[Any], Awaitable[None]] | None = None
+    lacks: Callable[[], str] = str
+
+
+#: Every spool there is.
+SPOOLS = (
+    Kind("memory", memory),
+    Kind("sqlite", sqlite, die=die),
+    Kind("redis", redis, lacks=_no_redis),
+)
+
+
+def every_spool(*, without: str = "") -> list[Any]:
+    """Parameters of a test or fixture that is to run on each of them."""
+    return [
+        pytest.param(kind, id=kind.name, marks=[pytest.mark.skip(reason=lacks)] if (lacks := kind.lacks()) else [])
+        for kind in SPOOLS
+        if kind.name != without
+    ]
 
 
 async def take(spool: Spool, destination: str = "a", limit: int = 100, max_bytes: int = 1 << 20) -> list[Record]:

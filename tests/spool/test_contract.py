@@ -1,95 +1,154 @@
-"""What every spool promises. A further one adds a line to ``SPOOLS``."""
+"""What every spool promises, in the same words for each of them: see ``SPOOLS`` in the harness."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from capi_async.clock import Clock
 from capi_async.outcome import Outcome
 from capi_async.spool import open_spool
-from capi_async.spool.base import Depth, Record, Refused, Spool
+from capi_async.spool.base import Depth, Ledger, Record, Revoked, Spool
 from capi_async.spool.memory import MemorySpool
-from tests.conftest import HandClock
+from tests.spool.harness import (
+    DEAD,
+    DELIVERED,
+    DROPPED,
+    FORGOTTEN,
+    NAMES,
+    NOW,
+    REJECTED,
+    HandClock,
+    Receipt,
+    every_spool,
+    ids,
+    record,
+    refusal,
+)
 
-SPOOLS: list[tuple[str, Callable[[Clock], Spool]]] = [
-    ("memory", lambda clock: MemorySpool(clock=clock)),
-]
-
-DELIVERED = Outcome(kind="delivered")
-REJECTED = Outcome(kind="rejected", reason="no")
-DROPPED = Outcome(kind="dropped", reason="full")
-FORGOTTEN = Outcome(kind="forgotten")
+TEN = b"0123456789"
 
 
 class Kept:
-    """A spool that is open for destinations ``a`` and ``b``, and whom it woke."""
+    """A spool that is open for destinations ``a`` and ``b``, whom it woke, and what it settled by itself."""
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.woken: list[str] = []
+        self.told: dict[str, Outcome] = {}
 
     async def open(self) -> Kept:
-        await self.spool.open(["a", "b"], self.woken.append)
+        await self.spool.open(NAMES, self.woken.append, self._tell)
         return self
 
     async def put(self, *names: str, to: str = "a", **fields: Any) -> list[Record]:
-        records = [record(name, to, **fields) for name in names]
+        records = [record(name, to, **{"body": TEN, "resend_for_s": 0.0, **fields}) for name in names]
         await self.spool.append(records, [])
         return records
 
     async def lease(self, limit: int = 100, *, of: str = "a", max_bytes: int = 10**9) -> list[Record]:
         return await self.spool.lease(of, limit=limit, max_bytes=max_bytes)
 
+    async def lease_soon(self) -> list[Record]:
+        """What is there, as soon as there is any: a spool elsewhere may be moving it at this moment."""
+        async with asyncio.timeout(10):
+            while not (leased := await self.lease()):
+                await asyncio.sleep(0.01)
+        return leased
 
-def record(name: str, to: str = "a", *, body: bytes = b"0123456789", **fields: Any) -> Record:
-    return Record(to, name, b"head", body, 9e9, 0.0, "account", "w/1", **fields)
+    def counts(self, of: str = "a") -> Ledger:
+        ledger = self.spool.ledger()[of]
+        assert ledger.balanced
+        return ledger
+
+    def _tell(self, _name: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        self.told |= dict(zip(event_ids, outcomes, strict=True))
 
 
-def ids(records: list[Record]) -> list[str]:
-    return [one.event_id for one in records]
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
 
 
-@pytest.fixture(params=[make for _, make in SPOOLS], ids=[name for name, _ in SPOOLS])
-async def kept(request: pytest.FixtureRequest, clock: HandClock) -> Kept:
-    return await Kept(request.param(clock)).open()
+@pytest.fixture(params=every_spool())
+async def kept(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> AsyncIterator[Kept]:
+    it = await Kept(request.param.make(tmp_path, clock)).open()
+    yield it
+    await it.spool.close()
+
+
+def test_a_spool_is_chosen_by_name(clock: HandClock) -> None:
+    """Or given as an object."""
+    from capi_async import ConfigError
+
+    own = MemorySpool(clock=clock)
+    assert open_spool(own, clock=clock) is own
+    assert isinstance(open_spool("memory", clock=clock), MemorySpool)
+    with pytest.raises(ConfigError, match="there is no 'kafka' spool"):
+        open_spool("kafka://somewhere", clock=clock)
+
+
+# In and out.
 
 
 async def test_records_come_out_oldest_first(kept: Kept) -> None:
-    """Each destination has its own."""
-    await kept.put("1", "2", "3")
-    await kept.put("9", to="b")
+    """Whole, and each to its own destination."""
+    await kept.spool.append([record("1"), record("9", "b"), record("2"), record("8", "b")], [])
+    await kept.spool.append([record("3", head=b"other")], [])
     assert ids(await kept.lease(2)) == ["1", "2"]
-    assert ids(await kept.lease()) == ["3"]
-    assert ids(await kept.lease()) == []
-    assert ids(await kept.lease(of="b")) == ["9"]
+    (third,) = await kept.lease()
+    assert (third.event_id, third.head, third.body) == ("3", b"other", b'{"id":"3"}')
+    assert await kept.lease() == []
+    assert ids(await kept.lease(of="b")) == ["9", "8"]
     assert set(kept.woken) == {"a", "b"}
+
+
+async def test_many_records_pass_through_unchanged(kept: Kept) -> None:
+    """In leases that fit no storage unit."""
+    every = [str(number) for number in range(1_000)]
+    await kept.put(*every)
+    out: list[str] = []
+    while leased := await kept.lease(77):
+        out += ids(leased)
+        await kept.spool.mark_attempted(leased)
+        await kept.spool.settle(leased, [DELIVERED] * len(leased))
+    assert out == every
+    assert kept.counts() == Ledger(accepted=1_000, delivered=1_000)
+    assert kept.spool.depth("a") == Depth(0, 0)
 
 
 async def test_a_lease_keeps_its_bytes_but_gives_at_least_one(kept: Kept) -> None:
     """Whatever the size of that one."""
-    await kept.put("1", "2", "3")
-    assert ids(await kept.lease(max_bytes=20)) == ["1", "2"]
-    assert ids(await kept.lease(max_bytes=1)) == ["3"]
+    await kept.put("1", "2", "3", "4")
+    assert ids(await kept.lease(max_bytes=1)) == ["1"]
+    assert ids(await kept.lease(max_bytes=20)) == ["2", "3"]
+    assert ids(await kept.lease(max_bytes=19)) == ["4"]
 
 
 async def test_settled_records_move_to_their_counter(kept: Kept) -> None:
-    """And leave the depth."""
-    await kept.put("1", "2", "3")
+    """And leave the depth; refusals at the door are counted with the records they came with, and never stored."""
+    await kept.spool.append([record("1"), record("2"), record("3")], [refusal("1", "b"), refusal("4")])
+    assert kept.spool.depth("b") == Depth(0, 0)
     leased = await kept.lease(2)
     assert kept.spool.depth("a") == Depth(3, 30)
     await kept.spool.settle(leased, [DELIVERED, REJECTED])
     assert kept.spool.depth("a") == Depth(1, 10)
-    counts = kept.spool.ledger()["a"]
-    assert (counts.accepted, counts.delivered, counts.rejected, counts.pending) == (3, 1, 1, 1)
-    assert counts.balanced
-    assert counts.settled == 2
+    assert kept.counts() == Ledger(accepted=4, delivered=1, rejected=1, skipped=1, pending=1)
+    assert kept.counts().settled == 3
+    assert kept.counts("b") == Ledger(accepted=1, skipped=1)
+
+
+async def test_outcomes_of_one_batch_may_all_differ(kept: Kept) -> None:
+    """Each record gets its own."""
+    receipts = [Receipt() for _ in range(4)]
+    await kept.spool.append([record(str(index), receipt=one) for index, one in enumerate(receipts)], [])
+    outcomes = [Outcome(kind=kind) for kind in ("delivered", "rejected", "expired", "uncertain")]  # type: ignore[arg-type]
+    await kept.spool.settle(await kept.lease(), outcomes)
+    assert [receipt.told["a"].kind for receipt in receipts] == ["delivered", "rejected", "expired", "uncertain"]
+    assert kept.counts().pending == 0
 
 
 async def test_a_record_is_settled_once(kept: Kept) -> None:
@@ -99,9 +158,8 @@ async def test_a_record_is_settled_once(kept: Kept) -> None:
     await kept.spool.settle(leased, [DELIVERED])
     await kept.spool.settle(leased, [REJECTED])
     await kept.spool.release(leased)
-    assert ids(await kept.lease()) == []
-    counts = kept.spool.ledger()["a"]
-    assert (counts.accepted, counts.delivered, counts.rejected) == (1, 1, 0)
+    assert await kept.lease() == []
+    assert kept.counts() == Ledger(accepted=1, delivered=1)
 
 
 async def test_a_released_record_is_not_settled_by_its_former_holder(kept: Kept) -> None:
@@ -110,15 +168,36 @@ async def test_a_released_record_is_not_settled_by_its_former_holder(kept: Kept)
     leased = await kept.lease()
     await kept.spool.release(leased)
     await kept.spool.settle(leased, [DELIVERED])
-    assert kept.spool.ledger()["a"].pending == 1
+    assert kept.counts().pending == 1
 
 
-async def test_refusals_are_counted_at_the_door(kept: Kept) -> None:
-    """Together with the records they came with."""
-    await kept.spool.append([record("1")], [Refused("b", "1", REJECTED)])
-    assert kept.spool.ledger()["a"].pending == 1
-    assert kept.spool.ledger()["b"].rejected == 1
-    assert kept.spool.depth("b") == Depth(0, 0)
+async def test_receipts_are_told_once_it_is_final(kept: Kept) -> None:
+    """By the spool, with the outcome itself; of a refusal at the door as well."""
+    receipt = Receipt()
+    await kept.spool.append([record("1", receipt=receipt)], [refusal("1", "b", receipt=receipt)])
+    assert {name: outcome.kind for name, outcome in receipt.told.items()} == {"b": "skipped"}
+    await kept.spool.release(await kept.lease())
+    assert "a" not in receipt.told
+    leased = await kept.lease()
+    await kept.spool.settle(leased, [DELIVERED])
+    await kept.spool.settle(leased, [REJECTED])
+    assert receipt.told["a"] == DELIVERED
+
+
+async def test_opening_again_gives_out_what_was_held(kept: Kept, clock: HandClock) -> None:
+    """In order, and what had been attempted is known as possibly arrived."""
+    await kept.put("1", "2", "3")
+    leased = await kept.lease(2)
+    await kept.spool.mark_attempted(leased[:1])
+    leased[0].attempts = 1
+    await kept.spool.close()
+    await kept.open()
+    again = await kept.lease()
+    assert ids(again) == ["1", "2", "3"]
+    assert [one.maybe_since for one in again] == [NOW + 1_000, 0.0, 0.0]
+
+
+# Order, and time.
 
 
 async def test_released_records_keep_their_place(kept: Kept) -> None:
@@ -131,13 +210,16 @@ async def test_released_records_keep_their_place(kept: Kept) -> None:
 async def test_a_delayed_record_waits_and_is_then_the_oldest(kept: Kept, clock: HandClock) -> None:
     """``next_due_s`` says for how long; what it goes with keeps its order."""
     await kept.put("1", "2", "3", "4", "5")
-    await kept.spool.release(await kept.lease(3), after_s=10)
+    leased = await kept.lease(3)
+    for one in leased:
+        one.attempts = 1
+    await kept.spool.release(leased, after_s=10)
     assert ids(await kept.lease(1)) == ["4"]
     assert ids(await kept.lease(1)) == ["5"]
-    assert ids(await kept.lease()) == []
+    assert await kept.lease() == []
     assert kept.spool.next_due_s("a") == 10.0
     await kept.put("6")
-    clock.now = 10.0
+    clock.now += 10.0
     assert kept.spool.next_due_s("a") == 0.0
     assert ids(await kept.lease()) == ["1", "2", "3", "6"]
     assert kept.spool.next_due_s("a") is None
@@ -151,11 +233,11 @@ async def test_an_order_key_holds_back_the_younger(kept: Kept, clock: HandClock)
     leased = await kept.lease()
     assert ids(leased) == ["1", "x", "y"]
     await kept.spool.release(leased[:1], after_s=5)
-    assert ids(await kept.lease()) == []
-    clock.now = 5
+    assert await kept.lease() == []
+    clock.now += 5
     first = await kept.lease()
     assert ids(first) == ["1"]
-    await kept.spool.settle(first, [REJECTED])
+    await kept.spool.settle(first, [DEAD])
     second = await kept.lease()
     assert ids(second) == ["2"]
     await kept.spool.settle(second, [DELIVERED])
@@ -170,97 +252,6 @@ async def test_a_key_that_is_free_again_holds_nobody(kept: Kept) -> None:
     assert ids(await kept.lease()) == ["2"]
 
 
-async def test_evict_settles_the_oldest_that_nobody_holds(kept: Kept) -> None:
-    """Until both bounds are kept."""
-    await kept.put("1", "2", "3", "4", "5")
-    held = await kept.lease(1)
-    assert await kept.spool.evict("a", events=3, max_bytes=10**9, outcome=DROPPED) == 2
-    assert await kept.spool.evict("a", events=3, max_bytes=25, outcome=DROPPED) == 1
-    assert ids(held) == ["1"]
-    assert ids(await kept.lease()) == ["5"]
-    assert await kept.spool.evict("a", events=0, max_bytes=0, outcome=DROPPED) == 0
-    assert kept.spool.ledger()["a"].dropped == 3
-    assert kept.spool.ledger()["a"].balanced
-
-
-async def test_evict_reaches_the_delayed_and_frees_the_held_back(kept: Kept) -> None:
-    """Nothing that waits is out of reach."""
-    await kept.put("1", "2", order_key="ada")
-    await kept.spool.release(await kept.lease(), after_s=60)
-    assert await kept.spool.evict("a", events=1, max_bytes=10**9, outcome=DROPPED) == 1
-    assert ids(await kept.lease()) == ["2"]
-
-
-async def test_what_is_cut_short_says_whether_it_may_have_arrived(kept: Kept) -> None:
-    """A record with an attempt that nobody answered is not simply dropped."""
-    told: list[tuple[str, Outcome]] = []
-    await kept.spool.open(
-        ["a", "b"], kept.woken.append, lambda _name, ids, ends: told.extend(zip(ids, ends, strict=True))
-    )
-    await kept.put("1", "2", "3")
-    doubtful, sure = await kept.lease(2)
-    doubtful.attempts, doubtful.maybe_since, sure.attempts = 2, 1.0, 1
-    await kept.spool.release([doubtful, sure], after_s=60)
-    await kept.spool.settle_matching(lambda one: one.event_id == "3", FORGOTTEN)
-    assert await kept.spool.evict("a", events=0, max_bytes=0, outcome=DROPPED) == 2
-    ends = dict(told)
-    assert (ends["1"].kind, ends["1"].attempts, ends["1"].ambiguous) == ("uncertain", 2, True)
-    assert (ends["2"].kind, ends["2"].attempts, ends["2"].ambiguous) == ("dropped", 1, False)
-    assert (ends["3"].kind, ends["3"].attempts) == ("forgotten", 0)
-    ledger = kept.spool.ledger()["a"]
-    assert (ledger.uncertain, ledger.dropped, ledger.forgotten, ledger.pending) == (1, 1, 1, 0)
-
-
-async def test_settle_matching_finds_what_waits_anywhere(kept: Kept) -> None:
-    """Ready, delayed, held back, at every destination; never what is under way."""
-    await kept.put("held", "1")
-    held = await kept.lease(1)
-    await kept.put("2", "keep", to="b")
-    await kept.put("3", "4", "keep2", order_key="ada")
-    leased = await kept.lease(2)
-    assert ids(leased) == ["1", "3"]
-    await kept.spool.release(leased[:1], after_s=60)
-    await kept.spool.release(leased[1:])
-    found = await kept.spool.settle_matching(lambda one: not one.event_id.startswith("keep"), FORGOTTEN)
-    assert found == {"a": 3, "b": 1}
-    assert ids(held) == ["held"]
-    assert ids(await kept.lease()) == ["keep2"]
-    assert ids(await kept.lease(of="b")) == ["keep"]
-    assert all(counts.balanced for counts in kept.spool.ledger().values())
-
-
-async def test_opening_again_gives_out_what_was_held(kept: Kept) -> None:
-    """In order, and what had been attempted is known as possibly arrived."""
-    await kept.put("1", "2", "3")
-    leased = await kept.lease(2)
-    leased[0].attempts = 1
-    await kept.spool.close()
-    await kept.open()
-    again = await kept.lease()
-    assert ids(again) == ["1", "2", "3"]
-    assert [one.maybe_since for one in again] == [HandClock.START, 0.0, 0.0]
-
-
-async def test_receipts_are_told_once_it_is_final(kept: Kept) -> None:
-    """By the spool, with the outcome itself."""
-
-    class Told:
-        def __init__(self) -> None:
-            self.outcomes: list[tuple[str, Outcome]] = []
-
-        def settle(self, destination: str, outcome: Outcome) -> None:
-            self.outcomes.append((destination, outcome))
-
-    told = Told()
-    await kept.spool.append([record("1", receipt=told)], [Refused("b", "1", REJECTED, told)])
-    assert told.outcomes == [("b", REJECTED)]
-    leased = await kept.lease()
-    await kept.spool.release(leased)
-    assert told.outcomes == [("b", REJECTED)]
-    await kept.spool.settle(await kept.lease(), [DELIVERED])
-    assert told.outcomes == [("b", REJECTED), ("a", DELIVERED)]
-
-
 async def test_waking_follows_a_release_and_a_freed_key(kept: Kept) -> None:
     """A worker that sleeps must hear of it."""
     await kept.put("1", "2", order_key="ada")
@@ -273,15 +264,36 @@ async def test_waking_follows_a_release_and_a_freed_key(kept: Kept) -> None:
     assert kept.woken == ["a"]
 
 
-def test_a_spool_is_chosen_by_name(clock: HandClock) -> None:
-    """Or given as an object."""
-    from capi_async import ConfigError
+# Bounds.
 
-    own = MemorySpool(clock=clock)
-    assert open_spool(own, clock=clock) is own
-    assert isinstance(open_spool("memory", clock=clock), MemorySpool)
-    with pytest.raises(ConfigError, match="there is no 'kafka' spool"):
-        open_spool("kafka://somewhere", clock=clock)
+
+async def test_evict_settles_the_oldest_that_nobody_holds(kept: Kept) -> None:
+    """Until both bounds are kept."""
+    await kept.put("1", "2", "3", "4", "5")
+    held = await kept.lease(1)
+    assert await kept.spool.evict("a", events=3, max_bytes=10**9, outcome=DROPPED) == 2
+    assert await kept.spool.evict("a", events=3, max_bytes=25, outcome=DROPPED) == 1
+    assert ids(held) == ["1"]
+    assert ids(await kept.lease()) == ["5"]
+    assert await kept.spool.evict("a", events=0, max_bytes=0, outcome=DROPPED) == 0
+    assert kept.counts() == Ledger(accepted=5, dropped=3, pending=2)
+    assert list(kept.told) == ["2", "3", "4"]
+
+
+async def test_evict_takes_what_waits_for_its_time_before_what_is_younger(kept: Kept) -> None:
+    """It was tried, and came first."""
+    await kept.put("1", "2")
+    await kept.spool.release(await kept.lease(1), after_s=60)
+    assert await kept.spool.evict("a", events=1, max_bytes=10**9, outcome=DROPPED) == 1
+    assert list(kept.told) == ["1"]
+
+
+async def test_evict_reaches_the_delayed_and_frees_the_held_back(kept: Kept) -> None:
+    """Nothing that waits is out of reach."""
+    await kept.put("1", "2", order_key="ada")
+    await kept.spool.release(await kept.lease(), after_s=60)
+    assert await kept.spool.evict("a", events=1, max_bytes=10**9, outcome=DROPPED) == 1
+    assert ids(await kept.lease()) == ["2"]
 
 
 async def test_evict_reaches_those_held_back_by_one_that_is_under_way(kept: Kept) -> None:
@@ -297,116 +309,83 @@ async def test_evict_reaches_those_held_back_by_one_that_is_under_way(kept: Kept
     assert await kept.spool.evict("a", events=1, max_bytes=10**9, outcome=DROPPED) == 1
 
 
-class SpoolMachine(RuleBasedStateMachine):
-    """Any sequence of calls, against a list of records with a state each."""
-
-    make: Callable[[Clock], Spool] = staticmethod(SPOOLS[0][1])
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = HandClock()
-        self.loop = asyncio.new_event_loop()
-        self.spool = self.make(self.clock)
-        self.run(self.spool.open(["a"], lambda _name: None))
-        self.number = 0
-        self.waiting: list[Record] = []  # in the order of acceptance
-        self.held: list[Record] = []
-        self.due: dict[str, float] = {}
-        self.settled: dict[str, int] = {}
-
-    def run(self, awaitable: Any) -> Any:
-        return self.loop.run_until_complete(awaitable)
-
-    def teardown(self) -> None:
-        self.loop.close()
-
-    def end(self, one: Record, kind: str) -> None:
-        self.settled[kind] = self.settled.get(kind, 0) + 1
-
-    def older_of_key(self, one: Record) -> bool:
-        everything = sorted([*self.waiting, *self.held], key=lambda other: int(other.event_id))
-        return any(other.order_key == one.order_key and int(other.event_id) < int(one.event_id) for other in everything)
-
-    @rule(keys=st.lists(st.sampled_from([None, None, "k1", "k2"]), min_size=1, max_size=5), size=st.integers(0, 9))
-    def append(self, keys: list[str | None], size: int) -> None:
-        records = []
-        for key in keys:
-            self.number += 1
-            records.append(record(str(self.number), body=b"x" * size, order_key=key))
-        self.run(self.spool.append(records, []))
-        self.waiting += records
-
-    @rule(limit=st.integers(1, 6), max_bytes=st.integers(1, 30))
-    def lease(self, limit: int, max_bytes: int) -> None:
-        taken = self.run(self.spool.lease("a", limit=limit, max_bytes=max_bytes))
-        assert len(taken) <= limit
-        assert len(taken) <= 1 or sum(len(one.body) for one in taken) <= max_bytes
-        may = [
-            one
-            for one in self.waiting
-            if self.due.get(one.event_id, 0.0) <= self.clock.now
-            and not (one.order_key is not None and self.older_of_key(one))
-        ]
-        assert {id(one) for one in taken} <= {id(one) for one in may}
-        assert bool(taken) == bool(may)
-        for one in taken:
-            self.waiting.remove(one)
-            self.held.append(one)
-
-    @precondition(lambda self: self.held)
-    @rule(count=st.integers(1, 4), outcome=st.sampled_from([DELIVERED, REJECTED]))
-    def settle(self, count: int, outcome: Outcome) -> None:
-        batch, self.held = self.held[:count], self.held[count:]
-        self.run(self.spool.settle(batch, [outcome] * len(batch)))
-        self.run(self.spool.settle(batch, [DROPPED] * len(batch)))
-        for one in batch:
-            self.end(one, outcome.kind)
-
-    @precondition(lambda self: self.held)
-    @rule(count=st.integers(1, 4), after_s=st.sampled_from([0.0, 1.0, 5.0]))
-    def release(self, count: int, after_s: float) -> None:
-        batch, self.held = self.held[:count], self.held[count:]
-        self.run(self.spool.release(batch, after_s=after_s))
-        for one in batch:
-            self.due[one.event_id] = self.clock.now + after_s
-        self.waiting += batch
-
-    @rule(events=st.integers(0, 8))
-    def evict(self, events: int) -> None:
-        evicted = self.run(self.spool.evict("a", events=events, max_bytes=10**9, outcome=DROPPED))
-        total = len(self.waiting) + len(self.held)
-        assert evicted == min(max(0, total - events), len(self.waiting))
-        depth = self.spool.depth("a").events
-        assert depth == total - evicted
-        self.settled["dropped"] = self.settled.get("dropped", 0) + evicted
-        # which of them is told by what can still be found
-        left: set[int] = set()
-        self.run(self.spool.settle_matching(lambda one: bool(left.add(id(one))), FORGOTTEN))  # type: ignore[func-returns-value]
-        self.waiting = [one for one in self.waiting if id(one) in left]
-
-    @rule(seconds=st.sampled_from([0.5, 1.0, 5.0]))
-    def wait(self, seconds: float) -> None:
-        self.clock.now += seconds
-
-    @rule(odd=st.booleans())
-    def forget(self, odd: bool) -> None:
-        hits = [one for one in self.waiting if int(one.event_id) % 2 == odd]
-        found = self.run(self.spool.settle_matching(lambda one: int(one.event_id) % 2 == odd, FORGOTTEN))
-        assert found == ({"a": len(hits)} if hits else {})
-        for one in hits:
-            self.waiting.remove(one)
-            self.end(one, "forgotten")
-
-    @invariant()
-    def the_ledger_balances(self) -> None:
-        counts = self.spool.ledger()["a"]
-        assert counts.balanced
-        assert counts.accepted == self.number
-        for kind in ("delivered", "rejected", "dropped", "forgotten"):
-            assert getattr(counts, kind) == self.settled.get(kind, 0), kind
-        everything = [*self.waiting, *self.held]
-        assert self.spool.depth("a") == Depth(len(everything), sum(len(one.body) for one in everything))
+async def test_what_is_cut_short_says_whether_it_may_have_arrived(kept: Kept) -> None:
+    """A record with an attempt that nobody answered is not simply dropped."""
+    await kept.put("1", "2", "3")
+    doubtful, sure = await kept.lease(2)
+    doubtful.attempts, doubtful.maybe_since, sure.attempts = 2, 1.0, 1
+    await kept.spool.release([doubtful, sure], after_s=60)
+    await kept.spool.settle_matching(lambda one: one.event_id == "3", FORGOTTEN)
+    assert await kept.spool.evict("a", events=0, max_bytes=0, outcome=DROPPED) == 2
+    ends = kept.told
+    assert (ends["1"].kind, ends["1"].attempts, ends["1"].ambiguous) == ("uncertain", 2, True)
+    assert (ends["2"].kind, ends["2"].attempts, ends["2"].ambiguous) == ("dropped", 1, False)
+    assert (ends["3"].kind, ends["3"].attempts) == ("forgotten", 0)
+    assert kept.counts() == Ledger(accepted=3, uncertain=1, dropped=1, forgotten=1)
 
 
-SpoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-TestMemorySpoolAgainstAModel = SpoolMachine.TestCase
+# Forgetting, and withdrawing.
+
+
+async def test_settle_matching_finds_what_waits_anywhere(kept: Kept) -> None:
+    """Ready, delayed, held back, at every destination; what is under way is not stopped, nor counted."""
+    await kept.put("held", "1")
+    held = await kept.lease(1)
+    await kept.put("2", "keep", to="b")
+    await kept.put("3", "4", "keep2", order_key="ada")
+    leased = await kept.lease(2)
+    assert ids(leased) == ["1", "3"]
+    await kept.spool.release(leased[:1], after_s=60)
+    await kept.spool.release(leased[1:])
+    found = await kept.spool.settle_matching(lambda one: not one.event_id.startswith("keep"), FORGOTTEN)
+    assert found == {"a": 3, "b": 1}
+    assert sorted(kept.told) == ["1", "2", "3", "4"]
+    assert ids(held) == ["held"]
+    assert ids(await kept.lease()) == ["keep2"]
+    assert ids(await kept.lease(of="b")) == ["keep"]
+    assert kept.counts() == Ledger(accepted=5, forgotten=3, pending=2)
+    assert kept.counts("b") == Ledger(accepted=2, forgotten=1, pending=1)
+
+
+async def test_what_is_under_way_when_it_is_forgotten_is_not_sent_again(kept: Kept) -> None:
+    """An answer that comes counts; without one it ends when it is handed back."""
+    await kept.put("answered", "refused", "other")
+    answered, refused, other = await kept.lease()
+    await kept.spool.mark_attempted([answered, refused, other])
+    assert await kept.spool.settle_matching(lambda one: one.event_id != "other", FORGOTTEN) == {}
+    for one in (answered, refused, other):
+        one.attempts = 1
+    await kept.spool.settle([answered], [DELIVERED])
+    refused.maybe_since = NOW
+    await kept.spool.release([refused, other], after_s=5)
+    assert kept.counts() == Ledger(accepted=3, delivered=1, forgotten=1, pending=1)
+    assert (kept.told["refused"].kind, kept.told["refused"].ambiguous) == ("forgotten", True)
+    assert await kept.lease() == []
+
+
+async def test_what_was_leased_when_it_was_forgotten_must_not_leave(kept: Kept) -> None:
+    """Whoever asks before sending hears of it; the others of the batch come again."""
+    await kept.put("1", "2")
+    leased = await kept.lease()
+    assert await kept.spool.settle_matching(lambda one: one.event_id == "1", FORGOTTEN) == {}
+    with pytest.raises(Revoked):
+        await kept.spool.mark_attempted(leased)
+    assert kept.told["1"].kind == "forgotten"
+    await kept.spool.release(leased)
+    again = await kept.lease_soon()
+    assert [(one.event_id, one.maybe_since) for one in again] == [("2", 0.0)]
+    await kept.spool.mark_attempted(again)
+    assert kept.counts() == Ledger(accepted=2, forgotten=1, pending=1)
+
+
+async def test_what_was_forgotten_under_way_is_not_kept_as_a_dead_letter(kept: Kept) -> None:
+    """The ledger counts how it ended, and nothing else is left of it."""
+    from capi_async.spool.base import LetterFilter
+
+    await kept.put("1", "2")
+    leased = await kept.lease()
+    await kept.spool.mark_attempted(leased)
+    await kept.spool.settle_matching(lambda one: one.event_id == "1", FORGOTTEN)
+    await kept.spool.settle(leased, [DEAD, DEAD])
+    assert kept.counts() == Ledger(accepted=2, dead=2)
+    assert [one.event_id for one in await kept.spool.letters(LetterFilter())] == (["2"] if kept.spool.durable else [])

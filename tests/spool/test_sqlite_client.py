@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from capi_async import Client, Event, Page, User
+from capi_async import Client, ConfigError, Event, Page, SyncClient, User
 from capi_async.destinations import Snap
 from capi_async.errors import SpoolError
 from capi_async.sandbox import Sandbox
@@ -65,12 +67,82 @@ async def test_a_changed_account_makes_dead_letters(url: str) -> None:
         async with Client([other], spool=url, linger_s=0) as client:
             await eventually(lambda: client.ledger()["snap"].dead == 1)
             (letter,) = await client._spool.letters(LetterFilter())
+            assert letter.event_id == "purchase:1"
             assert letter.reason.startswith("configuration changed")
         assert sandbox.arrivals("snap") == []
         async with Client([snap(sandbox)], spool=url, linger_s=0) as client:
-            assert await client._spool.replay(LetterFilter()) == {"snap": 1}
+            assert await client.replay() == {"snap": 1}
             assert await client.flush(10)
             assert client.ledger()["snap"].delivered == 1
+        assert [one.event["event_id"] for one in sandbox.arrivals("snap")] == ["purchase:1"]
+
+
+async def dead_letters(sandbox: Sandbox, url: str, number: int) -> None:
+    """Events made for an account that the next run does not know."""
+    async with Client([snap(sandbox), snap(sandbox, name="other")], spool=url, deliver=False) as client:
+        await client.send_many([purchase(one) for one in range(number)])
+    gone = snap(sandbox, pixel_id="22222222-2222-3333-4444-555555555555")
+    async with Client([gone, snap(sandbox, name="other")], spool=url, linger_s=0) as client:
+        await eventually(lambda: client.ledger()["snap"].dead == client.ledger()["other"].delivered == number)
+    sandbox.clear()
+
+
+async def test_a_client_replays_what_is_wanted_and_still_permitted(url: str) -> None:
+    """Only to the destination that missed it; by the command line's filters, and with a word about consent."""
+    async with Sandbox() as sandbox:
+        await dead_letters(sandbox, url, 4)
+        async with Client([snap(sandbox), snap(sandbox, name="other")], spool=url, linger_s=0) as client:
+            assert await client.replay(destination="other") == {}
+            assert await client.replay(kind="uncertain") == {}
+            assert await client.replay(reason="nothing of the kind") == {}
+            assert await client.replay(until=datetime.now(UTC) - timedelta(hours=1)) == {}
+            assert await client.replay(event_id="purchase:3") == {"snap": 1}
+            asked: list[str] = []
+
+            def permitted(event_id: str) -> bool:
+                asked.append(event_id)
+                return event_id != "purchase:1"
+
+            since = datetime.now(UTC) - timedelta(hours=1)
+            assert await client.replay(since=since, limit=2, permitted=permitted) == {"snap": 1}
+            assert asked == ["purchase:0", "purchase:1"]
+            with pytest.raises(ConfigError, match="since needs an offset"):
+                await client.replay(since=datetime(2026, 1, 1))  # noqa: DTZ001
+            assert await client.flush(10)
+            counts = client.ledger()["snap"]
+            assert (counts.accepted, counts.delivered, counts.skipped, counts.dead) == (4, 2, 1, 1)
+            assert_balanced(client, pending=0)
+        arrived = [one.event["event_id"] for one in sandbox.arrivals("snap")]
+        assert arrived == ["purchase:3", "purchase:0"]
+
+
+async def test_what_has_grown_too_old_is_expired_instead_of_replayed(url: str) -> None:
+    """Snap takes events of the last seven days."""
+
+    class Later:
+        def monotonic(self) -> float:
+            return time.monotonic()
+
+        def wall(self) -> float:
+            return time.time() + 8 * 86_400
+
+    async with Sandbox() as sandbox:
+        await dead_letters(sandbox, url, 2)
+        client = Client([snap(sandbox), snap(sandbox, name="other")], spool=url, linger_s=0, clock=Later())
+        async with client:
+            assert await client.replay() == {}
+            counts = client.ledger()["snap"]
+            assert (counts.expired, counts.dead, counts.pending) == (2, 0, 0)
+        assert sandbox.arrivals("snap") == []
+
+
+def test_the_blocking_client_replays_as_well(url: str) -> None:
+    """And in memory there is nothing to replay."""
+    gone = Snap(pixel_id="11111111-2222-3333-4444-555555555555", access_token="t", base_url="http://127.0.0.1:9")
+    with SyncClient([gone], spool=url) as client:
+        assert client.replay(destination="snap", limit=1) == {}
+    with SyncClient([gone]) as client:
+        assert client.replay() == {}
 
 
 async def test_a_web_process_accepts_and_a_worker_delivers(url: str) -> None:

@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Record, Refused
+from capi_async.spool.base import Busy, Record, Refused
 from capi_async.spool.sqlite.group import Change, Chunk, Group
 from capi_async.spool.sqlite.store import Store
 from capi_async.thread import OwnedThread
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a transaction may wait for its turn among processes before those who wait are told no.
+#: Seconds that a transaction may wait for its turn among processes before those who wait are told no, unless they
+#: said how long.
 PATIENCE_S: Final = 5.0
+
+#: Seconds between two looks at who of those behind a transaction that waits does not want to wait any longer.
+_LOOK_S: Final = 0.1
 
 #: Seconds between two attempts to write outcomes that could not be written.
 RETRY_S: Final = 0.25
+
+_LOCKED: Final = "the spool file is locked by another process; nothing was stored"
 
 _Told = tuple[Sequence[Record], Outcome]
 
@@ -30,12 +37,15 @@ _Told = tuple[Sequence[Record], Outcome]
 class _Append:
     """Records that somebody waits to have accepted."""
 
-    __slots__ = ("chunks", "future", "refused")
+    __slots__ = ("chunks", "future", "refused", "until")
 
-    def __init__(self, chunks: list[Chunk], refused: Sequence[Refused], future: asyncio.Future[None]) -> None:
+    def __init__(
+        self, chunks: list[Chunk], refused: Sequence[Refused], future: asyncio.Future[None], until: float
+    ) -> None:
         self.chunks = chunks
         self.refused = refused
         self.future = future
+        self.until = until
 
 
 class Committer:
@@ -74,16 +84,18 @@ class Committer:
             self._run(), name="capi_async-sqlite", context=contextvars.Context()
         )
 
-    async def append(self, chunks: list[Chunk], refused: Sequence[Refused]) -> None:
+    async def append(self, chunks: list[Chunk], refused: Sequence[Refused], timeout_s: float | None) -> None:
         """Return once these are in the file.
 
         Raises:
+            Busy: Others had it to themselves for so long.
             SpoolError: They are not.
         """
         if self._closing:
             raise SpoolError("the spool is closed")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._appends.append(_Append(chunks, refused, future))
+        until = time.monotonic() + (PATIENCE_S if timeout_s is None else timeout_s)
+        self._appends.append(_Append(chunks, refused, future, until))
         self._work.set()
         await future
 
@@ -121,7 +133,7 @@ class Committer:
         lost = sum(sum(chunk.counts.values()) for chunk in self._dirty.values())
         if lost:
             logger.error("outcomes could not be stored; these events may be sent again", extra={"events": lost})
-        self._fail([append.future for append in self._appends], SpoolError("the spool is closed"))
+        self._refuse(self._appends, SpoolError("the spool is closed"))
         self._fail(self._strict, SpoolError("the spool is closed"))
         for future in self._patient:
             future.cancel()
@@ -166,7 +178,7 @@ class Committer:
         self._sync = False
         self._running = True
         try:
-            await self._commit(group)
+            await self._commit(group, min([append.until for append in appends], default=time.monotonic() + PATIENCE_S))
         except BaseException as error:
             failure = error if isinstance(error, SpoolError) else SpoolError("storage failed")
             for change in group.changes:
@@ -174,9 +186,10 @@ class Committer:
                 self._dirty[chunk.id] = chunk
             self._told = told + self._told
             self._patient = patient + self._patient
-            for chunk in group.appended:
-                chunk.drop()
-            self._fail([append.future for append in appends], failure)
+            # whoever may wait longer for others does, before all that came later
+            waiting = [one for one in appends if isinstance(error, Busy) and one.until > time.monotonic()]
+            self._appends = waiting + self._appends
+            self._refuse([one for one in appends if one not in waiting], failure)
             self._fail(strict, failure)
             self._failing = True
             if not isinstance(error, Exception):
@@ -201,13 +214,27 @@ class Committer:
             if not future.done():
                 future.set_result(None)
 
-    async def _commit(self, group: Group) -> None:
+    async def _commit(self, group: Group, until: float) -> None:
         job = asyncio.ensure_future(self._thread.run(self._store.commit, group))
-        done, _ = await asyncio.wait([job], timeout=PATIENCE_S)
-        if not done and group.call_off():
-            job.add_done_callback(_seen)
-            raise SpoolError("the spool file is locked by another process; nothing was stored")
-        await job
+        while True:
+            done, _ = await asyncio.wait([job], timeout=max(0.0, min(_LOOK_S, until - time.monotonic())))
+            if done:
+                return await job
+            now = time.monotonic()
+            late = [append for append in self._appends if append.until <= now]
+            self._appends = [append for append in self._appends if append.until > now]
+            self._refuse(late, Busy(_LOCKED))
+            if now >= until and group.call_off():
+                job.add_done_callback(_seen)
+                raise Busy(_LOCKED)
+            if now >= until:
+                return await job  # it is being written
+
+    def _refuse(self, appends: Sequence[_Append], error: SpoolError) -> None:
+        for append in appends:
+            for chunk in append.chunks:
+                chunk.drop()
+        self._fail([append.future for append in appends], error)
 
     def _fail(self, futures: Sequence[asyncio.Future[None]], error: SpoolError) -> None:
         for future in futures:

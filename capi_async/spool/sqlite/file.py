@@ -6,13 +6,13 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from capi_async.errors import ConfigError, SpoolError
+from capi_async.spool.cipher import Cipher
 from capi_async.spool.sqlite import schema
-from capi_async.spool.sqlite.cipher import Cipher
 from capi_async.spool.sqlite.files import Lock, is_free, refuse_network, sync_directory
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.restore import restore
@@ -25,6 +25,10 @@ BUSY_S: Final = 10.0
 #: Free pages that are not worth giving back to the file system, and how many are given back at a time.
 _SPARE_PAGES: Final = 2_000
 _PAGES_A_TURN: Final = 1_000
+
+#: Pages in the log from which on it is worth to begin it anew, and how few may be left to be moved then.
+_LONG_LOG: Final = 1_000
+_SHORT_REST: Final = 200
 
 #: A file up to this size is read whole when it is opened.
 _CHECKED_BYTES: Final = 32 * 1024 * 1024
@@ -50,7 +54,7 @@ class SpoolFile:
         self._inode = 0
         self._seen = -1
         self.owner = 0
-        self._unsynced = False
+        self._written = False
 
     # Lifecycle.
 
@@ -71,6 +75,7 @@ class SpoolFile:
                 self._check_keys()
                 self._enter()
                 self._adopt()
+                self._written = True  # perhaps by whoever died
                 self._check_content()
             sync_directory(self.path.parent)
         except OSError as error:
@@ -144,6 +149,15 @@ class SpoolFile:
         except sqlite3.Error as error:
             raise SpoolError(f"storage failed: {error}") from error
 
+    def ring(self) -> None:
+        """Have other processes look for what they must not send any more, before they send anything."""
+        with self._writers():
+            os.pwrite(self._writers.file, (self.rings() + 1).to_bytes(8, "little"), 0)
+
+    def rings(self) -> int:
+        """How often somebody rang: a microsecond's look at the lock file, which may be read without the lock."""
+        return int.from_bytes(os.pread(self._writers.file, 8, 0), "little") if self._writers.file >= 0 else 0
+
     def alone(self) -> bool:
         """Whether no other process works on the file."""
         return int(self._ready().execute("SELECT count(*) FROM owner").fetchone()[0]) == 1
@@ -173,21 +187,47 @@ class SpoolFile:
             logger.warning("took over from a process that died", extra={"processes": len(dead), "chunks": freed})
         return freed > 0
 
+    # The log.
+
+    def checkpoint(self) -> bool:
+        """Move the log into the file, beside whoever writes: called from a thread that is not the writer's.
+
+        What was committed without waiting for the disk is on it afterwards. True if :meth:`finish_checkpoint` is
+        worth its while.
+        """
+        if not self._written:
+            return False
+        self._written = False
+        place = f"{self.path.as_uri()}?mode=rw"
+        # not kept open: the file may be another one the next time
+        try:
+            with closing(sqlite3.connect(place, uri=True, timeout=0.0, isolation_level=None)) as db:
+                _busy, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:  # another process does it, or the file is gone, which is noticed elsewhere
+            self._written = True
+            return False
+        return bool(frames > _LONG_LOG and (frames - moved < _SHORT_REST or frames > 4 * _LONG_LOG))
+
+    def finish_checkpoint(self) -> None:
+        """Move the rest, which came meanwhile: only when all is moved does the log begin anew."""
+        self._ready().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     # Space.
 
-    def shrink(self, *, everything: bool = False) -> None:
-        """Give free pages back to the file system, if there are many or all are wanted."""
+    def shrink(self, *, everything: bool = False) -> bool:
+        """Give free pages back to the file system, if there are many or all are wanted; whether the log is empty."""
         db = self._ready()
         free = int(db.execute("PRAGMA freelist_count").fetchone()[0])
         pages = int(db.execute("PRAGMA page_count").fetchone()[0])
         if not everything and not (free > _SPARE_PAGES and free * 4 > pages):
-            return
+            return False
         with self._writers():
             turn = free if everything else _PAGES_A_TURN
             self._check_place()
             # as a script: execute() would free a single page, because each page is a step without a row
             self._ready().executescript(f"PRAGMA incremental_vacuum({turn})")
-            self._ready().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            busy, _frames, _moved = self._ready().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
 
     def _overwrite(self, db: sqlite3.Connection, on: bool) -> None:
         db.execute(f"PRAGMA secure_delete = {'ON' if on else 'OFF'}").fetchall()
@@ -196,14 +236,17 @@ class SpoolFile:
 
     def ledger(self) -> dict[str, dict[str, int]]:
         """Destination to kind to number, at one moment, of all processes."""
-        if self._reader is None:
-            return {}
         found: dict[str, dict[str, int]] = {}
-        try:
-            for destination, kind, number in self._reader.execute("SELECT destination, kind, n FROM ledger"):
+        while (reader := self._reader) is not None:
+            try:
+                rows = reader.execute("SELECT destination, kind, n FROM ledger").fetchall()
+            except sqlite3.Error as error:
+                if reader is not self._reader:
+                    continue  # the file was deleted and written again in this moment
+                raise SpoolError(f"the ledger cannot be read: {error}") from error
+            for destination, kind, number in rows:
                 found.setdefault(destination, {})[kind] = number
-        except sqlite3.Error as error:
-            raise SpoolError(f"the ledger cannot be read: {error}") from error
+            break
         return found
 
     # Below.
@@ -233,7 +276,7 @@ class SpoolFile:
         try:
             yield db
             db.execute("COMMIT")
-            self._unsynced = level == "NORMAL"
+            self._written = True
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
@@ -243,6 +286,19 @@ class SpoolFile:
         if self._db is None:
             raise SpoolError("the spool is not open")
         return self._db
+
+    def check_place(self) -> None:
+        """Notice that the file was deleted, also while nothing is written.
+
+        Raises:
+            SpoolError: It was, and cannot be written again while others use it; or it was replaced.
+        """
+        try:
+            if self.path.stat().st_ino != self._inode:
+                raise SpoolError(f"{self.path} was replaced by another file while it was in use")
+        except FileNotFoundError:
+            with self._writers():
+                self._check_place()
 
     def _check_place(self) -> None:
         """What is written into a file that was deleted is lost at the next start."""

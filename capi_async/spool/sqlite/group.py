@@ -11,13 +11,8 @@ from msgspec import Struct
 
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record
-from capi_async.spool.sqlite.chunks import MAX_BYTES, MAX_RECORDS, Fate, State, bits, encode_state
-
-#: ``Record.epoch`` of a record with a final outcome; 0: nobody holds it, above: leased.
-SETTLED = -1
-
-#: Outcomes whose records are kept for replay.
-KEPT = ("dead", "uncertain")
+from capi_async.spool.chunks import MAX_BYTES, MAX_RECORDS, Fate, State, bits, encode_state
+from capi_async.spool.waiting import SETTLED
 
 
 class Chunk:
@@ -149,7 +144,7 @@ class Group:
         self._state = "waiting"
 
     def start(self) -> bool:
-        """Called when it is written; False if nobody wants it any more."""
+        """Called when it is about to be written; False if nobody wants it any more."""
         with self._guard:
             if self._state == "waiting":
                 self._state = "started"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from capi_async.outcome import Outcome
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
-from capi_async.spool.sqlite.chunks import decode, encode
+from capi_async.spool.chunks import DamagedChunk, decode, encode
 
 Seal = Callable[[bytes, str], tuple[str, bytes]]
 OpenSealed = Callable[[bytes, str, str], bytes]
@@ -59,17 +60,22 @@ class Letters:
         db.executemany("DELETE FROM letter WHERE id = ?", [(letter.id,) for letter in letters])
 
     def settle_matching(
-        self, db: sqlite3.Connection, matches: Callable[[Record], bool], kind: str
-    ) -> Counter[tuple[str, str]]:
-        """Remove those that match; returns how the ledger changes."""
+        self, db: sqlite3.Connection, matches: Callable[[Record], bool], kind: str, *, after: int, limit: int
+    ) -> tuple[Counter[tuple[str, str]], int]:
+        """Remove those that match among ``limit`` behind ``after``; how the ledger changes, and the last, 0 at the end.
+
+        One that cannot be read is left alone.
+        """
         counts: Counter[tuple[str, str]] = Counter()
-        for (number,) in db.execute("SELECT id FROM letter").fetchall():
-            for letter, record in self.read(db, (number,)):
-                if matches(record):
-                    self.remove(db, (letter,))
-                    counts[letter.destination, letter.kind] -= 1
-                    counts[letter.destination, kind] += 1
-        return counts
+        last = 0
+        for (last,) in db.execute("SELECT id FROM letter WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall():
+            with suppress(DamagedChunk):
+                for letter, record in self.read(db, (last,)):
+                    if matches(record):
+                        self.remove(db, (letter,))
+                        counts[letter.destination, letter.kind] -= 1
+                        counts[letter.destination, kind] += 1
+        return counts, last
 
     def prune(self, db: sqlite3.Connection, *, before: float, keep: int) -> int:
         """Let go of what is older than ``before``, and of the oldest beyond ``keep``; the ledger keeps its counts."""

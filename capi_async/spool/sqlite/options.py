@@ -25,6 +25,8 @@ class Options(Struct, frozen=True, kw_only=True):
         keys: What is stored is encrypted with the first; all of them open what is there.
         dead_days: Dead letters are kept for so long,
         dead_max: and so many of them, newest first.
+        remember_days: Ids of accepted events are remembered for so long, written with the events themselves: who
+            hands events over from a store of their own can ask what a crash kept them from noting. 0: not at all.
     """
 
     path: Path
@@ -32,6 +34,7 @@ class Options(Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...] = ()
     dead_days: float = 30.0
     dead_max: int = 1_000_000
+    remember_days: float = 0.0
 
 
 def parse(url: str) -> Options:
@@ -48,7 +51,7 @@ def parse(url: str) -> Options:
         raise ConfigError("spool: write sqlite:///relative.db or sqlite:////absolute.db")
     synchronous: Literal["full", "normal"] = "full"
     keys: tuple[str, ...] = ()
-    numbers = {"dead_days": 30.0, "dead_max": 1e6}
+    numbers = {"dead_days": 30.0, "dead_max": 1e6, "remember_days": 0.0}
     for option, value in parse_qsl(query, keep_blank_values=True):
         if option == "synchronous" and value in ("full", "normal"):
             synchronous = "normal" if value == "normal" else "full"
@@ -59,7 +62,7 @@ def parse(url: str) -> Options:
         else:
             raise ConfigError(
                 f"spool: there is no {option}={value if option == 'synchronous' else '...'}; there are "
-                "synchronous=full|normal, keys=env:NAME, dead_days, dead_max"
+                "synchronous=full|normal, keys=env:NAME, dead_days, dead_max, remember_days"
             )
     return Options(
         # at once: the directory that a name is relative to may change while the program runs
@@ -68,6 +71,7 @@ def parse(url: str) -> Options:
         keys=keys,
         dead_days=numbers["dead_days"],
         dead_max=int(numbers["dead_max"]),
+        remember_days=numbers["remember_days"],
     )
 
 

@@ -9,13 +9,15 @@ from typing import Any, Final
 
 from capi_async.clock import Clock
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Record
-from capi_async.spool.sqlite.group import KEPT, SETTLED, Change, Chunk
+from capi_async.spool.base import KEPT, Record
+from capi_async.spool.sqlite.group import Change, Chunk
 from capi_async.spool.sqlite.line import Line
 from capi_async.spool.sqlite.store import Row, monotonic_due
+from capi_async.spool.waiting import SETTLED
 
-#: Chunks whose receipts are looked through at a time.
-_CHUNKS_A_LOOK: Final = 500
+#: Chunks whose receipts are looked through at a time, and for each that is added.
+_CHUNKS_A_LOOK: Final = 32
+_CHUNKS_A_CHUNK: Final = 3
 
 
 class Queues:
@@ -37,10 +39,15 @@ class Queues:
         self._looked_through: deque[int] = deque()
         #: Identity of a kept receipt to how often it is kept: once per destination.
         self._times: dict[int, int] = {}
+        #: Identity of a leased record to it, and how it ends unless its answer comes.
+        self.doomed: dict[int, tuple[Record, Outcome]] = {}
+        #: Something was deleted that must not stay readable.
+        self.traces = False
 
     def start(self, names: Sequence[str], *, deliver: bool) -> None:
         """Begin with nothing in memory; receipts of what is in the file are kept."""
         self.cool_all()
+        self.doomed.clear()
         self.lines = {name: Line(name) for name in names}
         self._deliver = deliver
 
@@ -96,7 +103,9 @@ class Queues:
             chunk.size -= size
             chunk.freed += size
             counts[kind] = counts.get(kind, 0) + 1
-            if kept:
+            if self.doomed and self.doomed.pop(id(record), None) is not None:
+                chunk.scrub = self.traces = True
+            elif kept:
                 chunk.letters.append((record, outcome))
             if record.order_key is not None and self.lines[record.destination].leave(record):
                 self._wake(record.destination)
@@ -159,11 +168,13 @@ class Queues:
         if kept:
             self._receipts[chunk.id] = kept
             self._looked_through.append(chunk.id)
+            # bit by bit: all at once would hold the loop for milliseconds
+            self.drop_receipts(_CHUNKS_A_CHUNK)
         chunk.drop()
 
-    def drop_receipts(self) -> None:
+    def drop_receipts(self, chunks: int = _CHUNKS_A_LOOK) -> None:
         """A receipt that nobody else holds tells nobody anything: a million of them would fill the memory."""
-        for _ in range(min(len(self._looked_through), _CHUNKS_A_LOOK)):
+        for _ in range(min(len(self._looked_through), chunks)):
             number = self._looked_through.popleft()
             kept = self._receipts.get(number)
             if kept is None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
-from capi_async.spool.sqlite.chunks import DamagedChunk
+from capi_async.spool.chunks import DamagedChunk
 from capi_async.spool.sqlite.group import split
 from capi_async.spool.sqlite.store import Store, count
 
@@ -24,7 +24,10 @@ def replay(
     An uncertain one is sent once more because somebody asks for it: it counts as never attempted.
     """
     with store.transaction(sync=False) as db:
-        ids = [letter.id for letter in store.letters.select(db, wanted)]
+        wanted_letters = store.letters.select(db, wanted)
+    ids = [letter.id for letter in wanted_letters]
+    # asked before the file is locked: the callable may look somewhere else, and take its time
+    refused = {one.id for one in wanted_letters if permitted is not None and not permitted(one.event_id)}
     replayed: Counter[str] = Counter()
     for start in range(0, len(ids), _A_TURN):
         with store.transaction(sync=True) as db:
@@ -38,7 +41,7 @@ def replay(
                     counts[letter.destination, letter.kind] -= 1
                     if record.expires_at <= now:
                         counts[letter.destination, "expired"] += 1
-                    elif permitted is not None and not permitted(letter.event_id):
+                    elif letter.id in refused:
                         counts[letter.destination, "skipped"] += 1
                     else:
                         again.append(record)

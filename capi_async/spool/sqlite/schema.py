@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 #: In the file's header: it is ours ("CAPI"), and which form the tables have.
 APPLICATION: Final = 0x43415049
-VERSION: Final = 1
+VERSION: Final = 2
 
 _TABLES: Final = """
 CREATE TABLE owner (
@@ -46,8 +46,18 @@ CREATE INDEX letter_line ON letter (destination, at);
 CREATE TABLE damaged (id INTEGER PRIMARY KEY, destination TEXT NOT NULL, at REAL NOT NULL, data BLOB);
 """
 
+#: Since form 2.
+_STOP: Final = """
+CREATE TABLE stop (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    chunk INTEGER NOT NULL, mask BLOB NOT NULL,   -- which of its records must not be sent any more
+    outcome BLOB NOT NULL, at REAL NOT NULL,
+    stopped INTEGER, under_way INTEGER);          -- what its holder answered, NULL before
+CREATE INDEX stop_chunk ON stop (chunk);
+"""
+
 #: Form of the tables to what brings a file from that form to the next, within one transaction.
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: lambda db: _run(db, _STOP)}
 
 
 def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
@@ -141,12 +151,17 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
-    for statement in _TABLES.split(";"):
-        if statement.strip():
-            connection.execute(statement)
+    _run(connection, _TABLES + _STOP)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _run(connection: sqlite3.Connection, statements: str) -> None:
+    # one by one: executescript() would end the transaction
+    for statement in statements.split(";"):
+        if statement.strip():
+            connection.execute(statement)
 
 
 def _tune(connection: sqlite3.Connection) -> None:
@@ -155,7 +170,8 @@ def _tune(connection: sqlite3.Connection) -> None:
         raise SpoolError(f"the file system cannot do what SQLite's write-ahead log needs (journal mode {mode})")
     # freed pages are not overwritten one by one: forgetting cleans up behind itself, at once and whole
     connection.execute("PRAGMA secure_delete = OFF")
-    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    # the log is moved into the file beside the writing, see SpoolFile.checkpoint(); this is for when that lags behind
+    connection.execute("PRAGMA wal_autocheckpoint = 16000")
     connection.execute("PRAGMA journal_size_limit = 16777216")
     connection.execute("PRAGMA cache_size = -8000")
 

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Final, ParamSpec, TypeVar
 
@@ -21,16 +21,20 @@ from capi_async.spool.base import (
     OnSettled,
     Record,
     Refused,
+    Revoked,
     cut_short,
     nobody_asks,
+    nobody_holds,
 )
-from capi_async.spool.sqlite.chunks import MAX_WAIT_S
+from capi_async.spool.chunks import MAX_WAIT_S
 from capi_async.spool.sqlite.committer import Committer
 from capi_async.spool.sqlite.group import split
+from capi_async.spool.sqlite.line import Line
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.queues import Queues
 from capi_async.spool.sqlite.rates import SharedRates
 from capi_async.spool.sqlite.replay import replay
+from capi_async.spool.sqlite.stopper import Stopper
 from capi_async.spool.sqlite.store import Store
 from capi_async.thread import OwnedThread
 
@@ -41,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at what other processes did, and between those at whether they live.
 TICK_S: Final = 0.25
+CHECKPOINT_S: Final = 0.5
 ADOPT_S: Final = 1.0
 SHRINK_S: Final = 5.0
 TIDY_S: Final = 60.0
@@ -70,6 +75,8 @@ class SqliteSpool:
         self._store = Store(options, wall=clock.wall)
         self._rates = SharedRates(options.path.with_name(options.path.name + "-rates"), now=clock.monotonic)
         self._thread: OwnedThread | None = None
+        #: Moves the log into the file, which nobody who sends should wait for.
+        self._beside = OwnedThread("capi_async-sqlite-checkpoint")
         self._committer: Committer | None = None
         self._tending: asyncio.Task[None] | None = None
         self._queues = Queues(
@@ -80,6 +87,7 @@ class SqliteSpool:
         self._settled: OnSettled = nobody_asks
         self._deliver = True
         self._final: Mapping[str, Ledger] = {}
+        self._stopper = self._make_stopper(nobody_holds)
 
     # Lifecycle.
 
@@ -90,12 +98,16 @@ class SqliteSpool:
         settled: OnSettled = nobody_asks,
         *,
         deliver: bool = True,
+        recall: Callable[[], Awaitable[None]] = nobody_holds,
     ) -> None:
         fresh = self._thread is None
         thread = self._thread = self._thread or OwnedThread("capi_async-sqlite")
         self._wake = wake
         self._settled = settled
+        self._stopper = self._make_stopper(recall if deliver else nobody_holds)
         self._deliver = self._store.keeps = deliver
+        if fresh:
+            self._beside = OwnedThread("capi_async-sqlite-checkpoint")
         try:
             # a loop that ended without closing left the file open: what it held is taken up as a dead process's is
             await self._call(self._store.open if fresh else self._store.release_all)
@@ -107,6 +119,8 @@ class SqliteSpool:
         self._queues.start(destinations, deliver=deliver)
         self._final = {}
         self._committer = Committer(self._store, thread, stored=self._queues.stored, finished=self._queues.finished)
+        # what a process left that died before it could stop it
+        await self._stopper.obey()
         await self._count()
         self._tending = asyncio.get_running_loop().create_task(
             self._tend(), name="capi_async-sqlite-tend", context=contextvars.Context()
@@ -128,6 +142,8 @@ class SqliteSpool:
             self._final = self.ledger()
         except SpoolError as error:
             logger.warning("the ledger could not be read at the end", extra={"error": str(error)})
+        await asyncio.wait([asyncio.ensure_future(self._beside.run(bool))], timeout=CLOSE_S)
+        self._beside.stop()
         done, _ = await asyncio.wait([asyncio.ensure_future(thread.run(self._store.close))], timeout=CLOSE_S)
         if not done:
             logger.warning("storage does not answer; the spool file is left as after a crash")
@@ -137,28 +153,40 @@ class SqliteSpool:
 
     # In and out.
 
-    async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
-        await self._writer().append(list(split(records)), refused)
+    async def append(
+        self, records: Sequence[Record], refused: Sequence[Refused], *, timeout_s: float | None = None
+    ) -> None:
+        await self._writer().append(list(split(records)), refused, timeout_s)
 
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
         line = self._queues.lines[destination]
         line.wake(self._clock.monotonic())
-        while len(line.ready) < limit:
-            if line.cold:
-                rows = await self._call(
-                    self._store.load, destination, after=line.cursor, records=limit, max_bytes=max_bytes
-                )
-                self._queues.enter_cold(line, rows)
-            elif line.unowned[0] and not line.ready:
-                rows = await self._call(self._store.claim, destination, records=limit, max_bytes=max_bytes)
-                self._queues.enter_claimed(line, rows)
-            else:
+        while len(line.ready) < limit and (line.cold or (line.unowned[0] and not line.ready)):
+            if not await self._fetch(line, limit, max_bytes):
                 break
-            if not rows or line.ready_bytes >= max_bytes or line.waiting() > _MAX_WAITING:
+            if line.ready_bytes >= max_bytes or line.waiting() > _MAX_WAITING:
                 break
         return line.take(limit, max_bytes, next(self._epochs))
 
+    async def _fetch(self, line: Line, limit: int, max_bytes: int) -> bool:
+        """Get more into memory, if there is any: first what is this process's own."""
+        async with self._stopper.moving:
+            if line.cold:
+                rows = await self._call(
+                    self._store.load, line.name, after=line.cursor, records=limit, max_bytes=max_bytes
+                )
+                self._queues.enter_cold(line, rows)
+            else:
+                rows = await self._call(self._store.claim, line.name, records=limit, max_bytes=max_bytes)
+                self._queues.enter_claimed(line, rows)
+                await self._look_at_foreign()
+        return bool(rows)
+
     async def mark_attempted(self, records: Sequence[Record]) -> None:
+        if self._stopper.called():
+            await self._stopper.heed()
+        if self._queues.doomed and await self._stopper.end_doomed(records):
+            raise Revoked
         now = self._clock.wall()
         writer = self._writer()
         fragile = False
@@ -191,6 +219,8 @@ class SqliteSpool:
             await self._writer().settled(told)
 
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
+        if self._queues.doomed:
+            await self._stopper.end_doomed(records)
         after_s = min(after_s, MAX_WAIT_S)
         wall, due = self._clock.wall() + after_s, self._clock.monotonic() + after_s
         woken: dict[str, None] = {}
@@ -224,10 +254,9 @@ class SqliteSpool:
         while over_events > 0 or over_bytes > 0:
             record = line.oldest()
             if record is None:
-                if not line.cold:
+                # a process that does not deliver must not take up what others are to deliver
+                if not (line.cold or (self._deliver and line.unowned[0])) or not await self._fetch(line, 1, 1):
                     break
-                rows = await self._call(self._store.load, destination, after=line.cursor, records=1, max_bytes=1)
-                self._queues.enter_cold(line, rows)
                 continue
             end = cut_short(record, outcome, self._clock.wall())
             self._queues.end([record], end)
@@ -240,36 +269,7 @@ class SqliteSpool:
         return len(told)
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
-        found: dict[str, int] = {}
-        ends: dict[str, list[tuple[str, Outcome]]] = {}
-        told: list[tuple[Sequence[Record], Outcome]] = []
-        writer = self._writer()
-        for chunk in list(self._queues.chunks.values()):
-            hits = [record for record in chunk.records if record is not None and matches(record)]
-            waiting = [record for record in hits if record.epoch == 0]
-            if any(record.epoch <= 0 for record in hits):
-                chunk.scrub = chunk.touched = True
-                writer.touch(chunk)
-            if waiting:
-                for record in waiting:
-                    end = cut_short(record, outcome, self._clock.wall())
-                    self._queues.end([record], end)
-                    told.append(([record], end))
-                    ends.setdefault(chunk.destination, []).append((record.event_id, end))
-                found[chunk.destination] = found.get(chunk.destination, 0) + len(waiting)
-        for line in self._queues.lines.values():
-            line.drop_settled()
-        await writer.settled(told)
-        cursors = {name: line.cursor for name, line in self._queues.lines.items() if line.cold}
-        for hit in await self._call(self._store.sweep, matches, outcome.kind, cursors):
-            found[hit.destination] = found.get(hit.destination, 0) + 1
-            if hit.chunk:  # a dead letter was told of when it died
-                ends.setdefault(hit.destination, []).append((hit.event_id, outcome))
-            self._queues.gone(hit.destination, hit.chunk, hit.at, hit.size, outcome)
-        for name, pairs in ends.items():
-            self._settled(name, [event_id for event_id, _ in pairs], [end for _, end in pairs])
-        if outcome.kind == "forgotten":
-            await self._call(self._store.erase_traces)
+        found = await self._stopper.settle_matching(matches, outcome)
         await self._count()
         return found
 
@@ -291,6 +291,10 @@ class SqliteSpool:
         replayed = await self._call(replay, self._store, wanted, permitted, self._clock.wall())
         await self._count()
         return replayed
+
+    async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """See :meth:`~capi_async.spool.base.Remembering.remembered`."""
+        return await self._call(self._store.remembered, list(event_ids))
 
     # Counts.
 
@@ -316,7 +320,7 @@ class SqliteSpool:
             for name, counts in self._store.ledger().items()
         }
 
-    def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float:
+    async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float:
         """Take request tokens that all processes on this file share: so many, or minus the seconds to wait.
 
         See :meth:`~capi_async.spool.sqlite.rates.SharedRates.draw`. Some 10 µs, without waiting for the disk.
@@ -329,7 +333,21 @@ class SqliteSpool:
         except OSError as error:
             raise SpoolError(f"shared rates cannot be kept: {error.strerror}") from error
 
+    async def withhold_tokens(self, account: str, *, rate: float, burst: float, seconds: float) -> None:
+        """Each process learns it from its own answers: those of one host come soon."""
+
     # Below.
+
+    def _make_stopper(self, recall: Callable[[], Awaitable[None]]) -> Stopper:
+        return Stopper(
+            self._store,
+            self._queues,
+            wall=self._clock.wall,
+            call=self._call,
+            writer=self._writer,
+            recall=recall,
+            settled=lambda *what: self._settled(*what),
+        )
 
     def _writer(self) -> Committer:
         if self._committer is None:
@@ -353,11 +371,12 @@ class SqliteSpool:
             line.unowned = found.get(name, (0, 0))
             if line.unowned[0]:
                 self._wake(name)
+        await self._look_at_foreign()
 
     async def _tend(self) -> None:
         """Look after what other processes do, and after the file, until cancelled."""
-        last = dict.fromkeys(("adopt", "shrink", "tidy", "retire"), self._clock.monotonic())
-        last["retire"] = 0.0
+        last = dict.fromkeys(_EVERY, self._clock.monotonic())
+        last["retire"] = last["checkpoint"] = 0.0  # a run before this one may have left a long log
         while True:
             try:
                 await self._look(last)
@@ -371,15 +390,19 @@ class SqliteSpool:
         now = self._clock.monotonic()
         due = {what for what, s in _EVERY.items() if now - last[what] >= s}
         last.update(dict.fromkeys(due, now))
+        if "checkpoint" in due and await self._beside.run(self._store.checkpoint):
+            await self._call(self._store.finish_checkpoint)
         changed = await self._call(self._store.changed)
         if "adopt" in due:
+            await self._call(self._store.check_place)
             changed = await self._call(self._store.adopt) or changed
-            await self._call(self._store.settle_down)
         if "retire" in due and self._deliver and await self._call(self._store.alone):
             await self._call(self._store.retire, tuple(self._queues.lines), _RETIRED)
-        if changed:
+        if changed or self._stopper.called():
+            await self._stopper.heed()
             await self._count()
-            await self._look_at_foreign()
+        if self._queues.traces:
+            await self._stopper.erase_traces()
         if "shrink" in due:
             await self._call(self._store.shrink)
         if "tidy" in due:
@@ -396,7 +419,7 @@ class SqliteSpool:
                 self._wake(name)
 
 
-_EVERY: Final = {"adopt": ADOPT_S, "shrink": SHRINK_S, "tidy": TIDY_S, "retire": ADOPT_S}
+_EVERY: Final = {"checkpoint": CHECKPOINT_S, "adopt": ADOPT_S, "shrink": SHRINK_S, "tidy": TIDY_S, "retire": ADOPT_S}
 
 
 def _nobody(_destination: str) -> None:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Record
-from capi_async.spool.sqlite.chunks import DamagedChunk, decode, decode_state, encode, is_set
+from capi_async.spool.base import Busy, Record
+from capi_async.spool.chunks import DamagedChunk, decode, decode_state, encode, is_set
+from capi_async.spool.sqlite import memory, stops
 from capi_async.spool.sqlite.file import SpoolFile
-from capi_async.spool.sqlite.group import KEPT, Change, Chunk, Group, key_number
+from capi_async.spool.sqlite.group import Change, Chunk, Group, key_number
 from capi_async.spool.sqlite.letters import Letters
 from capi_async.spool.sqlite.options import DAY, Options
-from capi_async.spool.sqlite.sweep import Hit, sweep
+from capi_async.spool.sqlite.stops import Asked, Hit
 
 logger = logging.getLogger(__name__)
 
 Counts = dict[str, tuple[int, int]]
+
+#: Rows, and dead letters, that are looked through at a time: others want to write, too.
+_ROWS_A_LOOK: Final = 64
+_LETTERS_A_LOOK: Final = 500
 
 
 class Row(Struct, gc=False):
@@ -47,15 +54,17 @@ class Store(SpoolFile):
         """Write a group, whole or not at all, and give its new chunks their ids.
 
         Raises:
+            Busy: Others have it to themselves; nothing of it was written.
             SpoolError: Nothing of it was written.
         """
         try:
-            with self._writers():
+            with self._transaction(sync=group.sync) as db:
                 if not group.start():
-                    raise SpoolError("the spool file was locked by another process for too long; nothing was stored")
-                with self._transaction(sync=group.sync, locked=True) as db:
-                    ids = self._write(db, group)
+                    raise Busy("the spool file was locked by another process for too long; nothing was stored")
+                ids = self._write(db, group)
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise Busy("the spool file is locked by another process; nothing was stored") from error
             raise SpoolError(f"storage failed: {error}") from error
         except OSError as error:
             raise SpoolError(f"storage failed: {error.strerror}") from error
@@ -65,6 +74,9 @@ class Store(SpoolFile):
     def _write(self, db: sqlite3.Connection, group: Group) -> list[int]:
         if any(change.scrub for change in group.changes):
             self._overwrite(db, True)
+        if group.appended and self._options.remember_days:
+            ids_of = {one.event_id for chunk in group.appended for one in chunk.records if one is not None}
+            memory.add(db, ids_of, self._wall())
         counts = Counter(group.counts)
         ids = []
         for chunk in group.appended:
@@ -138,7 +150,10 @@ class Store(SpoolFile):
         """Take what nobody owns: about ``records`` or ``max_bytes``, at least one chunk if there is any."""
         with self._transaction(sync=False) as db:
             found = db.execute(
-                'SELECT id, "left", size FROM chunk WHERE owner = 0 AND destination = ? ORDER BY id LIMIT ?',
+                # what somebody wants stopped is not taken up before it is
+                'SELECT id, "left", size FROM chunk WHERE owner = 0 AND destination = ? AND NOT EXISTS'
+                " (SELECT 1 FROM stop WHERE stop.chunk = chunk.id AND (stopped IS NULL OR under_way > 0))"
+                " ORDER BY id LIMIT ?",
                 (destination, max(records, 1)),
             )
             ids = _first(found, records, max_bytes)
@@ -217,22 +232,110 @@ class Store(SpoolFile):
         )
         return {name: (events, size) for name, events, size in found}
 
-    # Upkeep.
+    # Stopping what somebody wants forgotten, or withdrew.
 
-    def sweep(self, matches: Callable[[Record], bool], kind: str, cursors: Mapping[str, int]) -> list[Hit]:
-        """Settle what matches among what nobody owns, what this process owns behind ``cursors``, and dead letters."""
+    def scan(self, matches: Callable[[Record], bool], after: int) -> tuple[list[int], int]:
+        """Rows behind ``after``, whoever owns them, that hold a match; and the last one looked at, 0 at the end."""
+        rows = self._ready().execute(
+            "SELECT id, destination, sealed, data FROM chunk JOIN body USING (id) WHERE id > ? ORDER BY id LIMIT ?",
+            (after, _ROWS_A_LOOK),
+        )
+        found: list[int] = []
+        last = 0
+        for last, destination, sealed, data in rows:
+            try:
+                records = decode(destination, self._open_sealed(data, sealed, destination))
+            except (DamagedChunk, ValueError):
+                continue  # whoever leases it reports it
+            if any(record.body and matches(record) for record in records):
+                found.append(last)
+            time.sleep(0)  # the loop's thread wants to run, too
+        return found, last
+
+    def sweep(
+        self,
+        matches: Callable[[Record], bool],
+        outcome: Outcome,
+        rows: Sequence[int],
+        cursors: Mapping[str, int],
+        under_way: Mapping[int, Sequence[int]],
+    ) -> tuple[list[Hit], dict[int, str]]:
+        """Settle what matches in these rows, if no process has it in memory; ask those who have.
+
+        Args:
+            cursors: Destination to the row behind which this process's own are in the file only.
+            under_way: Rows of this process to the records in them that cannot be stopped any more.
+
+        Returns the records settled, and the ids under which others will answer, with the destinations.
+        """
+        hits: list[Hit] = []
+        requests: dict[int, str] = {}
         with self.transaction(sync=True) as db:
             self._overwrite(db, True)
-            counts = self.letters.settle_matching(db, matches, kind)
-            hits = sweep(db, self._seal, self._open_sealed, matches, self.owner, cursors)
-            for hit in hits:
-                counts[hit.destination, kind] += 1
-                counts[hit.destination, "pending"] -= 1
-                counts[hit.destination, "bytes"] -= hit.size
-            letters = [(name, -number) for (name, one), number in counts.items() if one in KEPT]
-            removed = [Hit(name, "", 0, 0, 0) for name, number in letters for _ in range(number)]
+            for number in rows:
+                found = db.execute("SELECT owner, destination FROM chunk WHERE id = ?", (number,)).fetchone()
+                if found is None:
+                    continue
+                owner, destination = found
+                if owner == 0 or (owner == self.owner and number > cursors.get(destination, number)):
+                    hits += stops.take_out(
+                        db, self._seal, self._open_sealed, number, lambda _at, record: matches(record), outcome
+                    )
+                elif owner == self.owner:
+                    if places := under_way.get(number):
+                        request = stops.ask(db, number, stops.marked(places), outcome, self._wall())
+                        stops.answer(db, [(request, 0, len(places))])
+                else:
+                    mask = stops.matching(db, self._open_sealed, number, matches)
+                    requests[stops.ask(db, number, mask, outcome, self._wall())] = destination
+            self._count_hits(db, hits)
+        if requests:
+            self.ring()
+        return hits, requests
+
+    def sweep_letters(self, matches: Callable[[Record], bool], kind: str, after: int) -> tuple[Counter[str], int]:
+        """Remove dead letters behind ``after`` that match; how many per destination, and the last one looked at."""
+        with self.transaction(sync=True) as db:
+            self._overwrite(db, True)
+            counts, last = self.letters.settle_matching(db, matches, kind, after=after, limit=_LETTERS_A_LOOK)
             count(db, counts)
-        return hits + removed
+        found: Counter[str] = Counter()
+        for (name, one), number in counts.items():
+            found[name] += number if one == kind else 0
+        return found, last
+
+    def asked(self) -> list[Asked]:
+        """What other processes want stopped of what this one holds."""
+        return stops.asked(self._ready(), self.owner)
+
+    def obey(self, cursors: Mapping[str, int]) -> list[Hit]:
+        """Settle what others want stopped and nobody has in memory."""
+        if not self._ready().execute("SELECT 1 FROM stop WHERE stopped IS NULL OR under_way > 0 LIMIT 1").fetchone():
+            return []
+        with self.transaction(sync=True) as db:
+            self._overwrite(db, True)
+            hits = stops.obey(db, self._seal, self._open_sealed, self.owner, cursors)
+            self._count_hits(db, hits)
+        return hits
+
+    def answer(self, told: Sequence[tuple[int, int, int]]) -> None:
+        """Say of what was asked how much was stopped, and how much is under way."""
+        with self.transaction(sync=True) as db:
+            stops.answer(db, told)
+
+    def answers(self, ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """What was answered of what this process asked."""
+        return stops.answers(self._ready(), ids)
+
+    def _count_hits(self, db: sqlite3.Connection, hits: Iterable[Hit]) -> None:
+        counts: Counter[tuple[str, str]] = Counter()
+        for hit in hits:
+            counts[hit.destination, hit.outcome.kind] += 1
+            counts[hit.destination, "pending"] -= 1
+            counts[hit.destination, "bytes"] -= hit.size
+        count(db, counts)
+
+    # Upkeep.
 
     def retire(self, known: Sequence[str], outcome: Outcome) -> int:
         """What nobody owns, made for destinations that nobody ``known`` here serves, becomes dead letters."""
@@ -256,23 +359,24 @@ class Store(SpoolFile):
                         chunk.drop()
         return retired
 
-    def settle_down(self) -> None:
-        """What was committed without waiting for the disk is on it afterwards."""
-        if self._unsynced and self._options.synchronous == "full":
-            self._ready().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            self._unsynced = False
-
     def tidy(self) -> None:
         """Let old dead letters go, and give free space back to the file system."""
         options = self._options
         with self._transaction(sync=False) as db:
             self.letters.prune(db, before=self._wall() - options.dead_days * DAY, keep=options.dead_max)
+            stops.forget_answers(db, self._wall())
+            memory.prune(db, before=self._wall() - options.remember_days * DAY)
         self.shrink()
 
-    def erase_traces(self) -> None:
-        """Nothing that was deleted stays readable in the file or its log."""
-        self.shrink(everything=True)
+    def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Which of these were accepted, by any process, as far as that is remembered."""
+        return memory.find(self._ready(), event_ids)
+
+    def erase_traces(self) -> bool:
+        """Nothing that was deleted stays readable in the file or its log; False if another process reads the log."""
+        done = self.shrink(everything=True)
         self._overwrite(self._ready(), False)
+        return done
 
 
 def count(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int]) -> None:

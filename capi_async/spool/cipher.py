@@ -24,16 +24,19 @@ class Cipher:
 
     Args:
         keys: The first seals; all of them open. Each is 32 bytes, as URL-safe base64.
+        owner: Whose keys these are, for the errors.
 
     Raises:
         ConfigError: A key is malformed, or the extra is not installed.
     """
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str], *, owner: str = "spool") -> None:
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError:
-            raise ConfigError("spool: encryption needs the extra: pip install 'capi_async[encryption]'") from None
+            raise ConfigError(f"{owner}: encryption needs the extra: pip install 'capi_async[encryption]'") from None
+        if not keys:
+            raise ConfigError(f"{owner}: encryption needs at least one key")
         self._keys: dict[str, Any] = {}
         for number, key in enumerate(keys, 1):
             try:
@@ -42,7 +45,7 @@ class Cipher:
                 raw = b""
             if len(raw) != _KEY_BYTES:
                 raise ConfigError(
-                    f"spool: key {number} must be 32 random bytes as URL-safe base64, as made by: python -c "
+                    f"{owner}: key {number} must be 32 random bytes as URL-safe base64, as made by: python -c "
                     '"import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"'
                 )
             self._keys[hashlib.sha256(b"capi_async spool key" + raw).hexdigest()[:16]] = AESGCM(raw)

@@ -1,0 +1,279 @@
+"""An entry of a stream: records of one destination, and what happened to them. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Record
+from capi_async.spool.chunks import Fate, State, bits, decode, decode_state, encode, encode_state, is_set
+from capi_async.spool.waiting import SETTLED
+
+#: Records, and bytes of their bodies, in one entry at most (one larger record stands alone).
+MAX_RECORDS: Final = 256
+MAX_BYTES: Final = 512 * 1024
+
+Seal = Callable[[bytes, str], tuple[str, bytes]]
+OpenSealed = Callable[[bytes, str, str], bytes]
+
+pack = msgspec.msgpack.encode
+
+
+def raw(data: bytes) -> msgspec.Raw:
+    """Bytes as Redis's MessagePack knows them: it is older than the type for them, and takes any bytes as text."""
+    return msgspec.Raw(b"\xdb" + len(data).to_bytes(4, "big") + data)
+
+
+def pack_fields(fields: Sequence[str | bytes]) -> bytes:
+    """An entry's fields for a script: a list of up to 15 texts."""
+    parts = [bytes([0x90 | len(fields)])]
+    for one in fields:
+        data = one.encode() if isinstance(one, str) else one
+        parts += (b"\xdb", len(data).to_bytes(4, "big"), data)
+    return b"".join(parts)
+
+
+def unpack_fields(data: bytes) -> dict[bytes, bytes]:
+    """What :func:`pack_fields` was given, as a mapping."""
+    found: list[bytes] = []
+    at = 1
+    while at < len(data):
+        stop = at + 5 + int.from_bytes(data[at + 1 : at + 5], "big")
+        found.append(data[at + 5 : stop])
+        at = stop
+    return dict(zip(found[::2], found[1::2], strict=True))
+
+
+class New(Struct, gc=False):
+    """Records about to become an entry.
+
+    Attributes:
+        key: What stands for their order key, empty if there is none; then there is one record.
+        token: Tells an entry that has to wait for an older one from all others.
+    """
+
+    records: list[Record]
+    size: int
+    key: str = ""
+    token: str = ""
+
+    def fields(self, seal: Seal, state: bytes = b"") -> list[str | bytes]:
+        """The entry's fields, one after the other."""
+        name, data = seal(encode(self.records), self.records[0].destination)
+        fields: list[str | bytes] = ["d", data, "n", str(len(self.records)), "b", str(self.size)]
+        if name:
+            fields += ["s", name]
+        if self.key:
+            fields += ["k", self.key, "u", self.token]
+        if state:
+            fields += ["f", state]
+        return fields
+
+
+class Entry:
+    """An entry that this process holds.
+
+    Attributes:
+        epoch: How often it was given out; who held it before has a lower one.
+        version: Of what was stored about it last.
+        records: By index; ``None`` where a record had been settled before this process got the entry.
+        left, size: Records that are not settled, and the bytes of their bodies.
+        tried_at: Seconds since the epoch of the first request that carried one of its resendable records.
+        marks: Index to the time at which a record was noted as possibly about to arrive.
+        waits: Index to (due, wait), in seconds, of the records that wait for their time.
+        counts: Outcomes since it was stored last, ``freed`` their bytes, ``letters`` those to be kept.
+        scrub: Bodies of settled records must leave Redis, too.
+        lost: Another process holds it now.
+    """
+
+    __slots__ = (
+        "counts", "destination", "epoch", "freed", "id", "key", "left", "letters", "lost", "marks", "records", "scrub",
+        "size", "tried_at", "tried_stored", "version", "waits",
+    )  # fmt: skip
+
+    def __init__(self, destination: str, number: str, records: list[Record | None], *, epoch: int, key: str) -> None:
+        self.id = number
+        self.destination = destination
+        self.records = records
+        self.epoch = epoch
+        self.key = key
+        self.version = 0
+        kept = [record for record in records if record is not None]
+        self.left = len(kept)
+        self.size = sum([len(record.body) for record in kept])
+        self.tried_at = 0.0
+        self.tried_stored = False
+        self.marks: dict[int, float] = {}
+        self.waits: dict[int, tuple[float, float]] = {}
+        self.counts: dict[str, int] = {}
+        self.freed = 0
+        self.letters: list[tuple[Record, Outcome]] = []
+        self.scrub = False
+        self.lost = False
+
+    def drop(self) -> None:
+        """Let go of the records. They name their entry, and no collector looks for cycles through them."""
+        self.records = []
+
+    def held(self) -> list[Record]:
+        """Those that are not settled."""
+        return [record for record in self.records if record is not None and record.epoch != SETTLED]
+
+    def state(self) -> bytes:
+        """What happened to its records, as it is stored; empty if nothing did."""
+        fates = self._fates([(index, record) for index, record in enumerate(self.records)])
+        settled = [record is None or record.epoch == SETTLED for record in self.records]
+        return encode_state(State(bits(settled), fates)) if fates or any(settled) else b""
+
+    def anew(self) -> tuple[New, bytes]:
+        """An entry without those that are settled, and its state."""
+        held = self.held()
+        renumbered: list[tuple[int, Record | None]] = [(record.at, record) for record in held]
+        fates = self._fates(renumbered, anew=True)
+        return New(held, self.size), encode_state(State(b"", fates)) if fates else b""
+
+    def _fates(self, places: Sequence[tuple[int, Record | None]], *, anew: bool = False) -> list[Fate]:
+        fates: list[Fate] = []
+        for number, (index, record) in enumerate(places):
+            if record is None or record.epoch == SETTLED:
+                continue
+            since = record.maybe_since or self.marks.get(index, 0.0)
+            if anew and not since and not record.attempts and record.resend_for_s > 0:
+                since = self.tried_at
+            due, wait = self.waits.get(index, (0.0, 0.0))
+            if not (record.attempts or since or due):
+                continue
+            at = number if anew else index
+            same = (record.attempts, record.failures, since, due, wait)
+            last = fates[-1] if fates else None
+            if last is not None and last.at + last.count == at and same == _of(last):
+                last.count += 1
+            else:
+                fates.append(Fate(at, 1, *same))
+        return fates
+
+
+def _of(fate: Fate) -> tuple[int, int, float, float, float]:
+    return fate.attempts, fate.failures, fate.maybe_since, fate.due_at, fate.wait_s
+
+
+def split(records: Iterable[Record], token: Callable[[], str]) -> dict[str, list[New]]:
+    """New entries of records of any destinations, in order; a record with an order key stands alone."""
+    made: dict[str, list[New]] = {}
+    open_: dict[str, New] = {}
+    for record in records:
+        name, size = record.destination, len(record.body)
+        if record.order_key is not None:
+            made.setdefault(name, []).append(New([record], size, key_text(record.order_key), token()))
+            open_.pop(name, None)
+            continue
+        new = open_.get(name)
+        if new is None or len(new.records) >= MAX_RECORDS or new.size + size > MAX_BYTES:
+            new = open_[name] = New([], 0)
+            made.setdefault(name, []).append(new)
+        new.records.append(record)
+        new.size += size
+    return made
+
+
+def key_text(order_key: str) -> str:
+    """What stands for an order key in Redis: the key may name a person."""
+    return hashlib.blake2b(order_key.encode(), digest_size=8).hexdigest()
+
+
+def fields_of(flat: Any) -> dict[bytes, bytes]:
+    """The fields of an entry as the driver gives them."""
+    if isinstance(flat, dict):
+        return flat
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def read(
+    destination: str,
+    number: str,
+    fields: Mapping[bytes, bytes],
+    open_sealed: OpenSealed,
+    *,
+    epoch: int = 1,
+    state: bytes | None = None,
+    version: int = 0,
+    tried_at: float = 0.0,
+    mine: list[Record] | None = None,
+) -> Entry:
+    """An entry as another process, or this one, left it; what may have arrived is known to.
+
+    Args:
+        mine: The records themselves, if this process made them.
+
+    Raises:
+        DamagedChunk, ValueError: The bytes are not what was written.
+    """
+    was = decode_state(state or fields.get(b"f"))
+    records: Sequence[Record]
+    if mine is not None:
+        records = mine
+    else:
+        records = decode(destination, open_sealed(fields[b"d"], fields.get(b"s", b"").decode(), destination))
+    kept: list[Record | None] = [None if is_set(was.settled, at) else record for at, record in enumerate(records)]
+    entry = Entry(destination, number, kept, epoch=epoch, key=fields.get(b"k", b"").decode())
+    entry.version, entry.tried_at, entry.tried_stored = version, tried_at, bool(tried_at)
+    known = set()
+    for fate in was.fates:
+        for index in range(fate.at, min(fate.at + fate.count, len(kept))):
+            record = kept[index]
+            if record is None:
+                continue
+            known.add(index)
+            record.attempts, record.failures, record.maybe_since = fate.attempts, fate.failures, fate.maybe_since
+            if fate.due_at:
+                entry.waits[index] = (fate.due_at, fate.wait_s)
+    for index, record in enumerate(kept):
+        if record is None:
+            continue
+        record.chunk, record.at = entry, index
+        if tried_at and index not in known and record.resend_for_s > 0:
+            record.attempts, record.maybe_since = 1, tried_at
+    return entry
+
+
+def still_s(due_at: float, wait_s: float, wall: float) -> float:
+    """Seconds still to wait for a moment on the wall clock: never longer than was asked for, however it was stepped."""
+    return max(0.0, min(due_at - wall, wait_s))
+
+
+def take(entry: Entry, seal: Seal, now: float) -> tuple[bytes, list[Record]]:
+    """What happened to an entry, packed, and the records that move to a new one; from here on it counts as stored."""
+    entry.version += 1
+    again: list[str | bytes] = []
+    left = entry.left
+    moving: list[Record] = []
+    if entry.scrub and left and not entry.key and all(record.epoch == 0 for record in entry.held()):
+        new, state = entry.anew()
+        moving, again, left = new.records, new.fields(seal, state), 0
+    letters = [
+        (
+            raw(pack([record.destination, outcome.kind, record.event_id, outcome.reason, now, len(record.body)])),
+            raw(pack([*seal(encode([record]), record.destination)])),
+        )
+        for record, outcome in entry.letters
+    ]
+    moved = sum(entry.counts.values())
+    counts = {**entry.counts, "pending": -moved, "bytes": -entry.freed} if moved else {}
+    tried = "" if not entry.tried_at or entry.tried_stored else repr(entry.tried_at)
+    entry.tried_stored = bool(entry.tried_at)
+    packed = pack(
+        [
+            entry.id, entry.epoch, entry.version, left, raw(entry.state()) if left else "", tried, counts, entry.key,
+            letters, [raw(one.encode() if isinstance(one, str) else one) for one in again],
+        ]
+    )  # fmt: skip
+    entry.counts, entry.freed, entry.letters = {}, 0, []
+    for record in moving:
+        record.epoch = SETTLED
+    entry.left = left
+    return packed, moving

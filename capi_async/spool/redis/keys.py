@@ -1,0 +1,44 @@
+"""Names of keys. All of a spool begin with its prefix in braces: a hash tag, so that a Cluster keeps them together."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Of(Struct, frozen=True):
+    """Keys of one destination; see :mod:`capi_async.spool.redis.scripts` for what is in them."""
+
+    stream: str
+    bell: str
+    ledger: str
+    state: str
+    wait: str
+    holders: str
+    stops: str
+    stopped: str
+
+
+class Keys:
+    """Keys of one spool."""
+
+    def __init__(self, prefix: str) -> None:
+        self._base = base = f"{{{prefix}}}:"
+        self._of: dict[str, Of] = {}
+        self.names = base + "names"
+        self.workers = base + "workers"
+        self.letters = base + "letters"
+        self.letter_data = base + "letter-data"
+        self.news = base + "news"
+        self.rate = base + "rate:"
+
+    def of(self, destination: str) -> Of:
+        """Those of a destination."""
+        of = self._of.get(destination)
+        if of is None:
+            base = f"{self._base}to:{destination}:"
+            of = self._of[destination] = Of(*(base + name for name in Of.__struct_fields__))
+        return of
+
+    def sequence(self, process: str) -> str:
+        """Number of the last append of a process."""
+        return f"{self._base}append:{process}"

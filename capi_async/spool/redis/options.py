@@ -1,0 +1,192 @@
+"""What a Redis spool's address says."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from msgspec import Struct
+
+from capi_async.errors import ConfigError
+
+Kind: TypeAlias = Literal["single", "sentinel", "cluster"]
+
+#: Scheme to (kind of server, TLS).
+SCHEMES: Final[dict[str, tuple[Kind, bool]]] = {
+    "redis": ("single", False),
+    "rediss": ("single", True),
+    "redis+sentinel": ("sentinel", False),
+    "rediss+sentinel": ("sentinel", True),
+    "redis+cluster": ("cluster", False),
+    "rediss+cluster": ("cluster", True),
+}
+
+_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:,@/]+)(?::(\d{1,5}))?")
+_NUMBERS: Final = {"lease_s": 15.0, "replicas": 0.0, "dead_days": 30.0, "dead_max": 1e6, "patience_s": 3.0}
+_TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """Where a Redis spool is, and how it is kept.
+
+    Attributes:
+        hosts: Host and port; several for Sentinel and Cluster.
+        service: Name of the master that the Sentinels watch.
+        prefix: Stands, in braces, before all keys: on a Cluster all keys of a spool are in one slot.
+        lease_s: A worker that was not heard of for so many seconds has lost what it held.
+        replicas: So many replicas must have an event before it is accepted (``WAIT``).
+        patience_s: ``send()`` fails when Redis was out of reach for so many seconds.
+        keys: What is stored is encrypted with the first; all of them open what is there.
+        dead_days: Dead letters are kept for so long,
+        dead_max: and so many of them, newest first.
+        tls: Further settings of the connection, as redis-py names them.
+    """
+
+    kind: Kind
+    hosts: tuple[tuple[str, int], ...]
+    db: int = 0
+    service: str = ""
+    username: str | None = None
+    password: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
+    secure: bool = False
+    tls: dict[str, Any] = {}
+    prefix: str = "capi"
+    lease_s: float = 15.0
+    replicas: int = 0
+    patience_s: float = 3.0
+    keys: tuple[str, ...] = ()
+    dead_days: float = 30.0
+    dead_max: int = 1_000_000
+
+    @property
+    def place(self) -> str:
+        """For people: where it is, without credentials."""
+        return ",".join(f"{host}:{port}" for host, port in self.hosts)
+
+    def __repr__(self) -> str:
+        return f"Options({self.kind}, {self.place}, prefix={self.prefix!r})"
+
+
+def parse(url: str) -> Options:
+    """Read ``redis://user:password@host:6379/0?prefix=shop`` and its relatives.
+
+    ``rediss://`` is TLS, ``redis+sentinel://host:26379,host2:26379/mymaster/0`` asks Sentinels for the master,
+    ``redis+cluster://host:6379,host2:6379`` is a Cluster. ``password``, ``sentinel_password`` and ``keys`` behind the
+    question mark name where a secret is: ``env:NAME`` or ``file:/path``.
+
+    Raises:
+        ConfigError: It is malformed; the text says how it should look, and never repeats a credential.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError("spool: write redis://host:6379/0") from None
+    if parts.scheme not in SCHEMES:
+        raise ConfigError(f"spool: write {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+    kind, secure = SCHEMES[parts.scheme]
+    credentials, _, places = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    service, db = _path(kind, parts)
+    numbers = dict(_NUMBERS)
+    tls: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    keys: tuple[str, ...] = ()
+    for option, value in parse_qsl(parts.query, keep_blank_values=True):
+        if option in numbers:
+            numbers[option] = _number(option, value)
+        elif option in _TLS and secure:
+            tls[option] = value.lower() not in ("0", "false", "no") if option == "ssl_check_hostname" else value
+        elif option == "keys":
+            keys = tuple(_secret(option, value).replace(",", " ").split())
+        elif option in ("password", "sentinel_password"):
+            texts[option] = _secret(option, value)
+        elif option in ("prefix", "sentinel_username"):
+            texts[option] = value
+        else:
+            raise ConfigError(
+                f"spool: there is no {option}=...; there are prefix, lease_s, patience_s, replicas, password=env:NAME, "
+                f"keys=env:NAME, dead_days, dead_max, sentinel_username, sentinel_password{', ' if secure else ''}"
+                f"{', '.join(_TLS) if secure else ''}"
+            )
+    prefix = texts.get("prefix", "capi")
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError("spool: prefix is up to 64 letters, digits and . _ : -")
+    if kind == "cluster" and numbers["replicas"]:
+        raise ConfigError("spool: replicas=... is not offered on a Cluster")
+    if numbers["lease_s"] < 0.2:
+        raise ConfigError("spool: lease_s must be at least 0.2 seconds")
+    return Options(
+        kind=kind,
+        hosts=_hosts(places, 26379 if kind == "sentinel" else 6379),
+        db=db,
+        service=service,
+        username=unquote(username) or None,
+        password=texts.get("password") or unquote(password) or None,
+        sentinel_username=texts.get("sentinel_username"),
+        sentinel_password=texts.get("sentinel_password"),
+        secure=secure,
+        tls=tls,
+        prefix=prefix,
+        lease_s=numbers["lease_s"],
+        replicas=int(numbers["replicas"]),
+        patience_s=numbers["patience_s"],
+        keys=keys,
+        dead_days=numbers["dead_days"],
+        dead_max=int(numbers["dead_max"]),
+    )
+
+
+def _path(kind: Kind, parts: SplitResult) -> tuple[str, int]:
+    names = [unquote(name) for name in parts.path.split("/") if name]
+    service = ""
+    if kind == "sentinel":
+        if not names:
+            raise ConfigError("spool: write redis+sentinel://host:26379/NAME-OF-THE-MASTER")
+        service = names.pop(0)
+    if kind == "cluster" and names not in ([], ["0"]):
+        raise ConfigError("spool: a Cluster has no numbered databases")
+    if len(names) > 1 or (names and not names[0].isdecimal()):
+        raise ConfigError("spool: the path is the number of a database, such as redis://host:6379/0")
+    return service, int(names[0]) if names else 0
+
+
+def _hosts(places: str, port: int) -> tuple[tuple[str, int], ...]:
+    hosts = []
+    for place in places.split(","):
+        match = _HOST.fullmatch(place)
+        if match is None:
+            raise ConfigError("spool: needs a host, such as redis://host:6379/0")
+        hosts.append((match[1].strip("[]"), int(match[2] or port)))
+    return tuple(hosts)
+
+
+def _number(option: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e15:
+        raise ConfigError(f"spool: {option} must be a number, 0 or more")
+    return number
+
+
+def _secret(option: str, value: str) -> str:
+    kind, _, name = value.partition(":")
+    if kind == "env":
+        text = os.environ.get(name, "")
+    elif kind == "file":
+        try:
+            text = Path(name).read_text("utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"spool: {option}: {name} cannot be read ({type(error).__name__})") from None
+    else:
+        raise ConfigError(f"spool: {option} names where it is: {option}=env:NAME or {option}=file:/path")
+    if not text:
+        raise ConfigError(f"spool: {option}: {kind}:{name} is empty")
+    return text

@@ -1,0 +1,97 @@
+"""Records that somebody wants stopped while another process holds them: asked for in Redis, answered there.
+
+What is asked names an entry and which of its records are meant; nothing in it says whose they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Record
+from capi_async.spool.chunks import DamagedChunk
+from capi_async.spool.cipher import UnknownKey
+from capi_async.spool.redis.entry import OpenSealed, fields_of, pack, read
+from capi_async.spool.redis.keys import Of
+from capi_async.spool.redis.scripts import HELD, STOP
+
+Call: TypeAlias = Callable[..., Awaitable[Any]]
+
+#: Seconds that those who hold something get to say what they stopped, and between two looks at what they say.
+ANSWER_S: Final = 2.0
+_LOOK_S: Final = 0.02
+_A_PAGE: Final = 64
+
+_asked = msgspec.msgpack.Decoder(tuple[list[int], Outcome])
+
+
+async def ask_holders(
+    call: Call,
+    ask: Call,
+    of: Of,
+    name: str,
+    not_of: tuple[str, str],
+    open_sealed: OpenSealed,
+    matches: Callable[[Record], bool],
+    outcome: Outcome,
+) -> int:
+    """Have what matches stopped by whoever holds it; how many they say they stopped, in time.
+
+    Args:
+        not_of: Names of this process, whose own affair it is what it holds.
+    """
+    wanted: dict[str, bytes] = {}
+    last = "-"
+    while True:
+        number, found = await call(HELD, [of.stream, of.state], [last, _A_PAGE, *not_of])
+        for raw, flat, state in found:
+            try:
+                entry = read(name, raw.decode(), fields_of(flat), open_sealed, state=state)
+            except (DamagedChunk, ValueError, UnknownKey, KeyError):
+                continue  # whoever holds it reports it
+            hits = [record.at for record in entry.held() if matches(record)]
+            if hits:
+                wanted[entry.id] = pack((hits, outcome))
+            entry.drop()
+        if not number:
+            break
+        last = "(" + number.decode()
+    if not wanted:
+        return 0
+    await call(STOP, [of.stops, of.bell], [part for pair in wanted.items() for part in pair])
+    return await _answers(ask, of, list(wanted))
+
+
+async def _answers(ask: Call, of: Of, numbers: list[str]) -> int:
+    stopped = 0
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            while numbers:
+                told = await ask("HMGET", of.stopped, *numbers)
+                answered = [number for number, one in zip(numbers, told, strict=True) if one is not None]
+                stopped += sum(int(one) for one in told if one is not None)
+                if answered:
+                    await ask("HDEL", of.stopped, *answered)
+                    numbers = [number for number in numbers if number not in answered]
+                await asyncio.sleep(_LOOK_S)
+    except TimeoutError:
+        pass  # what was asked stays there: whoever takes the entry over heeds it
+    return stopped
+
+
+async def asked(ask: Call, of: Of, held: Mapping[str, Any]) -> dict[str, tuple[list[int], Outcome]]:
+    """What this process is asked to stop of what it holds: entry to places, and how they end."""
+    found = await ask("HGETALL", of.stops)
+    pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
+    return {raw.decode(): _asked.decode(data) for raw, data in pairs if raw.decode() in held}
+
+
+async def answer(ask: Call, of: Of, number: str, stopped: int) -> None:
+    """Say how many were stopped; who asked may be gone, so that this is kept for a minute only."""
+    await ask("HSET", of.stopped, number, stopped)
+    await ask("EXPIRE", of.stopped, 60)
+    await ask("HDEL", of.stops, number)

@@ -1,0 +1,71 @@
+"""A Redis for every test, or one that the tests of a process share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capi_async.clock import SYSTEM_CLOCK
+from capi_async.spool.redis import RedisSpool, parse
+from tests.spool.redis_server import RedisServer, serve, shared_url
+
+Open = Callable[..., Awaitable[RedisSpool]]
+
+
+@pytest.fixture
+def url() -> str:
+    """A spool of this test's own in the shared Redis."""
+    return shared_url()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of this test's own, which keeps what it is told."""
+    yield from serve(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.fixture
+async def open_spool() -> AsyncIterator[Open]:
+    """Opens spools, each as a process of its own would; all are closed at the end."""
+    async with AsyncExitStack() as stack:
+
+        async def open_(url: str, *names: str, deliver: bool = True, clock: Any = SYSTEM_CLOCK) -> RedisSpool:
+            spool = RedisSpool(parse(url), clock=clock)
+            await spool.open(names or ("a", "b"), lambda _name: None, deliver=deliver)
+            stack.push_async_callback(spool.close)
+            return spool
+
+        yield open_
+
+
+async def freeze(spool: RedisSpool) -> None:
+    """What SIGSTOP does to a process: it says nothing any more, and knows nothing of it."""
+    for task in spool._tasks[len(spool._lines) :]:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def die(spool: RedisSpool) -> None:
+    """What SIGKILL does to a process."""
+    for task in spool._tasks:
+        task.cancel()
+        await asyncio.wait([task])
+    link, spool._link = spool._link, None
+    assert link is not None
+    await link.close()
+
+
+async def get(spool: RedisSpool, number: int, destination: str = "a", timeout_s: float = 10.0) -> list[Any]:
+    """Lease until so many records are there; the deadline only bounds a failing test."""
+    found: list[Any] = []
+    async with asyncio.timeout(timeout_s):
+        while len(found) < number:
+            found += await spool.lease(destination, limit=number - len(found), max_bytes=1 << 24)
+            if len(found) < number:
+                await asyncio.sleep(0.02)
+    return found
