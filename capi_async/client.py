@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl as ssl_module
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal
 
@@ -28,7 +29,7 @@ from capi_async.outcome import Outcome
 from capi_async.pii.reference import is_currency
 from capi_async.spec import Destination, Transport
 from capi_async.spool import open_spool
-from capi_async.spool.base import Ledger, Spool
+from capi_async.spool.base import Ledger, LetterFilter, Remembering, Spool
 from capi_async.telemetry.base import Hook, StateName
 
 _FORGOTTEN: Final = Outcome(kind="forgotten", reason="erased on request")
@@ -43,12 +44,14 @@ class CloseReport(Struct, frozen=True, kw_only=True):
         pending: Destination to events that were not settled before the deadline; empty if none.
         unstored: Events that callers had handed in and that never reached the spool (their callers were told).
         where: Where the pending events lie.
+        unanswered: Requests that were under way at the deadline: what they carried may have arrived.
     """
 
     ledger: Mapping[str, Ledger]
     pending: Mapping[str, int]
     unstored: int
     where: str
+    unanswered: int = 0
 
     @property
     def complete(self) -> bool:
@@ -72,8 +75,8 @@ class Client:
     Args:
         destinations: Accounts to deliver to; two of one platform need a ``name`` each.
         spool: ``"memory"`` (default): a crash loses what waits, and ``aclose`` reports what its deadline catches.
-            ``"sqlite:///events.db"``: accepted events are on disk and survive whatever ends the process. Or an
-            object of your own.
+            ``"sqlite:///events.db"``: accepted events are on disk and survive whatever ends the process.
+            ``"redis://host:6379/0"``: they are in Redis, for any process on any host. Or an object of your own.
         deliver: False only prepares and stores: a web process in front of workers.
         overflow: At a queue's bound ``wait`` (up to the caller's timeout, for destinations that make progress; at
             others the event is ``dropped``), ``fail`` with :class:`QueueFull`, or ``drop_oldest``.
@@ -197,12 +200,13 @@ class Client:
         cancelled ``send()`` may still have accepted the event.
 
         Args:
-            timeout_s: Seconds to wait for room; 0 fails at once. Waiting for ever is not offered.
+            timeout_s: Seconds to wait for room, or for a spool file that another process locks; 0 fails at once.
+                Waiting for ever is not offered.
 
         Raises:
             EventError: The event itself is malformed; ``field`` names the culprit.
             QueueFull: No room within ``timeout_s``; nothing was stored.
-            SpoolError: Storage failed.
+            SpoolError: Storage failed, or was locked for ``timeout_s``; nothing was stored.
             ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
         """
         self._check(event, "")
@@ -262,15 +266,32 @@ class Client:
         receipt._acceptance = future
         return receipt
 
+    async def accepted_before(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Which of these events the spool remembers to have accepted, from this process or an earlier one.
+
+        For those who hand over events from a store of their own, and died before they could note it there. Only
+        ``sqlite:///events.db?remember_days=7`` remembers; with any other spool the answer is always none.
+
+        Raises:
+            SpoolError: Storage failed.
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+        """
+        await self._running().opened()
+        return await self._spool.remembered(event_ids) if isinstance(self._spool, Remembering) else frozenset()
+
     async def flush(self, timeout_s: float = 10.0) -> bool:
         """Send what lingers and wait until every accepted event is settled; False if time ran out."""
         return await self._running().flush(timeout_s)
 
-    async def aclose(self, deadline_s: float = 10.0) -> CloseReport:
+    async def aclose(self, deadline_s: float = 10.0, *, drain: bool = True) -> CloseReport:
         """Stop accepting, flush, and stop everything at the deadline, which is hard.
 
         With a durable spool nothing accepted is lost. In memory, what the deadline catches is lost, and the
         report says how much. A call while another one closes waits for that one, and gets its report.
+
+        Args:
+            drain: False waits only for the answers of requests that are under way, and begins no others: the rest
+                stays in the spool, for other processes or the next start.
         """
         loop = asyncio.get_running_loop()
         if self._closing is not None and self._closing.get_loop() is loop:
@@ -283,29 +304,36 @@ class Client:
             self._engine = None
             engine.intake.closed = True
             self._closing = loop.create_future()
-            unstored = 0
+            unstored = unanswered = 0
             try:
-                await engine.flush(deadline_s)
+                await (engine.flush(deadline_s) if drain else engine.finish(deadline_s))
             finally:
                 unstored = engine.intake.waiting
+                unanswered = engine.under_way
                 try:
                     await engine.stop()
                 finally:
                     closing, self._closing = self._closing, None
-                    closing.set_result(self._close_report(unstored))
-            return self._close_report(unstored)
+                    closing.set_result(self._close_report(unstored, unanswered))
+            return self._close_report(unstored, unanswered)
         return self._close_report(0)
 
-    def _close_report(self, unstored: int) -> CloseReport:
+    def _close_report(self, unstored: int, unanswered: int = 0) -> CloseReport:
         ledger = self._spool.ledger()
         return CloseReport(
             ledger=ledger,
             pending={name: counts.pending for name, counts in ledger.items() if counts.pending},
             unstored=unstored,
-            where="on disk, delivered at the next start"
+            unanswered=unanswered,
+            where=getattr(self._spool, "where", "on disk, delivered at the next start")
             if self._spool.durable
             else "in memory, lost with this process",
         )
+
+    @property
+    def durable(self) -> bool:
+        """Whether accepted events outlive this process."""
+        return self._spool.durable
 
     def ledger(self) -> Mapping[str, Ledger]:
         """Destination to counts of every state; ``accepted`` is the sum of the others."""
@@ -339,17 +367,70 @@ class Client:
     async def withdraw(self, subject: User) -> Mapping[str, int]:
         """Consent was withdrawn: settle what waits and carries an identifier of ``subject`` as ``skipped``.
 
-        Events that are under way at this moment are not stopped. Returns how many per destination.
+        Reaches as far as :meth:`forget`, and returns how many per destination.
         """
         return await self._settle_matching(subject, _WITHDRAWN)
 
     async def forget(self, subject: User) -> Mapping[str, int]:
-        """Erase what waits and carries an e-mail, phone or external id of ``subject``.
+        """Erase what waits, or is kept as a dead letter, and carries an e-mail, phone or external id of ``subject``.
+
+        Also what another process on the same spool has taken up: each is asked, and has five seconds to answer; one
+        that sleeps does it before it sends anything again. A request that is under way at this moment cannot be
+        recalled: its records are not counted here, are not sent again, and their answer decides how they end.
 
         Returns how many records per destination. Finds only identifiers that a stored record carries: one that
         holds none of them cannot be found.
+
+        Raises:
+            ConfigError: The subject has no identifier to go by.
+            SpoolError: Storage failed.
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
         """
         return await self._settle_matching(subject, _FORGOTTEN)
+
+    async def replay(
+        self,
+        *,
+        destination: str | None = None,
+        kind: Literal["dead", "uncertain"] | None = None,
+        reason: str | None = None,
+        event_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        permitted: Callable[[str], bool] | None = None,
+    ) -> Mapping[str, int]:
+        """Send dead letters again, each to the destination that missed it, under its old event id.
+
+        One that has grown too old for its platform becomes ``expired``, one that is not ``permitted`` any more
+        ``skipped``; an ``uncertain`` one may be counted twice, if it had arrived after all. A spool in memory keeps
+        no dead letters.
+
+        Args:
+            destination, kind, event_id: Only these; ``None``: any.
+            reason: Only those whose reason holds this text.
+            since, until: Only those that ended at or after, and before; an offset is required.
+            limit: At most so many, oldest first.
+            permitted: Asked with each event id whether it may still be sent; called in a thread, may block.
+
+        Returns how many are pending again, per destination.
+
+        Raises:
+            ConfigError: A time without an offset.
+            SpoolError: Storage failed.
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+        """
+        wanted = LetterFilter(
+            destination=destination,
+            kind=kind,
+            reason=reason,
+            event_id=event_id,
+            since=_seconds("since", since),
+            until=_seconds("until", until),
+            limit=limit,
+        )
+        await self._running().opened()
+        return await self._spool.replay(wanted, permitted=permitted)
 
     @property
     def transport(self) -> Transport:
@@ -358,9 +439,10 @@ class Client:
 
     async def _settle_matching(self, subject: User, outcome: Outcome) -> Mapping[str, int]:
         matches = matches_subject(subject, self._phone_region)
-        if self._engine is not None:
-            # what lingers in a worker, or waits there for its turn, is not under way yet
-            await self._engine.put_back()
+        engine = self._running()
+        await engine.opened()
+        # what lingers in a worker, or waits there for its turn, is not under way yet
+        await engine.put_back()
         return await self._spool.settle_matching(matches, outcome)
 
     def _check(self, event: Event, index: int | str) -> None:
@@ -419,6 +501,12 @@ class Client:
 def _seen(future: asyncio.Future[None]) -> None:
     if not future.cancelled():
         future.exception()
+
+
+def _seconds(name: str, moment: datetime | None) -> float | None:
+    if moment is not None and moment.utcoffset() is None:
+        raise ConfigError(f"{name} needs an offset, such as datetime.now(UTC)")
+    return None if moment is None else moment.timestamp()
 
 
 def _at(index: int | str, field: str) -> str:

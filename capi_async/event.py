@@ -13,12 +13,12 @@ import time as _time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import force_setattr
+from msgspec import Meta, Struct
+from msgspec.structs import astuple, force_setattr
 
 from capi_async.errors import EventError
 
@@ -80,8 +80,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-_NONE: Final = type(None)
-_TEXT: Final = frozenset({str, _NONE})
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
 #: Larger than any order; keeps a mistyped exponent from becoming a megabyte of zeros.
 _MAX_MAGNITUDE: Final = 15
@@ -121,6 +119,18 @@ def _shown(struct: Struct) -> str:
     return f"{type(struct).__name__}({', '.join(f'{name}=…' for name in names)})"
 
 
+def _is_usual(struct: Struct, usual: type[Struct]) -> bool:
+    """Whether all values are of the types that nearly every such struct has: one call for all of its fields.
+
+    Whatever is not, may be good all the same; it is then checked field by field.
+    """
+    try:
+        msgspec.convert(astuple(struct), usual)
+    except (msgspec.ValidationError, UnicodeError):
+        return False
+    return True
+
+
 def _require_text(struct: Struct, where: str, names: Sequence[str], *, hashed: bool = False) -> None:
     """Name the field that is not text; called when the quick check of all of them has failed."""
     for name in names:
@@ -153,7 +163,6 @@ _USER_TEXTS: Final = (
     "first_name", "middle_name", "last_name", "city", "state", "zip", "country", "gender", "mobile_ad_id",
 )  # fmt: skip
 _USER_CLEAR: Final = ("ip", "user_agent", "idfv")
-_user_all = attrgetter(*_USER_LISTS, *_USER_TEXTS, *_USER_CLEAR, "date_of_birth")
 
 
 class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -194,7 +203,7 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     idfv: str | None = None
 
     def __post_init__(self) -> None:
-        if _TEXT.issuperset(map(type, _user_all(self))):
+        if _is_usual(self, _UsualUser):
             return
         _require_text(self, "user.", _USER_TEXTS, hashed=True)
         _require_text(self, "user.", _USER_CLEAR)
@@ -218,8 +227,29 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         return _shown(self)
 
 
-#: What nearly all amounts look like: nothing about them need be checked further.
-_PLAIN_AMOUNT: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,10})?\Z").match
+class _UsualUser(Struct, array_like=True, gc=False):
+    """The fields of :class:`User`, in their order, all plain text."""
+
+    email: str | None
+    phone: str | None
+    external_id: str | None
+    first_name: str | None
+    middle_name: str | None
+    last_name: str | None
+    city: str | None
+    state: str | None
+    zip: str | None
+    country: str | None
+    gender: str | None
+    date_of_birth: str | None
+    ip: str | None
+    user_agent: str | None
+    mobile_ad_id: str | None
+    idfv: str | None
+
+
+#: Longer amounts are looked at more closely.
+_PLAIN_AMOUNT_CHARS: Final = 16
 
 
 def amount(value: Amount | None, field: str) -> Decimal | None:
@@ -230,8 +260,11 @@ def amount(value: Amount | None, field: str) -> Decimal | None:
     """
     if value is None:
         return None
-    if type(value) is str and _PLAIN_AMOUNT(value):
-        return Decimal(value)
+    if type(value) is str and len(value) <= _PLAIN_AMOUNT_CHARS and value.isascii():
+        whole, dot, cents = value.partition(".")
+        # nothing about digits with a point between them need be checked further
+        if whole.isdigit() and (cents.isdigit() or not dot) and len(whole) <= _MAX_MAGNITUDE:
+            return Decimal(value)
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, str):
@@ -281,16 +314,39 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     delivery_category: DeliveryCategory | None = None
 
     def __post_init__(self) -> None:
+        if not _is_usual(self, _UsualItem):
+            self._check()
+        price = self.price
+        if price is not None:
+            # prices come back: an order's totals hardly do
+            force_setattr(self, "price", _price(price) if type(price) is str else amount(price, "items.price"))
+
+    def _check(self) -> None:
         if type(self.id) is not str or not self.id:
             raise EventError("items.id", "needs text that is not empty")
-        if not _TEXT.issuperset(map(type, (self.name, self.category, self.brand, self.variant))):
-            _require_text(self, "items.", ("name", "category", "brand", "variant"))
+        _require_text(self, "items.", ("name", "category", "brand", "variant"))
         if type(self.quantity) is not int or self.quantity < 1:
             raise EventError("items.quantity", "needs a whole number of at least 1")
         if self.delivery_category not in _DELIVERY:
             raise EventError("items.delivery_category", "needs in_store, curbside or home_delivery")
-        if self.price is not None:
-            force_setattr(self, "price", amount(self.price, "items.price"))
+
+
+@lru_cache(maxsize=8192)
+def _price(text: str) -> Decimal | None:
+    return amount(text, "items.price")
+
+
+class _UsualItem(Struct, array_like=True, gc=False):
+    """The fields of :class:`Item`, in their order."""
+
+    id: Annotated[str, Meta(min_length=1)]
+    quantity: Annotated[int, Meta(ge=1)]
+    price: Any
+    name: str | None
+    category: str | None
+    brand: str | None
+    variant: str | None
+    delivery_category: DeliveryCategory | None
 
 
 class Page(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -307,10 +363,19 @@ class Page(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     title: str | None = None
 
     def __post_init__(self) -> None:
-        _require_text(self, "page.", self.__struct_fields__)
+        if not _is_usual(self, _UsualPage):
+            _require_text(self, "page.", self.__struct_fields__)
 
     def __repr__(self) -> str:
         return _shown(self)
+
+
+class _UsualPage(Struct, array_like=True, gc=False):
+    """The fields of :class:`Page`, in their order."""
+
+    url: str | None
+    referrer: str | None
+    title: str | None
 
 
 class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -349,8 +414,7 @@ class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     msclkid: str | None = None
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
+        for name, value in zip(self.__struct_fields__, astuple(self), strict=True):
             if value is None:
                 continue
             if name == "fbclid_seen":
@@ -489,13 +553,7 @@ _EVENT_TEXTS: Final = (
     "currency", "order_id", "search_string", "content_name", "content_category", "description", "method",
     "subscription_id",
 )  # fmt: skip
-_event_texts = attrgetter(*_EVENT_TEXTS)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}\Z").match
-_event_rare = attrgetter(
-    "click", "app", "device", "consent", "num_items", "content_type", "predicted_ltv", "delivery_category", "to",
-    "test", "properties", "extra",
-)  # fmt: skip
-_RARE_DEFAULTS: Final[tuple[object, ...]] = (NO_CLICK, None, None, None, None, None, None, None, None, False, {}, {})
 
 
 class _Named(Struct, frozen=True, gc=False):
@@ -562,38 +620,49 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     extra: Mapping[str, Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
-        if type(self.name) is not str or not self.name.strip():
-            raise EventError("name", "needs the event's name, such as 'purchase'")
-        _require_aware("time", self.time)
-        if not _TEXT.issuperset(map(type, _event_texts(self))):
-            _require_text(self, "", _EVENT_TEXTS)
-        if not self.event_id and (self.event_id is None or type(self.event_id) is str):
+        if (
+            type(self.user) is not User
+            or type(self.page) is not Page
+            or type(self.click) is not ClickIds
+            or (self.consent is not None and type(self.consent) is not Consent)
+            or type(self.time) is not datetime
+            or self.time.tzinfo is not UTC
+            or not _is_usual(self, _UsualEvent)
+            or not self.name.strip()
+        ):
+            self._check()
+        if not self.event_id:
             force_setattr(self, "event_id", f"{self.name}:{self.order_id}" if self.order_id else new_event_id())
-        elif type(self.event_id) is not str:
-            raise EventError("event_id", "needs text; write str(...) around a number")
         if self.value is not None:
             force_setattr(self, "value", amount(self.value, "value"))
-        if self.currency is not None and not _CURRENCY(self.currency):
-            upper = self.currency.strip().upper()
+        code = self.currency
+        if code is not None and not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
+            upper = code.strip().upper()
             if not _CURRENCY(upper):
                 raise EventError("currency", "needs a three-letter ISO 4217 code such as USD")
             force_setattr(self, "currency", upper)
-        if self.source not in _SOURCES:
-            raise EventError("source", f"needs one of {', '.join(sorted(_SOURCES))}")
-        if self.items != ():
+        items = self.items
+        if items != () and not (type(items) is tuple and len(items) == 1 and type(items[0]) is Item):
             self._check_items()
-        if type(self.user) is not User or type(self.page) is not Page or _event_rare(self) != _RARE_DEFAULTS:
-            self._check_rare()
 
     def _check_items(self) -> None:
-        if isinstance(self.items, (str, bytes)) or not isinstance(self.items, Sequence):
+        items = self.items
+        if type(items) not in (tuple, list) and (isinstance(items, (str, bytes)) or not isinstance(items, Sequence)):
             raise EventError("items", "needs a list of Item(...)")
-        for index, item in enumerate(self.items):
+        for index, item in enumerate(items):
             if type(item) is not Item:
                 raise EventError(f"items[{index}]", f"needs Item(...), got {type(item).__name__}")
 
-    def _check_rare(self) -> None:
-        """Check what most events leave at its default."""
+    def _check(self) -> None:
+        """Check field by field what is not as usual: name the culprit, or find that there is none."""
+        if type(self.name) is not str or not self.name.strip():
+            raise EventError("name", "needs the event's name, such as 'purchase'")
+        _require_aware("time", self.time)
+        _require_text(self, "", _EVENT_TEXTS)
+        if self.event_id is not None and type(self.event_id) is not str:
+            raise EventError("event_id", "needs text; write str(...) around a number")
+        if self.source not in _SOURCES:
+            raise EventError("source", f"needs one of {', '.join(sorted(_SOURCES))}")
         if self.predicted_ltv is not None:
             force_setattr(self, "predicted_ltv", amount(self.predicted_ltv, "predicted_ltv"))
         if self.num_items is not None and (type(self.num_items) is not int or self.num_items < 0):
@@ -602,9 +671,11 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             raise EventError("content_type", "needs product or product_group")
         if self.delivery_category not in _DELIVERY:
             raise EventError("delivery_category", "needs in_store, curbside or home_delivery")
-        for field, kind in _PARTS:
+        for field, kind, nothing in _PARTS:
             value = getattr(self, field)
-            if value is not None and type(value) is not kind:
+            if value is None:
+                force_setattr(self, field, nothing)
+            elif type(value) is not kind:
                 raise EventError(field, f"needs {kind.__name__}(...), got {type(value).__name__}")
         if self.to is not None and (
             isinstance(self.to, str)
@@ -654,8 +725,42 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return f"Event({self.name!r}, event_id={self.event_id!r}, time={self.time.isoformat()!r}, …)"
 
 
+class _UsualEvent(Struct, array_like=True, gc=False):
+    """The fields of :class:`Event`, in their order, as a web event has them; the others are looked at apart."""
+
+    name: str
+    event_id: str
+    time: Any
+    source: Source
+    user: Any
+    value: Any
+    currency: str | None
+    order_id: str | None
+    items: Any
+    page: Any
+    click: Any
+    app: None
+    device: None
+    consent: Any
+    search_string: str | None
+    num_items: Annotated[int, Meta(ge=0)] | None
+    content_type: ContentType | None
+    content_name: str | None
+    content_category: str | None
+    description: str | None
+    method: str | None
+    predicted_ltv: None
+    delivery_category: DeliveryCategory | None
+    subscription_id: str | None
+    to: None
+    test: bool
+    properties: dict[Any, Any]
+    extra: Annotated[dict[Any, Any], Meta(max_length=0)]
+
+
 _PARTS: Final = (
-    ("user", User), ("page", Page), ("click", ClickIds), ("app", App), ("device", Device), ("consent", Consent),
+    ("user", User, NO_USER), ("page", Page, NO_PAGE), ("click", ClickIds, NO_CLICK),
+    ("app", App, None), ("device", Device, None), ("consent", Consent, None),
 )  # fmt: skip
 _decoder: Final = msgspec.json.Decoder(Event)
 _AT: Final = re.compile(r"(?P<text>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)

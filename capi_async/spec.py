@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -31,7 +31,7 @@ KiB: Final = 1024
 MiB: Final = 1024 * KiB
 
 #: Bodies leave in pieces of this many bytes: one joined write of 2 MB holds the event loop.
-SLICE_BYTES: Final = 64 * KiB
+SLICE_BYTES: Final = 128 * KiB
 
 
 class Secret:
@@ -191,7 +191,7 @@ class Transport(Protocol):
 Resend: TypeAlias = Literal["safe", "always", "never"]
 
 
-class Destination(Struct, frozen=True, kw_only=True):
+class Destination(Struct, frozen=True, kw_only=True, dict=True):
     """Base of every destination.
 
     Attributes:
@@ -221,6 +221,10 @@ class Destination(Struct, frozen=True, kw_only=True):
     standard_names: ClassVar[Mapping[str, str | None]]
     #: Setting to environment variable names, the first that is set wins.
     env: ClassVar[Mapping[str, tuple[str, ...]]]
+    #: Settings that show in the head or the credential only, never in a body. Two destinations of one type whose
+    #: other settings are equal make equal bodies, so that each event is mapped and encoded once for both; they
+    #: must have :meth:`head_of`. ``None``: nothing is shared.
+    head_settings: ClassVar[frozenset[str] | None] = None
     #: Source of the facts and the date they were read.
     docs: ClassVar[str]
 
@@ -247,7 +251,7 @@ class Destination(Struct, frozen=True, kw_only=True):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"{self.name}: base_url needs an http(s) address")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ConfigError(f"{self.name}: base_url must be https, because requests carry a credential")
         force_setattr(self, "base_url", url)
         if self.resend not in ("safe", "always", "never"):
@@ -272,6 +276,19 @@ class Destination(Struct, frozen=True, kw_only=True):
         """One event in the platform's form, or why not. Pure."""
         raise NotImplementedError
 
+    def head_of(self, event: Event) -> bytes | Refusal:
+        """The head alone of what :meth:`to_wire` makes, for an event of which it makes a body. Pure."""
+        raise NotImplementedError
+
+    def shares_bodies(self, other: Destination) -> bool:
+        """Whether ``other`` makes the same body of every event that has no ``extra``; see :attr:`head_settings`."""
+        if self.head_settings is None or type(self) is not type(other):
+            return False
+        apart = self.head_settings | _NEVER_IN_BODIES
+        return all(
+            getattr(self, field) == getattr(other, field) for field in self.__struct_fields__ if field not in apart
+        )
+
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         """The request that carries ``bodies``, which share ``head``. Pure."""
         raise NotImplementedError
@@ -291,15 +308,18 @@ class Destination(Struct, frozen=True, kw_only=True):
         }
         return msgspec.structs.replace(self.limits, **changes)
 
+    @cached_property
+    def names(self) -> Mapping[str, str | None]:
+        """Canonical or custom name to the platform's: the standard ones under the caller's."""
+        return {**self.standard_names, **self.event_names}
+
     def name_of(self, event: Event) -> str | None:
         """The platform's name of this event: override, else standard, else ``None`` for the caller to decide."""
-        if self.event_names and event.name in self.event_names:
-            return self.event_names[event.name]
-        return self.standard_names.get(event.name)
+        return self.names.get(event.name)
 
     def knows(self, event: Event) -> bool:
         """Whether :meth:`name_of` speaks of this name at all, be it to say that there is no such event."""
-        return event.name in self.event_names or event.name in self.standard_names
+        return event.name in self.names
 
     def extra_of(self, event: Event) -> Mapping[str, Any] | None:
         """The raw wire fields that the caller gave for this destination, by its name or its type."""
@@ -311,13 +331,20 @@ class Destination(Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}(name={self.name!r})"
 
 
+#: Settings of every destination that concern delivery, not what is said of an event.
+_NEVER_IN_BODIES: Final = frozenset(
+    {
+        "name", "base_url", "resend", "gzip", "linger_s", "max_batch_events", "max_batch_bytes", "requests_per_s",
+        "burst", "max_in_flight", "max_attempts", "request_timeout_s",
+    }
+)  # fmt: skip
 _POSITIVE: Final = (
     "max_batch_events", "max_batch_bytes", "requests_per_s", "burst", "max_in_flight", "max_age_s", "max_attempts",
     "request_timeout_s",
 )  # fmt: skip
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
@@ -374,11 +401,18 @@ def decode_head(head: bytes, kind: type[T]) -> T:
 
 
 def json_slices(prefix: bytes, bodies: Sequence[bytes], suffix: bytes) -> tuple[bytes, ...]:
-    """``prefix``, the bodies with commas between them, and ``suffix``, in slices of at most 64 KiB."""
-    whole = b"%b%b%b" % (prefix, b",".join(bodies), suffix)
-    if len(whole) <= SLICE_BYTES:
-        return (whole,)
-    return tuple([whole[at : at + SLICE_BYTES] for at in range(0, len(whole), SLICE_BYTES)])
+    """``prefix``, the bodies with commas between them, and ``suffix``, in slices of about 128 KiB."""
+    size = sum(map(len, bodies))
+    if size <= SLICE_BYTES:
+        return (b"%b%b%b" % (prefix, b",".join(bodies), suffix),)
+    # joined slice by slice: a whole request would be copied twice, and its memory be fetched anew for each
+    step = max(1, len(bodies) * SLICE_BYTES // size)
+    slices = [b",".join([*bodies[at : at + step], b""]) for at in range(0, len(bodies), step)]
+    slices[0] = prefix + slices[0]
+    slices[-1] = slices[-1][:-1] + suffix
+    if max(map(len, slices)) > 2 * SLICE_BYTES:  # an event of that size
+        slices = [one[at : at + SLICE_BYTES] for one in slices for at in range(0, len(one), SLICE_BYTES)]
+    return tuple(slices)
 
 
 def merge(body: Struct | Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

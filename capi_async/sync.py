@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio.from_thread import BlockingPortal
 
 from capi_async.client import Client, CloseReport, DestinationState
 from capi_async.engine.explain import Explanation
@@ -22,6 +21,9 @@ from capi_async.event import Event, User
 from capi_async.outcome import Outcome
 from capi_async.spec import Destination
 from capi_async.spool.base import Ledger
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
 
 
 class SyncReceipt:
@@ -123,6 +125,11 @@ class SyncClient:
         """See :meth:`Client.enqueue`."""
         return SyncReceipt(self._call(self._client.enqueue, event), self._call)
 
+    def accepted_before(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """See :meth:`Client.accepted_before`."""
+        found: frozenset[str] = self._call(self._client.accepted_before, event_ids)
+        return found
+
     def flush(self, timeout_s: float = 10.0) -> bool:
         """See :meth:`Client.flush`."""
         done: bool = self._call(self._client.flush, timeout_s)
@@ -141,6 +148,11 @@ class SyncClient:
         finally:
             self._stop(portal)
         return report
+
+    @property
+    def durable(self) -> bool:
+        """See :attr:`Client.durable`."""
+        return self._client.durable
 
     def ledger(self) -> Mapping[str, Ledger]:
         """See :meth:`Client.ledger`."""
@@ -165,6 +177,11 @@ class SyncClient:
         found: Mapping[str, int] = self._call(self._client.forget, subject)
         return found
 
+    def replay(self, **wanted: Any) -> Mapping[str, int]:
+        """See :meth:`Client.replay`; takes what that takes."""
+        found: Mapping[str, int] = self._call(partial(self._client.replay, **wanted))
+        return found
+
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         self.start()
         if self._pid != os.getpid():
@@ -186,6 +203,7 @@ class SyncClient:
 
 def _serve(ready: Future[BlockingPortal]) -> None:
     """Run a loop that takes calls from other threads until it is told to stop."""
+    from anyio.from_thread import BlockingPortal  # costs a tenth of our import, which asynchronous callers need not pay
 
     async def run() -> None:
         async with BlockingPortal() as portal:

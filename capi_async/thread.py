@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
@@ -29,12 +30,16 @@ class OwnedThread:
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The function's result. If the caller is cancelled, the job still runs and its result is dropped."""
+        return await self.submit(function, *args, **kwargs)
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
+        """Hand the job over at once; a future of its result."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._jobs.put((lambda: function(*args, **kwargs), future))
-        return await future
+        self._jobs.put((partial(function, *args, **kwargs), future))
+        return future
 
     def stop(self) -> None:
         """Let the thread end after the jobs it was given."""

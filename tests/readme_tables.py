@@ -9,9 +9,11 @@ import msgspec
 
 from capi_async.destinations import destination_class, destination_types
 from capi_async.pii.identifiers import IDENTIFIER_SOURCES
+from capi_async.sources.tiktok_shop.endpoints import OPERATIONS
 from capi_async.spec import Destination
 
-README = Path(__file__).parent.parent / "README.md"
+TESTS = Path(__file__).parent
+README = TESTS.parent / "README.md"
 
 #: Identifier attributes whose text travels as it is; all others are SHA-256 digests.
 _CLEAR = re.compile(r".*_(clear|letters|soundex)$|^(idfv|ip|user_agent|zip_google|page_url|page_referrer)$")
@@ -48,6 +50,19 @@ def clear() -> str:
     return "\n".join(rows)
 
 
+def shop_operations() -> str:
+    """One row per operation of a TikTok Shop: what is called, by whose contract, and the test that exercises it."""
+    text = (TESTS / "sources" / "test_shop_operations.py").read_text("utf-8")
+    tests = re.findall(r"^async def (test_\w+)", text, re.MULTILINE)
+    rows = ["| operation | calls | contract | exercised by |", "|---|---|---|---|"]
+    for operation in OPERATIONS:
+        calls = "<br>".join(f"`{call.method} {call.path}`" for call in operation.calls)
+        exact = [test for test in tests if test == f"test_{operation.name}"]
+        test = (exact or [test for test in tests if re.search(rf"_{operation.name}(_|$)", test)])[0]
+        rows.append(f"| `{operation.name}` | {calls} | {operation.state} | `{test}` |")
+    return "\n".join(rows)
+
+
 def _required(kind: type[Destination]) -> set[str]:
     return {field.name for field in msgspec.structs.fields(kind) if field.required}
 
@@ -56,7 +71,7 @@ def _sent(kind: type[Destination]) -> list[str]:
     return [one for one in kind.identifiers if one not in _NEVER_SENT]
 
 
-TABLES = {"destinations": destinations, "clear": clear}
+TABLES = {"destinations": destinations, "clear": clear, "shop_operations": shop_operations}
 
 
 def filled(text: str) -> str:

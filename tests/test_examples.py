@@ -31,8 +31,9 @@ TELLING_LINES = {
     "10_consent.py": "  pinterest  forgotten erased on request",
 }
 
-#: Served, not run: has a test of its own.
+#: Served, not run: each has a test of its own.
 SERVED = "03_fastapi.py"
+SHOP = "11_tiktok_shop.py"
 
 
 def clean_environment() -> dict[str, str]:
@@ -58,13 +59,13 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_every_numbered_example_is_tested() -> None:
     """An example that is added here and not above would rot."""
     numbered = {path.name for path in EXAMPLES.glob("[0-9][0-9]_*.py")}
-    assert numbered == {*TELLING_LINES, SERVED}
+    assert numbered == {*TELLING_LINES, SERVED, SHOP}
 
 
 def test_the_readme_of_the_examples_names_each_of_them() -> None:
     """The list is complete and names nothing that is gone."""
     named = set(re.findall(r"\d\d_\w+\.py", (EXAMPLES / "README.md").read_text("utf-8")))
-    assert named == {*TELLING_LINES, SERVED}
+    assert named == {*TELLING_LINES, SERVED, SHOP}
 
 
 @pytest.mark.parametrize("name", TELLING_LINES)

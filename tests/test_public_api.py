@@ -8,6 +8,7 @@ import sys
 
 import capi_async
 import capi_async.destinations as destinations
+import capi_async.sources.tiktok_shop as shop
 
 
 def test_public_names_are_sorted_and_exist() -> None:
@@ -37,12 +38,25 @@ def test_every_public_thing_says_what_it_is() -> None:
                 assert inspect.getdoc(member), f"{name}.{member_name}"
 
 
+def test_a_shops_names_are_sorted_and_say_what_they_are() -> None:
+    """Loaded one by one, when they are asked for."""
+    assert shop.__all__ == sorted(shop.__all__)
+    for name in shop.__all__:
+        thing = getattr(shop, name)
+        assert thing.__module__.startswith("capi_async.sources.tiktok_shop")
+        assert inspect.getdoc(thing), name
+        for member_name, member in inspect.getmembers(thing, inspect.isfunction):
+            if not member_name.startswith("_") and member.__module__.startswith("capi_async"):
+                assert inspect.getdoc(member), f"{name}.{member_name}"
+
+
 def test_import_has_no_side_effects_and_loads_no_platform() -> None:
     """Importing starts no thread and no loop, and reads no platform's module."""
     code = (
         "import sys, threading, capi_async\n"
         "assert threading.active_count() == 1\n"
-        "loaded = [name for name in sys.modules if name.startswith('capi_async.destinations.')]\n"
+        "parts = ('capi_async.destinations.', 'capi_async.sources')\n"
+        "loaded = [name for name in sys.modules if name.startswith(parts)]\n"
         "assert not loaded, loaded\n"
         "assert 'phonenumbers' not in sys.modules and 'typer' not in sys.modules\n"
     )

@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 import capi_async
-from capi_async.cli import queue
+from capi_async.cli import queue, tiktok_shop
+from capi_async.cli.bench import bench
 from capi_async.cli.explain import explain
 from capi_async.cli.sandbox import sandbox
 from capi_async.cli.send import send
+from capi_async.cli.worker import worker
 
 app = typer.Typer(
     name="capi-async",
@@ -24,7 +26,10 @@ app = typer.Typer(
 app.command()(send)
 app.command()(explain)
 app.command()(sandbox)
+app.command()(bench)
+app.command()(worker)
 app.add_typer(queue.app, name="queue")
+app.add_typer(tiktok_shop.app, name="tiktok-shop")
 
 
 def _version(wanted: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,7 +34,12 @@ _FORGOTTEN: Final = Outcome(kind="forgotten", reason="erased on request")
 
 app = typer.Typer(help="Look into a durable spool: what waits, what failed; replay, erase.", no_args_is_help=True)
 
-SpoolUrl = Annotated[str, typer.Argument(help="Such as sqlite:///events.db.", metavar="SPOOL")]
+SpoolUrl = Annotated[
+    str,
+    typer.Argument(
+        help="Such as sqlite:///events.db or redis://host:6379/0; env:NAME reads it there.", metavar="SPOOL"
+    ),
+]
 Destination = Annotated[str | None, typer.Option(help="Only of this destination.", metavar="NAME")]
 Reason = Annotated[str | None, typer.Option(help="Only with this text in the reason.", metavar="TEXT")]
 EventId = Annotated[str | None, typer.Option(help="Only of this event.", metavar="ID")]
@@ -150,7 +156,7 @@ def forget(
 ) -> None:
     """Erase what is stored about a person, and say how many records that was.
 
-    What a running process has taken up is that process's: call ``await client.forget(...)`` there, or stop it first.
+    Processes that run are asked to erase what they have taken up; what they are sending at this moment is not counted.
     """
 
     async def erase(it: Spool) -> None:
@@ -177,6 +183,8 @@ def _run(url: str, command: Callable[[Spool], Awaitable[None]]) -> None:
 
 @asynccontextmanager
 async def _opened(url: str) -> AsyncIterator[Spool]:
+    if url.startswith("env:"):  # an address with a password is better not seen in a list of processes
+        url = os.environ.get(url[4:], "")
     spool = open_spool(url, clock=SYSTEM_CLOCK)
     if not spool.durable:
         raise ConfigError("this spool does not outlive its process: there is nothing to look into")

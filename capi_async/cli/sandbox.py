@@ -46,4 +46,6 @@ def _announce(server: Sandbox) -> None:
     print(f"The sandbox listens on {server.base_url}/ (token: {TOKEN}). Ctrl-C ends it.\n", flush=True)
     for platform in server.platforms:
         print(f"  {platform:{width}}  {server.url(platform)}", flush=True)
-    print(flush=True)
+    app = server.tiktok_shop.app
+    print(f"\ntiktok_shop: app key {app.key}, app secret {app.secret}, service id {app.service_id};", flush=True)
+    print(f"orders, tokens and webhooks are steered at {server.base_url}/_sandbox/tiktok_shop\n", flush=True)

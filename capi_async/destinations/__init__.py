@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
 from capi_async.errors import ConfigError
@@ -57,6 +56,8 @@ def destination_class(type_name: str) -> type[Destination]:
         module, name = found
         loaded: Any = getattr(import_module(f"{__name__}.{module}"), name)
         return loaded  # type: ignore[no-any-return]
+    from importlib.metadata import entry_points  # brings the e-mail parser along; hardly anybody needs it
+
     for point in entry_points(group=_GROUP):
         if point.name == type_name:
             third_party: Any = point.load()

@@ -146,6 +146,30 @@ class Dispatcher:
                 worker.hurry -= 1
         return True
 
+    @property
+    def under_way(self) -> int:
+        """Requests that wait for their answers."""
+        return sum(worker.under_way for worker in self.workers.values())
+
+    async def finish(self, timeout_s: float) -> bool:
+        """Begin no more requests, and wait for the answers of those under way; False if time ran out."""
+        for worker in self.workers.values():
+            worker.finishing = True
+            worker.wake()
+        await self.put_back()
+        until = self._clock.monotonic() + timeout_s
+        while self.under_way or not self.intake.empty:
+            left_s = until - self._clock.monotonic()
+            if left_s <= 0:
+                return False
+            self._freed.clear()
+            try:
+                async with asyncio.timeout(min(0.05, left_s)):
+                    await self._freed.wait()
+            except TimeoutError:
+                continue
+        return True
+
     async def stop(self) -> None:
         """Cancel every task and wait for them; what is not settled stays in the spool."""
         self.intake.closed = True
@@ -192,7 +216,13 @@ class Dispatcher:
 
     async def _supervise(self) -> None:
         try:
-            await self._spool.open(self._names, self.wake, self._settled_in_spool, deliver=self._settings.deliver)
+            await self._spool.open(
+                self._names,
+                self.wake,
+                self._settled_in_spool,
+                deliver=self._settings.deliver,
+                recall=self.put_back,
+            )
         except BaseException as error:
             if not self._opened.done():
                 self._opened.set_exception(error)

@@ -15,14 +15,25 @@ from capi_async.engine.receipt import Receipt
 from capi_async.engine.room import Room
 from capi_async.errors import CapiError, ClientClosed, QueueFull, SpoolError
 from capi_async.event import Event
-from capi_async.spool.base import Record, Refused, Spool
+from capi_async.spool.base import Busy, Record, Refused, Spool
 from capi_async.thread import OwnedThread
 
 #: Events per hop into the prepare thread. Idle, a hop takes one; loaded, hundreds collect meanwhile.
 MAX_MICRO_BATCH = 256
 
+#: Events waiting from which on the next hop begins while the last one's are being stored. With fewer, they would only
+#: wait for that behind the hop instead of before it, and those that come meanwhile for one more.
+_AHEAD_EVENTS = 64
+
+#: Seconds that preparing an event may take on a busy machine before a caller with a shorter timeout is told no.
+_PREPARING_S = 0.5
 #: Seconds between two looks at those who wait: a destination that stops making progress wakes nobody.
 _LOOK_S = 0.25
+
+#: Seconds that storing may take at least, however little time a caller gave: to be told no is no use to anybody who
+#: asked in time. And how long those wait who said nothing, because they do not await.
+_STORING_S = 1.0
+_ENQUEUED_S = 60.0
 
 #: Seconds that those who wait may take before others get their turn.
 _TURN_S = 0.01
@@ -153,7 +164,7 @@ class Intake:
             self._woken.set()
 
     async def run(self) -> None:
-        """Prepare and commit until cancelled; one job is always ahead, so that the thread never waits for the loop."""
+        """Prepare and commit until cancelled; under load one job is ahead: the thread never waits for the loop."""
         ahead: asyncio.Future[Any] | None = None
         runs: list[Run] = []
         try:
@@ -167,7 +178,8 @@ class Intake:
                 current, job = runs, ahead
                 ahead = None
                 records, refused = await job
-                runs, ahead = self._next()
+                if self._waiting >= _AHEAD_EVENTS:
+                    runs, ahead = self._next()
                 if self._line:
                     await self._serve()
                 await self._commit(current, records, refused)
@@ -227,8 +239,7 @@ class Intake:
             self._let_in()
         if not events:
             return runs, None
-        job = asyncio.ensure_future(self._thread.run(self._preparer.run, events, receipts, self._clock.wall()))
-        return runs, job
+        return runs, self._thread.submit(self._preparer.run, events, receipts, self._clock.wall())
 
     async def _commit(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
         """Store a prepared micro-batch, whole if there is plenty of room, else ticket by ticket."""
@@ -250,7 +261,17 @@ class Intake:
         for ticket, _ in runs:
             ticket.appending = True
         try:
-            await self._append(records, refused)
+            await self._append(records, refused, [ticket for ticket, _ in runs])
+        except Busy as error:
+            now = self._clock.monotonic()
+            bounded = any(ticket.deadline is not None for ticket, _ in runs if not ticket.future.done())
+            for ticket, _ in runs:
+                if not bounded or (ticket.deadline is not None and ticket.deadline <= now):
+                    ticket.fail(error)
+            # those who said that they would wait longer
+            if not all(ticket.future.done() for ticket, _ in runs):
+                await self._commit_apart(runs, records, refused)
+            return
         except SpoolError as error:
             for ticket, _ in runs:
                 ticket.fail(error)
@@ -261,8 +282,10 @@ class Intake:
         for ticket, taken in runs:
             self._stored(ticket, taken)
 
-    async def _append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
-        await self._spool.append(records, refused)
+    async def _append(self, records: Sequence[Record], refused: Sequence[Refused], tickets: Sequence[Ticket]) -> None:
+        until = min([ticket.deadline for ticket in tickets if ticket.deadline is not None], default=None)
+        left_s = _ENQUEUED_S if until is None else until - self._clock.monotonic()
+        await self._spool.append(records, refused, timeout_s=max(_STORING_S, left_s))
         if refused:
             self._hooks.refused(refused)
 
@@ -314,7 +337,7 @@ class Intake:
                     if ticket.parked:
                         self._waiting -= 1
                     ticket.appending = True
-                    await self._append(kept, [*refused, *dropped])
+                    await self._append(kept, [*refused, *dropped], [ticket])
                     self._stored(ticket, 1)
                     continue
             except SpoolError as error:
@@ -401,7 +424,11 @@ class Intake:
         self._sweeping = None
         now = self._clock.monotonic()
         for ticket in (*self._taken.values(), *self._tickets):
-            if ticket.deadline is not None and ticket.deadline < now and not ticket.appending:
+            if ticket.deadline is None or ticket.timeout_s is None or ticket.appending:
+                continue
+            # whoever will not wait for room is told whether there is any, and that takes the time to prepare it
+            spare_s = 0.0 if ticket.parked else max(0.0, _PREPARING_S - ticket.timeout_s)
+            if ticket.deadline + spare_s < now:
                 ticket.fail(ticket.full(f"no room within {ticket.timeout_s} s"))
         if self._tickets or self._taken:
             self._sweep_later()

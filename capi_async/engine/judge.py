@@ -47,38 +47,22 @@ def judge(
         now: Seconds since the epoch.
         max_attempts: Failed requests that one record may be part of, unless ``forever``.
     """
+    first = verdicts[0]
+    if first.kind == "accepted" and verdicts.count(first) == len(records) == len(verdicts):
+        return Judgement(list(records), list(map(_Delivered(first, status, now).of, records)), {}, [])
     judgement = Judgement([], [], {}, [])
+    said: Verdict | None = None
     alone = len(records) == 1
     # good rows of a request that was refused for others have done nothing wrong
     blamed = "rejected" in {verdict.kind for verdict in verdicts}
-    delivered: Outcome | None = None
-    last: Record | None = None
-    said: Verdict | None = None
     for record, verdict in zip(records, verdicts, strict=True):
         kind = verdict.kind
         if kind == "accepted":
-            # neighbours were mostly accepted in the same micro-batch: they share one outcome
-            if (
-                delivered is None
-                or last is None
-                or verdict is not said
-                or last.accepted_at != record.accepted_at
-                or last.attempts != record.attempts
-                or last.maybe_since != record.maybe_since
-            ):
+            if verdict is not said:
                 said = verdict
-                delivered = Outcome(
-                    kind="delivered",
-                    reason=verdict.reason,
-                    attempts=record.attempts,
-                    status=status,
-                    trace_id=verdict.trace_id,
-                    latency_s=max(0.0, now - record.accepted_at),
-                    ambiguous=record.maybe_since > 0,
-                )
-                last = record
+                delivered = _Delivered(verdict, status, now)
             judgement.final.append(record)
-            judgement.outcomes.append(delivered)
+            judgement.outcomes.append(delivered.of(record))
         elif kind == "rejected" or (kind == "split" and alone):
             _end(judgement, record, "rejected", verdict, status, now)
         elif kind == "split":
@@ -99,6 +83,39 @@ def judge(
                 record.failures += 1
                 _retry(judgement, record, verdict, status, now, max_attempts, forever=forever)
     return judgement
+
+
+class _Delivered:
+    """Outcomes of what was accepted; neighbours mostly came in one micro-batch, and share one object."""
+
+    __slots__ = ("_last", "_now", "_outcome", "_status", "_verdict")
+
+    def __init__(self, verdict: Verdict, status: int, now: float) -> None:
+        self._verdict = verdict
+        self._status = status
+        self._now = now
+        self._last: Record | None = None
+
+    def of(self, record: Record) -> Outcome:
+        """The outcome of one record."""
+        last = self._last
+        if (
+            last is None
+            or last.accepted_at != record.accepted_at
+            or last.attempts != record.attempts
+            or last.maybe_since != record.maybe_since
+        ):
+            self._outcome = Outcome(
+                kind="delivered",
+                reason=self._verdict.reason,
+                attempts=record.attempts,
+                status=self._status,
+                trace_id=self._verdict.trace_id,
+                latency_s=max(0.0, self._now - record.accepted_at),
+                ambiguous=record.maybe_since > 0,
+            )
+            self._last = record
+        return self._outcome
 
 
 def _doubt(

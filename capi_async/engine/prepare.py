@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
 from capi_async.engine.batcher import Batcher
+from capi_async.engine.culprit import largest, too_deep, unencodable
 from capi_async.engine.receipt import Receipt
 from capi_async.event import Event
-from capi_async.outcome import Outcome, OutcomeKind
+from capi_async.outcome import Outcome
 from capi_async.pii.identifiers import Identifiers, Plan
 from capi_async.spec import ENCODER, Destination, Refusal, Wire
 from capi_async.spool.base import Record, Refused
@@ -24,8 +25,8 @@ ConsentPolicy: TypeAlias = Literal["vouch", "require"]
 
 #: How long the prepare thread keeps the GIL: one that hashes without pausing delays the loop by 5 ms a switch.
 _TURN_S: Final = 0.0015
-#: Events between two looks at the time.
-_EVENTS_PER_LOOK: Final = 16
+#: Events that are taken through all destinations together: what they hold stays in the processor's cache.
+_STRIDE: Final = 32
 
 _NOT_ADDRESSED: Final = Outcome(kind="skipped", field="to", reason="not addressed to this destination")
 _NO_CONSENT: Final = Outcome(
@@ -38,11 +39,6 @@ _EXPIRED: Final = Outcome(kind="expired", field="time", reason="older than this 
 _FAR_AHEAD: Final = Outcome(
     kind="rejected", field="time", reason="lies in the future", fix="check the clock, and seconds against milliseconds"
 )
-
-#: Levels from which nesting, and not a fault of ours, is taken for what has exhausted the stack.
-_DEEP: Final = 50
-#: Levels at which :func:`_depth` stops counting.
-_TOO_DEEP: Final = 10_000
 
 
 class _Turn:
@@ -61,11 +57,15 @@ class _Turn:
 
 
 class _Target:
-    """A destination with everything that is asked of it per event at hand."""
+    """A destination with everything that is asked of it per event at hand.
 
-    __slots__ = ("account", "destination", "max_body", "max_future_s", "name", "to_wire", "wire")
+    Attributes:
+        leader: An earlier destination that makes the same bodies, see :attr:`Destination.head_settings`.
+    """
 
-    def __init__(self, destination: Destination) -> None:
+    __slots__ = ("account", "destination", "leader", "max_body", "max_future_s", "name", "to_wire", "wire")
+
+    def __init__(self, destination: Destination, before: Sequence[_Target]) -> None:
         limits = destination.effective_limits()
         self.destination = destination
         self.name = destination.name
@@ -74,6 +74,12 @@ class _Target:
         self.wire = destination.wire
         self.max_body = limits.max_batch_bytes - Batcher.ENVELOPE_BYTES
         self.max_future_s = limits.max_future_s
+        leaders = [one for one in before if one.leader is None]
+        self.leader: _Target | None = next((one for one in leaders if destination.shares_bodies(one.destination)), None)
+
+
+#: An event with its identifiers, seconds since the epoch, receipt, and whether it needs no closer look at the door.
+_Known: TypeAlias = tuple[Event, Identifiers, float, Receipt, bool]
 
 
 class Preparer:
@@ -88,7 +94,9 @@ class Preparer:
     def __init__(
         self, destinations: Sequence[Destination], *, consent: ConsentPolicy = "vouch", phone_region: str | None = None
     ) -> None:
-        self._targets = [_Target(destination) for destination in destinations]
+        self._targets: list[_Target] = []
+        for destination in destinations:
+            self._targets.append(_Target(destination, self._targets))
         wanted = dict.fromkeys(name for destination in destinations for name in destination.identifiers)
         self._plan = Plan(wanted, phone_region=phone_region)
         self._require_consent = consent == "require"
@@ -103,39 +111,103 @@ class Preparer:
         Args:
             now: Seconds since the epoch.
         """
-        records: list[Record] = []
+        made: list[list[Record]] = [[] for _ in self._targets]
         refused: list[Refused] = []
         turn = _Turn()
-        # all identities first, then destination by destination: what concerns one of them is looked up once
-        known = self._identify(events, receipts, refused, turn)
-        for target in self._targets:
-            for index, (event, ids, at, receipt) in enumerate(known):
-                if index % _EVENTS_PER_LOOK == 0:
-                    turn.offer()
-                made = self._one(target, event, ids, at, now)
-                if type(made) is Record:
-                    made.receipt = receipt
-                    records.append(made)
-                elif type(made) is Outcome:
-                    refused.append(Refused(target.name, event.event_id, made, receipt))
-        return records, refused
+        for start in range(0, len(events), _STRIDE):
+            turn.offer()
+            known = self._identify(events[start : start + _STRIDE], receipts[start : start + _STRIDE], refused, now)
+            shared: dict[str, list[Record | None]] = {}
+            for target, records in zip(self._targets, made, strict=True):
+                turn.offer()
+                if target.leader is None:
+                    row = shared[target.name] = self._lead(target, known, refused, now)
+                else:
+                    row = self._follow(target, known, shared[target.leader.name], refused, now)
+                records += [record for record in row if record is not None]
+        return [record for records in made for record in records] if len(made) > 1 else made[0], refused
 
     def _identify(
-        self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], turn: _Turn
-    ) -> list[tuple[Event, Identifiers, float, Receipt]]:
-        known: list[tuple[Event, Identifiers, float, Receipt]] = []
+        self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], now: float
+    ) -> list[_Known]:
+        known: list[_Known] = []
         identify = self._plan.identify
-        for index, event in enumerate(events):
-            if index % _EVENTS_PER_LOOK == 0:
-                turn.offer()
-            receipt = receipts[index]
+        require_consent = self._require_consent
+        for event, receipt in zip(events, receipts, strict=True):
             try:
-                known.append((event, identify(event.user, event.page), event.time.timestamp(), receipt))
+                at = event.time.timestamp()
+                plain = at <= now and event.to is None and not (require_consent and event.consent is None)
+                known.append((event, identify(event.user, event.page), at, receipt, plain))
             except Exception as error:  # a fault of ours costs this event, not its neighbours
                 logger.error("an event could not be prepared", extra={"error": type(error).__name__})
                 outcome = Outcome(kind="rejected", reason=f"could not be prepared ({type(error).__name__})")
                 refused += [Refused(target.name, event.event_id, outcome, receipt) for target in self._targets]
         return known
+
+    def _lead(
+        self, target: _Target, known: Sequence[_Known], refused: list[Refused], now: float
+    ) -> list[Record | None]:
+        """The records of these events for one destination; ``None`` where one was refused."""
+        row: list[Record | None] = []
+        # written out once for what is nearly always so: this runs for every event and destination
+        to_wire, encode, name, max_body = target.to_wire, ENCODER.encode, target.name, target.max_body
+        account, form = target.account, target.wire
+        for one in known:
+            event, ids, _, receipt, plain = one
+            if plain:
+                try:
+                    wire = to_wire(event, ids)
+                    if type(wire) is Wire and wire.expires_at > now:
+                        body = encode(wire.body)
+                        if len(body) <= max_body:
+                            row.append(
+                                Record(
+                                    name, event.event_id, wire.head, body, wire.expires_at, wire.resend_for_s,
+                                    account, form, now, wire.order_key, 0, 0, 0.0, receipt,
+                                )
+                            )  # fmt: skip
+                            continue
+                except Exception:
+                    plain = False  # nor is it: looked into once more below, where what is to blame is named
+            row.append(self._closely(target, one, refused, now))
+        return row
+
+    def _follow(
+        self,
+        target: _Target,
+        known: Sequence[_Known],
+        shared: Sequence[Record | None],
+        refused: list[Refused],
+        now: float,
+    ) -> list[Record | None]:
+        """The same for a destination whose bodies another one has made already: only the head is its own."""
+        head_of, name, account, form = target.destination.head_of, target.name, target.account, target.wire
+        max_body = target.max_body
+        row: list[Record | None] = []
+        for one, twin in zip(known, shared, strict=True):
+            event, _, _, receipt, plain = one
+            if twin is not None and plain and not event.extra and len(twin.body) <= max_body:
+                head = head_of(event)
+                if type(head) is bytes:
+                    row.append(
+                        Record(
+                            name, event.event_id, head, twin.body, twin.expires_at, twin.resend_for_s,
+                            account, form, now, twin.order_key, 0, 0, 0.0, receipt,
+                        )
+                    )  # fmt: skip
+                    continue
+            row.append(self._closely(target, one, refused, now))
+        return row
+
+    def _closely(self, target: _Target, known: _Known, refused: list[Refused], now: float) -> Record | None:
+        """The record of an event that is not as usual; ``None`` if it was refused, and why is among ``refused``."""
+        event, ids, at, receipt, _ = known
+        made = self._one(target, event, ids, at, now)
+        if isinstance(made, Record):
+            made.receipt = receipt
+            return made
+        refused.append(Refused(target.name, event.event_id, made, receipt))
+        return None
 
     def one(
         self, destination: Destination, event: Event, now: float
@@ -166,7 +238,7 @@ class Preparer:
         try:
             made = target.to_wire(event, ids)
         except RecursionError as error:
-            return _too_deep(event, target.destination) or _failed(target, error)
+            return too_deep(event, target.destination) or _failed(target, error)
         except Exception as error:  # a destination's fault costs its own event, not the batch
             return _failed(target, error)
         if type(made) is Refusal:
@@ -178,14 +250,14 @@ class Preparer:
                 return _EXPIRED
             body = ENCODER.encode(made.body)
         except RecursionError as error:
-            return _too_deep(event, target.destination) or _unencodable(event, error)
+            return too_deep(event, target.destination) or unencodable(event, error)
         except Exception as error:  # whatever an object of the caller's may raise when it is looked into
-            return _unencodable(event, error)
+            return unencodable(event, error)
         if len(body) > target.max_body:
             return Outcome(
                 kind="rejected",
                 reason=f"{len(body)} bytes, and a whole request of this platform takes {target.max_body}",
-                field=_largest(event),
+                field=largest(event),
                 fix="shorten it",
             )
         return Record(
@@ -209,105 +281,3 @@ def _clamped(event: Event, now: float) -> Event:
 def _failed(target: _Target, error: Exception) -> Outcome:
     logger.error("a destination failed", extra={"destination": target.name, "error": type(error).__name__})
     return Outcome(kind="rejected", reason=f"the destination failed with {type(error).__name__}")
-
-
-def _too_deep(event: Event, destination: Destination) -> Outcome | None:
-    """A refusal that names what is nested so deeply; ``None`` if nothing of the event's is, so the fault is not its."""
-    try:
-        properties, extra = _depth(event.properties), _depth(destination.extra_of(event))
-    except Exception:  # whatever an object of the caller's may raise when it is looked into
-        return None
-    if max(properties, extra) < _DEEP:
-        return None
-    return Outcome(
-        kind="rejected",
-        field="extra" if extra > properties else "properties",
-        reason="is nested too deeply, or holds itself",
-        fix="flatten it",
-    )
-
-
-def _depth(value: object) -> int:
-    """Levels of objects and lists below ``value``; looks no further than where it is too deep."""
-    levels = [iter((value,))]
-    deepest = 0
-    while levels and deepest < _TOO_DEEP:
-        for one in levels[-1]:
-            if isinstance(one, (Mapping, list, tuple)):
-                levels.append(iter(one.values() if isinstance(one, Mapping) else one))
-                deepest = max(deepest, len(levels) - 1)
-                break
-        else:
-            levels.pop()
-    return deepest
-
-
-def _unencodable(event: Event, error: Exception) -> Outcome:
-    kind: OutcomeKind = "rejected"
-    if isinstance(error, UnicodeEncodeError):
-        return Outcome(
-            kind=kind,
-            reason="holds half of a surrogate pair, which is no text",
-            field=_first(event, _broken_text),
-            fix="decode the text with errors='replace' where it comes from",
-        )
-    return Outcome(
-        kind=kind,
-        reason=f"holds a value that JSON cannot carry ({type(error).__name__})",
-        field=_first(event, _no_json) or "properties",
-        fix="use plain text, numbers, booleans, lists and objects",
-    )
-
-
-def _broken_text(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _no_json(value: object) -> bool:
-    try:
-        ENCODER.encode(value)
-    except Exception:  # as above
-        return True
-    return False
-
-
-def _first(event: Event, guilty: Any) -> str:
-    """Path of the first leaf that is ``guilty``; called only when encoding has failed."""
-    for path, value in _leaves("", event, 0):
-        if guilty(value):
-            return path
-    return ""
-
-
-def _largest(event: Event) -> str:
-    return max(_leaves("", event, 0), key=lambda leaf: len(leaf[1]) if isinstance(leaf[1], (str, bytes)) else 0)[0]
-
-
-def _leaves(path: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    below: Iterable[tuple[Any, Any]]
-    if depth > 16:
-        below = ()
-    elif hasattr(value, "__struct_fields__"):
-        below = [(name, getattr(value, name)) for name in value.__struct_fields__]
-    elif isinstance(value, dict):
-        below = value.items()
-    elif isinstance(value, (list, tuple)):
-        below = ((f"[{index}]", one) for index, one in enumerate(value))
-    else:
-        below = ()
-    empty = True
-    for name, one in below:
-        empty = False
-        if _broken_text(name):
-            yield path, name
-            continue
-        text = str(name)
-        yield from _leaves(f"{path}{text}" if text.startswith("[") else f"{path}.{text}".lstrip("."), one, depth + 1)
-    if empty:
-        yield path, value

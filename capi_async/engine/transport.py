@@ -30,6 +30,8 @@ class HttpTransport:
         session: The caller's own session, used as it is and not closed.
         trust_env: Take proxies from the environment (``HTTPS_PROXY``, ``NO_PROXY``).
         ssl: A context for private certificate authorities.
+        repeats: Let aiohttp send a GET, PUT or DELETE a second time when its connection breaks. Not for who counts
+            attempts, or must not send twice; a caller's own session does as it was made to do.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class HttpTransport:
         session: aiohttp.ClientSession | None = None,
         trust_env: bool = False,
         ssl: ssl_module.SSLContext | None = None,
+        repeats: bool = True,
     ) -> None:
         self._given = session
         self._own: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._trust_env = trust_env
         self._ssl = ssl
+        self._repeats = repeats
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         """See :class:`~capi_async.spec.Transport`."""
@@ -104,6 +108,8 @@ class HttpTransport:
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
+            # there is no public switch; aiohttp's own test client uses this one
+            self._own._retry_connection = self._repeats
         return self._own
 
     def _drop_dead(self) -> None:

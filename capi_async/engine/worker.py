@@ -21,7 +21,7 @@ from capi_async.engine.retry import delay_s, interval_s
 from capi_async.errors import ConfigError, SpoolError, TransportError
 from capi_async.outcome import Outcome, Response, Verdict, ambiguous, retry
 from capi_async.spec import Destination, Request, Transport
-from capi_async.spool.base import Record, Spool
+from capi_async.spool.base import Record, Revoked, Spool
 from capi_async.telemetry.base import RequestDone, Settled, StateChanged
 from capi_async.thread import OwnedThread
 
@@ -92,6 +92,8 @@ class Worker:
         self._looked_at = -LOOK_S
         self._throttles = 0
         self.hurry = 0
+        #: No more requests are begun.
+        self.finishing = False
         self.requests = 0
 
     def wake(self) -> None:
@@ -110,6 +112,11 @@ class Worker:
     def busy(self) -> bool:
         """Whether requests are under way."""
         return bool(self._under_way)
+
+    @property
+    def under_way(self) -> int:
+        """Requests whose records are not settled or released yet."""
+        return len(self._under_way)
 
     async def run(self) -> None:
         """Work until cancelled. Records that are held then stay unsettled: they go back to the spool."""
@@ -137,6 +144,9 @@ class Worker:
 
     async def _step(self, group: TaskGroup) -> float | None:
         """Do what can be done now; 0 to come again at once, else how long to sleep, ``None`` until woken."""
+        if self.finishing:
+            await self.put_back()
+            return None
         gate_s = self.gate.wait_s()
         if gate_s != 0.0:
             await self._rotate(gate_s)
@@ -148,10 +158,17 @@ class Worker:
         batch = self._next(probing=probing)
         if batch is None:
             return _sooner(self._batcher.due_s(), self._spool.next_due_s(self.name))
-        token_s = self._token_s()
+        # where it is found whatever happens meanwhile: shared tokens may be a round trip away
+        self._splits.append(batch)
+        token_s = await self._token_s()
         if token_s > 0:
-            self._splits.append(batch)
             return token_s
+        if (
+            self.finishing or batch not in self._splits or probing != (self.gate.state != "open")
+        ):  # handed back, or things changed
+            self._bucket.give_back()
+            return 0.0
+        self._splits.remove(batch)
         probe = self.gate.sent()
         self._window.in_flight += 1
         batch.started = self._clock.monotonic()
@@ -159,13 +176,13 @@ class Worker:
         group.start_soon(self._deliver, batch, probe)
         return 0.0
 
-    def _token_s(self) -> float:
+    async def _token_s(self) -> float:
         """0 if a request may leave, else the seconds until one may: of our own tokens, and of those we share."""
         wait_s = self._bucket.take()
         if wait_s > 0:
             return wait_s
         try:
-            drawn = self._spool.draw_tokens(
+            drawn = await self._spool.draw_tokens(
                 self._shared_name, rate=self._limits.requests_per_s, burst=self._limits.burst, wanted=1.0
             )
         except SpoolError:
@@ -176,6 +193,16 @@ class Worker:
             return 0.0
         self._bucket.give_back()
         return max(-drawn, 0.001)
+
+    async def _withhold(self) -> None:
+        """Let the other processes on this spool know what the platform said about its rate."""
+        limits, seconds = self._limits, self._bucket.closed_s()
+        try:
+            await self._spool.withhold_tokens(
+                self._shared_name, rate=limits.requests_per_s, burst=limits.burst, seconds=seconds
+            )
+        except SpoolError:
+            logger.warning("shared request tokens are out of reach", extra={"destination": self.name})
 
     async def _fill(self, limit: int | None) -> None:
         """Lease until a whole batch is at hand, but not what could not leave soon anyway."""
@@ -227,6 +254,8 @@ class Worker:
         except asyncio.CancelledError:
             _doubt(batch)
             raise  # run() hands the records back
+        except Revoked:  # those that may still be sent come again at once
+            await self._spool.release(batch.records)
         except Exception as error:  # a fault of ours, or of storage: it must cost no event, and no other request
             self._log_fault("delivery", error)
             _doubt(batch)
@@ -288,7 +317,10 @@ class Worker:
         else:
             response = replace(response, head=batch.head)
             verdicts = self._classify(response, count)
+            closed_s = self._bucket.closed_s()
             self._learn(response, verdicts, token)
+            if self._bucket.closed_s() > closed_s:
+                await self._withhold()
         if self._hooks:
             self._hooks.request(
                 RequestDone(
@@ -351,8 +383,10 @@ class Worker:
 
     def _learn(self, response: Response, verdicts: Sequence[Verdict], token: str) -> None:
         """What an answer teaches about the destination as a whole."""
-        kinds = {verdict.kind for verdict in verdicts}
         first = verdicts[0]
+        if verdicts.count(first) == len(verdicts):  # nearly always: one object for all
+            verdicts = (first,)
+        kinds = {verdict.kind for verdict in verdicts}
         if "accepted" in kinds:
             self._window.succeed()
             self._bucket.succeed()

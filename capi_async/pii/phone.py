@@ -17,7 +17,6 @@ NO_COUNTRY_CODE: Final = "no country code: write it as +14155552671, or set user
 NOT_A_NUMBER: Final = "not a number that can be dialled"
 NEEDS_PARSER: Final = "needs a parser for this form: pip install 'capi_async[phone]', or write it as +14155552671"
 
-_e164: Final = re.compile(r"\+[1-9][0-9]{7,14}").fullmatch
 _extension: Final = re.compile(r"(?:ext|x|#).*", re.IGNORECASE | re.DOTALL)
 # Address books wrap numbers in invisible direction marks when they are copied.
 _invisible: Final = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -40,9 +39,14 @@ def phone(text: str, region: str | None = None) -> str:
     Raises:
         Refused: Not a number, or its country cannot be told.
     """
-    if _e164(text):
+    if _is_e164(text):
         return text
     return _read(text, region)
+
+
+def _is_e164(text: str) -> bool:
+    """Plus sign, eight to fifteen ASCII digits, the first of them no zero."""
+    return 9 <= len(text) <= 16 and text.isascii() and text[0] == "+" and text[1] != "0" and text[1:].isdigit()
 
 
 def phone_e164(text: str, region: str | None = None) -> str:
@@ -74,7 +78,7 @@ def _read(text: str, region: str | None) -> str:
         text = f"{zero[1]} {kept}{text[zero.end() :]}"
     if _punctuated(text) and not _separated_zero(text):
         number = "+" + _not_digits.sub("", text)
-        if _e164(number):
+        if _is_e164(number):
             return number
         if number.startswith("+0"):
             raise Refused(NOT_A_NUMBER)

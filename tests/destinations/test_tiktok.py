@@ -11,7 +11,7 @@ import pytest
 from capi_async.destinations.tiktok import TikTok
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, App, ClickIds, Consent, Device, Event, Item, Page, User
-from capi_async.spec import DAY, ENCODER, HOUR, Wire
+from capi_async.spec import DAY, ENCODER, HOUR, SLICE_BYTES, Wire
 
 from .harness import body, kinds, refusal, requests, verdicts, wire
 
@@ -512,7 +512,7 @@ def test_requests_hold_a_thousand_events_of_one_head() -> None:
     events = [event(event_id=str(n)) for n in range(1_001)] + [event(source="app", app=App(id="a"))]
     made = requests(tiktok(), events)
     assert [len(msgspec.json.decode(b"".join(one.body))["data"]) for one in made] == [1_000, 1, 1]
-    assert max(map(len, made[0].body)) <= 65_536
+    assert max(map(len, made[0].body)) <= 2 * SLICE_BYTES
 
 
 def test_address_follows_base_url_and_version_and_keeps_its_slash() -> None:

@@ -478,7 +478,8 @@ def script(code: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # asyncio's note on a callback that took long is the machine's affair
+    assert [line for line in done.stderr.splitlines() if not line.startswith("Executing <")] == []
     return done.stdout
 
 
@@ -696,10 +697,10 @@ async def test_storage_that_fails_is_told_to_the_caller(server: Server) -> None:
     class Full(MemorySpool):
         full = True
 
-        async def append(self, *arguments: Any) -> None:
+        async def append(self, *arguments: Any, **options: Any) -> None:
             if self.full:
                 raise SpoolError("disk full")
-            await super().append(*arguments)
+            await super().append(*arguments, **options)
 
     spool = Full()
     async with client(acme(server), spool=spool) as sender:

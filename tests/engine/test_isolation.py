@@ -355,11 +355,11 @@ class Torn(MemorySpool):
         super().__init__()
         self._bad = bad
 
-    async def append(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+    async def append(self, records: Sequence[Record], refused: Sequence[Refused], **options: Any) -> None:
         await asyncio.sleep(0)
         if any(record.event_id == self._bad for record in records):
             raise SpoolError("the disk is full")
-        await super().append(records, refused)
+        await super().append(records, refused, **options)
 
 
 async def test_storage_that_fails_for_one_in_line_fails_that_one(server: Server, other: Server) -> None:

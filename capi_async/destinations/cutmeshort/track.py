@@ -145,15 +145,15 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
 
     def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
         found = self._call_of(event)
-        if isinstance(found, Refusal):
+        if not isinstance(found, tuple):
             return found
         call, name = found
         if event.test or self.test:
             return Refusal("skipped", "test", "CutMeShort has no test mode")
-        if refusal := no_consent(event, "ad_storage", "ad_user_data", "sale_opt_out"):
+        if event.consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data", "sale_opt_out")):
             return refusal
-        extra = self.extra_of(event)
-        customer = ids.external_id_clear
+        extra = self.extra_of(event) if event.extra else None
+        customer, click = ids.external_id_clear, event.click.cms_rf
         if customer is None and not (extra and extra.get("customerExternalId")):
             return Refusal(
                 "skipped",
@@ -161,7 +161,7 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
                 "nobody to identify",
                 "set user.external_id, plain: a digest means nothing",
             )
-        if refusal := _too_long(("user.external_id", customer), ("click.cms_rf", event.click.cms_rf)):
+        if refusal := _too_long("user.external_id", customer) or _too_long("click.cms_rf", click):
             return refusal
         time = _utc_text(event.time)
         if time is None:
@@ -170,9 +170,9 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         made = (
             self._sale(event, name, customer or "", time, warnings)
             if call == "sale"
-            else CutMeShortLead(name, customer or "", time, event.click.cms_rf)
+            else CutMeShortLead(name, customer or "", time, click)
         )
-        if isinstance(made, Refusal):
+        if not isinstance(made, (CutMeShortSale, CutMeShortLead)):
             return made
         if self.send_profile:
             _add_profile(made, ids, warnings)
@@ -250,7 +250,7 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         invoice, value, currency = event.order_id, event.value, event.currency
         if invoice is None or not invoice.strip():
             return Refusal("rejected", "order_id", "a sale needs its own number", "set order_id, the same on repeats")
-        if refusal := _too_long(("order_id", invoice)):
+        if refusal := _too_long("order_id", invoice):
             return refusal
         if value is None or currency is None:
             field = "value" if value is None else "currency"
@@ -294,11 +294,10 @@ def _call_and_name(there: str) -> tuple[Call | None, str]:
     return VENDOR_NAMES.get(there), there
 
 
-def _too_long(*fields: tuple[str, str | None]) -> Refusal | None:
-    for field, value in fields:
-        if value is not None and len(value) > MAX_TEXT:
-            return Refusal("rejected", field, f"is longer than {MAX_TEXT} characters", "shorten it")
-    return None
+def _too_long(field: str, value: str | None) -> Refusal | None:
+    if value is None or len(value) <= MAX_TEXT:
+        return None
+    return Refusal("rejected", field, f"is longer than {MAX_TEXT} characters", "shorten it")
 
 
 def _utc_text(time: datetime) -> str | None:

@@ -77,7 +77,7 @@ def check(event: Event, made: MetaEvent, warnings: list[str]) -> Refusal | None:
         url = made.event_source_url
         if url is None:
             return _NO_URL
-        if not is_web(url):
+        if not url.startswith("https://") and not is_web(url):
             return _BAD_URL
         if user.client_user_agent is None:
             warnings.append(NO_USER_AGENT)

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -153,8 +154,22 @@ class Meta(Destination, frozen=True, kw_only=True):
     def account(self) -> str:
         return self.pixel_id
 
+    @cached_property
+    def _head(self) -> bytes:
+        # a test code goes with every event, so all events of an account share one head
+        return encode_head(
+            MetaHead(
+                self.pixel_id,
+                self.test_event_code,
+                self.namespace_id,
+                self.upload_id,
+                self.upload_tag,
+                self.upload_source,
+            )
+        )
+
     def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
-        name = self.name_of(event)
+        name = self.names.get(event.name)
         if name is None:
             if self.knows(event):
                 return Refusal(
@@ -166,29 +181,32 @@ class Meta(Destination, frozen=True, kw_only=True):
         consent = event.consent
         if consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data")):
             return refusal
-        test = event.test or self.test or self.test_event_code is not None
-        if test and not self.test_event_code:
+        warnings: list[str] = []
+        if self.test_event_code is not None:
+            warnings.append(TEST_COUNTS)
+        elif event.test or self.test:
             return NO_TEST_CODE
         source = ACTION_SOURCES[event.source]
-        url = ids.page_url
-        warnings: list[str] = [TEST_COUNTS] if test else []
-        fbc, doubt = click_cookie(event.click, url, event.time)
-        if doubt:
-            warnings.append(doubt)
+        url, click = ids.page_url, event.click
+        fbc = None
+        if click.fbc or click.fbclid or (url is not None and "fbclid=" in url):
+            fbc, doubt = click_cookie(click, url, event.time)
+            if doubt:
+                warnings.append(doubt)
         if url is not None and source != "website" and not is_web(url):
             url = None
             warnings.append(ODD_URL)
         at = event.time.timestamp()
         made = MetaEvent(
-            event_name=name,
-            event_time=int(at),
-            event_id=event.event_id,
-            action_source=source,
-            user_data=user_data(event, ids, fbc),
-            event_source_url=url,
-            custom_data=custom_data(event),
-            app_data=app_data(event) if source == "app" else None,
-            referrer_url=ids.page_referrer,
+            name,
+            int(at),
+            event.event_id,
+            source,
+            user_data(event, ids, fbc),
+            url,
+            custom_data(event),
+            app_data(event) if source == "app" else None,
+            ids.page_referrer,
         )
         if consent is not None:
             if consent.ad_personalization is False:
@@ -198,7 +216,7 @@ class Meta(Destination, frozen=True, kw_only=True):
                 options
             )
         body: Any = made
-        extra = self.extra_of(event)
+        extra = self.extra_of(event) if event.extra else None
         if extra and (refusal := lost_key(extra, "event_id")):
             return refusal
         if extra or event.properties:
@@ -211,16 +229,7 @@ class Meta(Destination, frozen=True, kw_only=True):
             return refusal
         return Wire(
             body,
-            encode_head(
-                MetaHead(
-                    self.pixel_id,
-                    self.test_event_code if test else None,
-                    self.namespace_id,
-                    self.upload_id,
-                    self.upload_tag,
-                    self.upload_source,
-                )
-            ),
+            self._head,
             at + (self.max_age_s or (STORE_MAX_AGE_S if source == "physical_store" else self.limits.max_age_s)),
             DEDUPLICATION_S,
             None,

@@ -69,38 +69,29 @@ def _same_click(in_cookie: str, fbclid: str) -> bool:
 
 def user_data(event: Event, ids: Identifiers, fbc: str | None) -> MetaUser:
     """``user_data`` of what is known of the person."""
-    user = MetaUser(
-        em=ids.email,
-        ph=ids.phone_digits,
-        external_id=ids.external_id,
-        client_ip_address=ids.ip,
-        client_user_agent=ids.user_agent,
-        fbc=fbc,
-        fbp=event.click.fbp,
-        subscription_id=event.subscription_id,
-        madid=ids.mobile_ad_id_clear,
+    app = event.app
+    # by position, in the struct's order: this runs for every event, and keywords cost more
+    return MetaUser(
+        ids.email,
+        ids.phone_digits,
+        ids.external_id,
+        (one,) if (one := ids.first_name_joined) else None,
+        (one,) if (one := ids.last_name_joined) else None,
+        (one,) if (one := ids.dob) else None,
+        # Meta knows f and m only
+        (one,) if (one := ids.gender) and ids.gender_letter != "n" else None,
+        (one,) if (one := ids.city_joined) else None,
+        (one,) if (one := ids.state_code) else None,
+        (one,) if (one := ids.zip_us5) else None,
+        (one,) if (one := ids.country) else None,
+        ids.ip,
+        ids.user_agent,
+        fbc,
+        event.click.fbp,
+        event.subscription_id,
+        app.install_id if app else None,
+        ids.mobile_ad_id_clear,
     )
-    # most of these are absent from most events: a look costs less than a tuple and a keyword each
-    if digest := ids.first_name_joined:
-        user.fn = (digest,)
-    if digest := ids.last_name_joined:
-        user.ln = (digest,)
-    if digest := ids.dob:
-        user.db = (digest,)
-    # Meta knows f and m only
-    if (digest := ids.gender) and ids.gender_letter != "n":
-        user.ge = (digest,)
-    if digest := ids.city_joined:
-        user.ct = (digest,)
-    if digest := ids.state_code:
-        user.st = (digest,)
-    if digest := ids.zip_us5:
-        user.zp = (digest,)
-    if digest := ids.country:
-        user.country = (digest,)
-    if event.app:
-        user.anon_id = event.app.install_id
-    return user
 
 
 def too_broad(keys: Iterable[str]) -> bool:
@@ -114,40 +105,43 @@ def too_broad(keys: Iterable[str]) -> bool:
 
 def custom_data(event: Event) -> MetaCustom | None:
     """``custom_data``, or ``None`` if the event tells nothing of what was looked at or bought."""
-    data = MetaCustom(
-        value=event.value,  # type: ignore[arg-type]  # a made event holds Decimals
-        currency=event.currency,
-        order_id=event.order_id,
-        num_items=event.num_items,
-        content_type=event.content_type,
-        content_name=event.content_name,
-        content_category=event.content_category,
-        search_string=event.search_string,
-        predicted_ltv=event.predicted_ltv,  # type: ignore[arg-type]  # as above
-        delivery_category=event.delivery_category,
-    )
-    items = event.items
-    if not items:
-        return None if data == _NO_CUSTOM else data
-    ids, contents, pieces = [], [], 0
-    for item in items:
-        ids.append(item.id)
-        pieces += item.quantity
-        contents.append(
-            MetaContent(
-                item.id,
-                item.quantity,
-                item.price,  # type: ignore[arg-type]  # as above
-                item.name,
-                item.brand,
-                item.category,
-                item.delivery_category,
+    content_ids: list[str] | None = None
+    contents: list[MetaContent] | None = None
+    pieces = event.num_items
+    if items := event.items:
+        content_ids, contents, total = [], [], 0
+        for item in items:
+            quantity = item.quantity
+            total += quantity
+            content_ids.append(item.id)
+            contents.append(
+                MetaContent(
+                    item.id,
+                    quantity,
+                    item.price,  # type: ignore[arg-type]  # a made item holds Decimals
+                    item.name,
+                    item.brand,
+                    item.category,
+                    item.delivery_category,
+                )
             )
-        )
-    data.content_ids, data.contents = ids, contents
-    if data.num_items is None:
-        data.num_items = pieces
-    return data
+        if pieces is None:
+            pieces = total
+    data = MetaCustom(
+        event.value,  # type: ignore[arg-type]  # as above
+        event.currency,
+        event.order_id,
+        contents,
+        content_ids,
+        pieces,
+        event.content_type,
+        event.content_name,
+        event.content_category,
+        event.search_string,
+        event.predicted_ltv,  # type: ignore[arg-type]  # as above
+        event.delivery_category,
+    )
+    return None if not items and data == _NO_CUSTOM else data
 
 
 _NO_CUSTOM: Final = MetaCustom()

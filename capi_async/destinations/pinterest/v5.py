@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 import msgspec
@@ -27,7 +27,7 @@ from capi_async.destinations.pinterest.wire import (
     PinterestUser,
 )
 from capi_async.errors import ConfigError
-from capi_async.event import App, Device, Event
+from capi_async.event import App, Consent, Device, Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Identifiers
@@ -46,12 +46,10 @@ from capi_async.spec import (
     decode_head,
     encode_head,
     epoch_seconds,
-    item_count,
     json_slices,
     merge_strict,
     no_consent,
     require_text,
-    shared_brand,
 )
 
 #: Test requests with more events are answered for the first ones only. Source: API reference, read 2026-11.
@@ -129,11 +127,28 @@ class Pinterest(Destination, frozen=True, kw_only=True):
         usual = super().batch_limit(head)
         return min(usual, TEST_BATCH_EVENTS) if decode_head(head, PinterestHead).test else usual
 
+    @cached_property
+    def _names(self) -> Mapping[str, str | None]:
+        """Pinterest's names; an event that neither side knows is ``custom``."""
+        known = {**{name: name for name in SAME_NAME}, **STANDARD_NAMES}
+        if not self.guide_names:
+            known = {name: there and GUIDE_ONLY.get(there, there) for name, there in known.items()}
+        return {**known, **self.event_names}
+
+    @cached_property
+    def _live_head(self) -> bytes:
+        return encode_head(PinterestHead(self.ad_account_id, test=False))
+
+    @cached_property
+    def _test_head(self) -> bytes:
+        return encode_head(PinterestHead(self.ad_account_id, test=True))
+
     def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
-        name = self._name(event)
+        name = self._names.get(event.name, "custom")
         if name is None:
             return Refusal("skipped", "name", "no such event here")
-        if refusal := no_consent(event, "ad_storage", "ad_user_data"):
+        consent = event.consent
+        if consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data")):
             return refusal
         source = "web" if event.source == "website" else _source(event)
         if source is None:
@@ -145,21 +160,22 @@ class Pinterest(Destination, frozen=True, kw_only=True):
             )
         time = event.time.timestamp()
         body = PinterestEvent(
-            event_name=name,
-            action_source=source,
-            event_time=int(time),
-            event_id=event.event_id,
-            user_data=_user_data(event, ids),
-            event_source_url=ids.page_url,
-            partner_name=self.partner_name,
-            custom_data=_custom_data(event),
+            name,
+            source,
+            int(time),
+            event.event_id,
+            _user_data(event, ids),
+            ids.page_url,
+            None,
+            self.partner_name,
+            _custom_data(event),
         )
-        warnings: list[str] = []
+        warnings: tuple[str, ...] = ()
         if event.app is not None or event.device is not None:
-            _add_app_and_device(body, event, warnings, tracking_flag=self.tracking_flag)
-        if event.consent is not None:
-            _add_consent(body, event, ids)
-        if extra := self.extra_of(event):
+            warnings = _add_app_and_device(body, event, tracking_flag=self.tracking_flag)
+        if consent is not None:
+            _add_consent(body, consent, ids)
+        if event.extra and (extra := self.extra_of(event)):
             if refusal := lost_key(extra, "event_id"):
                 return refusal
             merged = merge_strict(body, extra)
@@ -177,11 +193,11 @@ class Pinterest(Destination, frozen=True, kw_only=True):
             )
         return Wire(
             body,
-            encode_head(PinterestHead(self.ad_account_id, event.test or self.test)),
+            self._test_head if event.test or self.test else self._live_head,
             time + (self.max_age_s or self.limits.max_age_s),
             0.0 if body.action_source == "offline" else 48 * HOUR,
             None,
-            tuple(warnings),
+            warnings,
         )
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
@@ -196,16 +212,6 @@ class Pinterest(Destination, frozen=True, kw_only=True):
     def classify(self, response: Response, count: int) -> list[Verdict]:
         return read(response, count)
 
-    def _name(self, event: Event) -> str | None:
-        """Pinterest's name of this event; one that neither side knows is ``custom``."""
-        if event.name in self.event_names:
-            return self.event_names[event.name]
-        if event.name in STANDARD_NAMES:
-            name = STANDARD_NAMES[event.name]
-        else:
-            name = event.name if event.name in SAME_NAME else "custom"
-        return name if self.guide_names or name is None else GUIDE_ONLY.get(name, name)
-
 
 def _source(event: Event) -> str | None:
     """``action_source`` of an event that did not happen on the web; ``None``: an app on an unknown system."""
@@ -218,65 +224,79 @@ _APP_SOURCES: Final = {"ios": "app_ios", "android": "app_android"}
 
 
 def _user_data(event: Event, ids: Identifiers) -> PinterestUser:
+    # by position, in the struct's order: this runs for every event, and keywords cost more
     return PinterestUser(
-        em=ids.email,
-        ph=ids.phone_digits,
-        ge=_one(ids.gender),
-        db=_one(ids.dob),
-        ln=_one(ids.last_name_plain),
-        fn=_one(ids.first_name_plain),
-        ct=_one(ids.city_joined),
-        st=_one(ids.state_code),
-        zp=_one(ids.zip_us5),
-        country=_one(ids.country),
-        external_id=ids.external_id,
-        hashed_maids=_one(ids.mobile_ad_id),
-        client_ip_address=ids.ip,
-        client_user_agent=ids.user_agent,
-        click_id=event.click.epik,
+        ids.email,
+        ids.phone_digits,
+        (one,) if (one := ids.gender) else None,
+        (one,) if (one := ids.dob) else None,
+        (one,) if (one := ids.last_name_plain) else None,
+        (one,) if (one := ids.first_name_plain) else None,
+        (one,) if (one := ids.city_joined) else None,
+        (one,) if (one := ids.state_code) else None,
+        (one,) if (one := ids.zip_us5) else None,
+        (one,) if (one := ids.country) else None,
+        ids.external_id,
+        (one,) if (one := ids.mobile_ad_id) else None,
+        ids.ip,
+        ids.user_agent,
+        event.click.epik,
     )
-
-
-def _one(value: str | None) -> tuple[str] | None:
-    return None if value is None else (value,)
 
 
 def _custom_data(event: Event) -> PinterestCustom | None:
+    content_ids: list[str] | None = None
+    contents: list[PinterestContent] | None = None
+    pieces, brand = event.num_items, None
+    if items := event.items:
+        content_ids, contents, total, brand = [], [], 0, items[0].brand
+        for item in items:
+            quantity = item.quantity
+            total += quantity
+            if brand is not None and item.brand != brand:
+                brand = None  # only a brand that all share is the order's
+            content_ids.append(item.id)
+            contents.append(
+                PinterestContent(
+                    item.id,
+                    None if (price := item.price) is None else _text(price),
+                    quantity,
+                    item.name,
+                    item.category,
+                    item.brand,
+                )
+            )
+        if pieces is None:
+            pieces = total
     data = PinterestCustom(
         event.currency,
-        _text(event.value),
+        None if (value := event.value) is None else _text(value),
         event.order_id,
-        event.num_items,
-        content_name=event.content_name,
-        content_category=event.content_category,
-        search_string=event.search_string,
-        predicted_ltv=_text(event.predicted_ltv),
+        pieces,
+        content_ids,
+        contents,
+        event.content_name,
+        event.content_category,
+        brand or None,
+        event.search_string,
+        None,
+        None if (value := event.predicted_ltv) is None else _text(value),
     )
-    if items := event.items:
-        data.num_items = item_count(event)
-        data.content_ids = [item.id for item in items]
-        data.contents = [
-            PinterestContent(item.id, _text(item.price), item.quantity, item.name, item.category, item.brand)
-            for item in items
-        ]
-        if items[0].brand:
-            data.content_brand = shared_brand(event)
-        return data
-    return None if data == _NO_CUSTOM else data
+    return None if not items and data == _NO_CUSTOM else data
 
 
-def _text(amount: Any) -> str | None:
+def _text(amount: object) -> str | None:
     """An amount as plain decimal text; ``str`` is thrice as fast as a format and differs only in its exponent."""
-    if amount is None:
-        return None
     text = str(amount)
-    return decimal_text(amount) if "E" in text else text
+    return text if "E" not in text else decimal_text(amount)
 
 
 _NO_CUSTOM: Final = PinterestCustom()
 
 
-def _add_app_and_device(body: PinterestEvent, event: Event, warnings: list[str], *, tracking_flag: bool) -> None:
+def _add_app_and_device(body: PinterestEvent, event: Event, *, tracking_flag: bool) -> tuple[str, ...]:
+    """Lay in what is known of both; returns what to warn of."""
+    warnings: list[str] = []
     app, device = event.app, event.device
     if app is not None:
         body.app_info = _fitting(PinterestApp, "app_info", _app_info(app), warnings)
@@ -290,6 +310,7 @@ def _add_app_and_device(body: PinterestEvent, event: Event, warnings: list[str],
         body.device_info = _fitting(PinterestDevice, "device_info", _device_info(device), warnings)
         if language := _LANGUAGE.match(device.locale or ""):
             body.language = language[0].lower()
+    return tuple(warnings)
 
 
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2}(?![A-Za-z])")
@@ -355,10 +376,7 @@ def _fitting(kind: type[S], where: str, values: dict[str, Any], warnings: list[s
     return None
 
 
-def _add_consent(body: PinterestEvent, event: Event, ids: Identifiers) -> None:
-    consent = event.consent
-    if consent is None:
-        return
+def _add_consent(body: PinterestEvent, consent: Consent, ids: Identifiers) -> None:
     if consent.ad_personalization is False:
         body.opt_out = True
     if not consent.sale_opt_out:
@@ -371,10 +389,10 @@ def _add_consent(body: PinterestEvent, event: Event, ids: Identifiers) -> None:
     # limited processing goes by where the person lives, and a state without its country would mislead
     country, _, state = consent.region.lower().partition("-")
     user = body.user_data
-    user.country = _one(_digest(country))
+    user.country = (_digest(country),)
     if state:
-        user.st = _one(_digest(state))
-    elif user.country != _one(ids.country):
+        user.st = (_digest(state),)
+    elif user.country != (ids.country,):
         user.st = None
 
 

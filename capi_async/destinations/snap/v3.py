@@ -15,6 +15,7 @@ Undocumented by Snap or documented twice, and chosen here:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -23,10 +24,11 @@ from msgspec.structs import force_setattr
 from capi_async.destinations.base import lost_key
 from capi_async.destinations.snap.answers import EventLog, decode_v3
 from capi_async.destinations.snap.shared import (
+    ACTION_SOURCES,
     NO_APP_ID,
+    NO_ASSET,
     SnapAccount,
     amount_text,
-    encoded_head,
     lacking,
     plain,
     texts,
@@ -42,7 +44,7 @@ from capi_async.destinations.snap.wire import (
     SnapHead,
     SnapUser,
 )
-from capi_async.event import Event
+from capi_async.event import Event, Item
 from capi_async.extinfo import extinfo
 from capi_async.outcome import ACCEPTED, UNREADABLE, Response, Verdict, ambiguous, redact, rejected
 from capi_async.pii.identifiers import Identifiers
@@ -54,10 +56,15 @@ from capi_async.spec import (
     Request,
     Wire,
     decode_head,
+    encode_head,
+    item_count,
     json_slices,
     merge,
     require_text,
+    shared_brand,
 )
+
+_MAX_AGE_S: Final = 7 * DAY
 
 
 class Snap(SnapAccount, frozen=True, kw_only=True):
@@ -83,7 +90,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         max_batch_bytes=2_000_000,
         requests_per_s=1_000.0,
         burst=50.0,
-        max_age_s=7 * DAY,
+        max_age_s=_MAX_AGE_S,
     )
     identifiers: ClassVar[tuple[str, ...]] = (
         "email", "phone_digits", "first_name_joined", "last_name_joined", "gender", "city_joined", "state_code",
@@ -94,6 +101,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         "access_token": ("SNAP_ACCESS_TOKEN",),
         "snap_app_id": ("SNAP_APP_ID",),
     }
+    head_settings: ClassVar[frozenset[str]] = frozenset({"pixel_id", "access_token", "snap_app_id", "test"})
     docs: ClassVar[str] = "developers.snap.com/api/marketing-api/Conversions-API, read 2026-11"
 
     limited_use: str = "LMU"
@@ -103,48 +111,81 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         require_text(self, limited_use=self.limited_use)
         force_setattr(self, "limited_use", self.limited_use.strip())
 
+    @cached_property
+    def _heads(self) -> Mapping[str, bytes | None]:
+        return self._heads_of(test=False)
+
+    @cached_property
+    def _test_heads(self) -> Mapping[str, bytes | None]:
+        return self._heads_of(test=True)
+
+    def _heads_of(self, *, test: bool) -> Mapping[str, bytes | None]:
+        """Snap's source to the encoded head of its asset; ``None`` where this account has no such asset."""
+        assets = {"WEB": self.pixel_id, "OFFLINE": self.pixel_id, "MOBILE_APP": self.snap_app_id}
+        return {
+            source: None if asset is None else encode_head(SnapHead(asset, test)) for source, asset in assets.items()
+        }
+
     def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
-        admitted = self.admit(event)
-        if isinstance(admitted, Refusal):
-            return admitted
-        name, source, asset = admitted
-        app = _app_data(event) if source == "MOBILE_APP" else None
-        if isinstance(app, Refusal):
-            return app
+        name, consent = self.names.get(event.name), event.consent
+        if name is None or consent is not None:
+            admitted = self.admit(event)
+            if not isinstance(admitted, tuple):
+                return admitted
+            name = admitted[0]
+        source = ACTION_SOURCES[event.source]
+        head = (self._test_heads if event.test or self.test else self._heads)[source]
+        if head is None:
+            return NO_ASSET
+        app: SnapApp | None = None
+        if source == "MOBILE_APP":
+            facts = _app_data(event)
+            if isinstance(facts, Refusal):
+                return facts
+            app = facts
         at = event.time.timestamp()
-        consent = event.consent
+        url = ids.page_url
         made = SnapEvent(
             name,
             int(at),
             event.event_id,
             source,
             _user_data(event, ids),
-            ids.page_url,
+            url,
             _custom_data(event),
             app,
-            (self.limited_use,) if consent and consent.sale_opt_out else None,
+            (self.limited_use,) if consent is not None and consent.sale_opt_out else None,
             self.partner,
         )
         body: SnapEvent | dict[str, Any] | Refusal = made
-        extra = self.extra_of(event) if event.extra else None
-        if extra and (refusal := lost_key(extra, "event_id")):
-            return refusal
-        if extra or event.properties:
+        refusal: Refusal | None = None
+        if event.extra or event.properties:
+            extra = self.extra_of(event)
+            if extra and (refusal := lost_key(extra, "event_id")):
+                return refusal
             body = _with_raw(made, event.properties, extra)
             if isinstance(body, Refusal):
                 return body
             refusal = _lacking(body)
-        else:
+        # all that a purchase on the web needs is nearly always there
+        elif not (url and event.value is not None and event.currency and (ids.email or ids.phone_digits)):
             refusal = lacking(
-                name, source, ids.page_url, event.value, event.currency, ids.email, ids.phone_digits, ids.ip,
+                name, source, url, event.value, event.currency, ids.email, ids.phone_digits, ids.ip,
                 ids.user_agent, ids.mobile_ad_id_clear,
             )  # fmt: skip
         return refusal or Wire(
             body,
-            encoded_head(SnapHead, asset, event.test or self.test),
-            at + (self.max_age_s or self.limits.max_age_s),
+            head,
+            at + (self.max_age_s or _MAX_AGE_S),
             48 * HOUR,
         )
+
+    def head_of(self, event: Event) -> bytes | Refusal:
+        if event.consent is not None or self.names.get(event.name) is None:
+            admitted = self.admit(event)
+            if not isinstance(admitted, tuple):
+                return admitted
+        return (self._test_heads if event.test or self.test else self._heads)[ACTION_SOURCES[event.source]] or NO_ASSET
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         to = decode_head(head, SnapHead)
@@ -216,24 +257,13 @@ def _custom_data(event: Event) -> SnapCustom | None:
     contents: list[SnapContent] | None = None
     pieces, brand = event.num_items, None
     if items := event.items:
-        content_ids, contents, total, brand = [], [], 0, items[0].brand
-        for item in items:
-            quantity, price = item.quantity, item.price
-            total += quantity
-            if item.brand != brand:
-                brand = None  # only a brand that all share is the order's
-            content_ids.append(item.id)
-            contents.append(
-                SnapContent(
-                    item.id,
-                    "1" if quantity == 1 else str(quantity),
-                    None if price is None else amount_text(price),
-                    item.brand,
-                    item.delivery_category,
-                )
-            )
+        if len(items) == 1:
+            item = items[0]
+            content_ids, contents, brand = [item.id], [_content(item)], item.brand
+        else:
+            content_ids, contents, brand = [item.id for item in items], list(map(_content, items)), shared_brand(event)
         if pieces is None:
-            pieces = total
+            pieces = item_count(event)
     data = SnapCustom(
         event.currency,
         event.value,  # type: ignore[arg-type]  # a made event holds Decimals
@@ -254,6 +284,17 @@ def _custom_data(event: Event) -> SnapCustom | None:
 
 
 _NO_CUSTOM: Final = SnapCustom()
+
+
+def _content(item: Item) -> SnapContent:
+    price = item.price
+    return SnapContent(
+        item.id,
+        str(item.quantity),
+        None if price is None else amount_text(price),
+        item.brand,
+        item.delivery_category,
+    )
 
 
 def _app_data(event: Event) -> SnapApp | Refusal:

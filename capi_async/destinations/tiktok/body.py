@@ -98,6 +98,7 @@ class TikTokEvent(Struct, omit_defaults=True, gc=False):
 def user_of(event: Event, ids: Identifiers) -> TikTokUser:
     """``user``, with a mobile id only where the device's system is known."""
     click = event.click
+    # by position, in the struct's order: this runs for every event, and keywords cost more
     user = TikTokUser(
         ids.email,
         ids.phone_e164,
@@ -129,31 +130,36 @@ def user_of(event: Event, ids: Identifiers) -> TikTokUser:
 
 def properties_of(event: Event) -> TikTokProperties | None:
     """``properties``, or ``None`` where the event says nothing that belongs there."""
-    items = event.items
     contents: list[TikTokContent] | None = None
-    pieces = event.num_items
-    if items:
-        contents = [
-            TikTokContent(item.id, item.quantity, item.price, item.name, item.category, item.brand)  # type: ignore[arg-type]  # a made item holds Decimals
-            for item in items
-        ]
+    pieces, content_type = event.num_items, event.content_type
+    if items := event.items:
+        contents, total = [], 0
+        for item in items:
+            quantity = item.quantity
+            total += quantity
+            contents.append(
+                TikTokContent(item.id, quantity, item.price, item.name, item.category, item.brand)  # type: ignore[arg-type]  # a made item holds Decimals
+            )
         if pieces is None:
-            pieces = sum([item.quantity for item in items])
+            pieces = total
+        # an item's id is a product's unless the caller says otherwise; shopping ads need it said
+        if content_type is None and "content_type" not in event.properties:
+            content_type = "product"
+    query = event.search_string
     data = TikTokProperties(
         event.currency,
         event.value,  # type: ignore[arg-type]  # a made event holds Decimals
         event.order_id,
-        # an item's id is a product's unless the caller says otherwise; shopping ads need it said
-        event.content_type or ("product" if items and "content_type" not in event.properties else None),
+        content_type,
         contents,
         pieces,
-        event.search_string,
-        event.search_string,
+        query,
+        query,
         event.description,
         event.delivery_category,
         event.predicted_ltv,  # type: ignore[arg-type]  # as above
     )
-    return None if data == _NO_PROPERTIES else data
+    return None if not items and data == _NO_PROPERTIES else data
 
 
 _NO_PROPERTIES: Final = TikTokProperties()

@@ -8,7 +8,7 @@ greatest age of web, app and CRM events (7 days; offline is documented with 28) 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct
@@ -112,6 +112,24 @@ _OFFLINE_MAX_AGE_S: Final = 28 * DAY
 _RESEND_FOR_S: Final = 48 * HOUR
 
 
+class _Source(Struct, frozen=True):
+    """Where events happened, with all that an account says about it.
+
+    Attributes:
+        kind: TikTok's word for it.
+        head: Of the requests to it; ``None`` where the account has no id for it.
+        known: TikTok's own names there.
+        names: Those that events get without a further look.
+        max_age_s: Seconds.
+    """
+
+    kind: str
+    head: bytes | None
+    known: frozenset[str]
+    names: Mapping[str, str]
+    max_age_s: float
+
+
 class TikTok(Destination, frozen=True, kw_only=True):
     """TikTok Events API 2.0, for web, app, offline and CRM events.
 
@@ -183,21 +201,40 @@ class TikTok(Destination, frozen=True, kw_only=True):
             return self.event_names[event.name]
         return (APP_NAMES if event.source == "app" else STANDARD_NAMES).get(event.name)
 
+    @cached_property
+    def _sources(self) -> Mapping[str, _Source]:
+        return {source: self._source(source, kind) for source, kind in EVENT_SOURCES.items()}
+
+    def _source(self, source: str, kind: str) -> _Source:
+        source_id = getattr(self, _SOURCE_SETTINGS[kind])
+        names, known = (APP_NAMES, APP_EVENTS) if source == "app" else (STANDARD_NAMES, WEB_EVENTS)
+        return _Source(
+            kind,
+            encode_head(TikTokHead(kind, source_id, self.test_event_code, self.partner_name or None))
+            if source_id
+            else None,
+            known,
+            {name: there for name, there in {**names, **self.event_names}.items() if there in known},
+            self.max_age_s or (_OFFLINE_MAX_AGE_S if kind == "offline" else self.limits.max_age_s),
+        )
+
     def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
-        source = EVENT_SOURCES[event.source]
-        found = named(self, event, APP_EVENTS if source == "app" else WEB_EVENTS)
-        if isinstance(found, Refusal):
-            return found
-        name, warnings = found
-        refusal = no_consent(event, "ad_storage", "ad_user_data", "ad_personalization")
-        if refusal:
+        source = self._sources[event.source]
+        name = source.names.get(event.name)
+        warnings: tuple[str, ...] = ()
+        if name is None:
+            found = named(self, event, source.known)
+            if isinstance(found, Refusal):
+                return found
+            name, warnings = found
+        consent = event.consent
+        if consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data", "ad_personalization")):
             return refusal
-        source_id = self.pixel_code if source == "web" else getattr(self, _SOURCE_SETTINGS[source])
-        if not source_id:
-            setting = _SOURCE_SETTINGS[source]
-            return Refusal("skipped", "source", f"{source} events need {setting}", f"set {setting} on the destination")
-        code = self.test_event_code
-        if not code and (event.test or self.test):
+        kind, head = source.kind, source.head
+        if head is None:
+            setting = _SOURCE_SETTINGS[kind]
+            return Refusal("skipped", "source", f"{kind} events need {setting}", f"set {setting} on the destination")
+        if (event.test or self.test) and not self.test_event_code:
             return Refusal(
                 "skipped",
                 "test",
@@ -206,26 +243,29 @@ class TikTok(Destination, frozen=True, kw_only=True):
             )
         time = event.time.timestamp()
         user = user_of(event, ids)
+        url, referrer = ids.page_url, ids.page_referrer
         body: Any = TikTokEvent(
             name,
             int(time),
             event.event_id,
             user,
-            TikTokPage(ids.page_url, ids.page_referrer) if ids.page_url or ids.page_referrer else None,
+            TikTokPage(url, referrer) if url or referrer else None,
             properties_of(event),
-            app_of(event) if source == "app" else None,
-            event.consent is not None and event.consent.sale_opt_out is True,
+            app_of(event) if kind == "app" else None,
+            consent is not None and consent.sale_opt_out is True,
         )
-        extra = self.extra_of(event)
+        extra = self.extra_of(event) if event.extra else None
         if extra and (refusal := lost_key(extra, "event_id")):
             return refusal
         if extra or event.properties:
             body = with_properties(merge(body, extra or {}), event.properties)
-            refusal = _check_merged(source, body)
+            refusal = _check_merged(kind, body)
+        elif kind == "web" and user.email and url and url.startswith("https://"):
+            refusal = None  # of nearly all events no more need be asked
         else:
             refusal = _check(
-                source,
-                ids.page_url,
+                kind,
+                url,
                 event.app.id if event.app else None,
                 user.email or user.phone or user.external_id,
                 user.ttclid or user.ttp,
@@ -234,16 +274,10 @@ class TikTok(Destination, frozen=True, kw_only=True):
             )
         if refusal:
             return refusal
-        if event.currency is not None and event.currency not in CURRENCIES:
-            warnings += currency_warning(event.currency)
-        return Wire(
-            body,
-            _head(source, source_id, code, self.partner_name),
-            time + (self.max_age_s or (_OFFLINE_MAX_AGE_S if source == "offline" else self.limits.max_age_s)),
-            _RESEND_FOR_S,
-            None,
-            warnings,
-        )
+        currency = event.currency
+        if currency is not None and currency not in CURRENCIES:
+            warnings += currency_warning(currency)
+        return Wire(body, head, time + source.max_age_s, _RESEND_FOR_S, None, warnings)
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         return Request(
@@ -257,11 +291,6 @@ class TikTok(Destination, frozen=True, kw_only=True):
     def classify(self, response: Response, count: int) -> list[Verdict]:
         ids = (self.pixel_code, self.app_id, self.offline_event_set_id, self.crm_event_set_id)
         return read_answer(response, count, ids)
-
-
-@lru_cache(maxsize=1024)
-def _head(source: str, source_id: str, code: str | None, partner_name: str | None) -> bytes:
-    return encode_head(TikTokHead(source, source_id, code, partner_name or None))
 
 
 _WEB: Final = ("https://", "http://")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, ClassVar, Final, Literal
 
 from msgspec import Struct
@@ -216,16 +216,29 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
     def account(self) -> str:
         return self.pixel_code
 
+    @cached_property
+    def _names(self) -> Mapping[str, str]:
+        """The names that events get without a further look."""
+        return {name: there for name, there in self.names.items() if there in PIXEL_EVENTS}
+
+    @cached_property
+    def _live_head(self) -> bytes:
+        return encode_head(PixelHead(self.pixel_code, self.partner_name))
+
     def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
         if event.source != "website":
             return Refusal("skipped", "source", "these endpoints take web events only", "use destination type 'tiktok'")
-        found = named(self, event, PIXEL_EVENTS)
-        if isinstance(found, Refusal):
-            return found
-        name, warnings = found
+        name = self._names.get(event.name)
+        warnings: tuple[str, ...] = ()
+        if name is None:
+            found = named(self, event, PIXEL_EVENTS)
+            if isinstance(found, Refusal):
+                return found
+            name, warnings = found
         # limited data use has no field here, so an event that asks for it stays
-        refusal = no_consent(event, "ad_storage", "ad_user_data", "ad_personalization", "sale_opt_out")
-        if refusal:
+        if event.consent is not None and (
+            refusal := no_consent(event, "ad_storage", "ad_user_data", "ad_personalization", "sale_opt_out")
+        ):
             return refusal
         test = event.test or self.test or self.test_event_code is not None
         if test and not self.test_event_code:
@@ -240,33 +253,36 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
             timestamp = datetime.fromtimestamp(int(time), UTC)
         except (ValueError, OverflowError):  # the first or last hours of the calendar, in a far offset
             return Refusal("rejected", "time", "is no date in UTC", "check the event's time")
-        click = event.click
-        user = PixelUser(_first(ids.external_id), _first(ids.email), _first(ids.phone_e164), click.ttp)
+        click, url, referrer = event.click, ids.page_url, ids.page_referrer
+        user = PixelUser(
+            hashed[0] if (hashed := ids.external_id) else None,
+            hashed[0] if (hashed := ids.email) else None,
+            hashed[0] if (hashed := ids.phone_e164) else None,
+            click.ttp,
+        )
+        known = user != _NO_USER
         body: Any = PixelEvent(
             name,
             event.event_id,
             timestamp,
             PixelContext(
                 PixelAd(click.ttclid) if click.ttclid else None,
-                PixelPage(ids.page_url, ids.page_referrer) if ids.page_url or ids.page_referrer else None,
-                None if user == _NO_USER else user,
+                PixelPage(url, referrer) if url or referrer else None,
+                user if known else None,
                 ids.user_agent,
                 ids.ip,
             ),
             _properties(event),
             None if test else "track",
         )
-        extra = self.extra_of(event)
+        extra = self.extra_of(event) if event.extra else None
         if extra and (refusal := lost_key(extra, "event_id")):
             return refusal
         if extra or event.properties:
             body = with_properties(merge(body, extra or {}), event.properties, PROPERTIES)
             identified = _identified(body)
         else:
-            identified = bool(
-                user.email or user.phone_number or user.external_id or click.ttclid or click.ttp
-                or (ids.ip and ids.user_agent)
-            )  # fmt: skip
+            identified = known or bool(click.ttclid or (ids.ip and ids.user_agent))
         if not identified:
             return Refusal(
                 "skipped",
@@ -274,20 +290,19 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
                 "nobody to identify",
                 f"set {WEB_IDENTITY}",
             )
-        if event.currency is not None and event.currency not in CURRENCIES:
-            warnings += currency_warning(event.currency)
+        currency = event.currency
+        if currency is not None and currency not in CURRENCIES:
+            warnings += currency_warning(currency)
         return Wire(
             body,
-            self._head(event, test=test),
+            self._test_head(event) if test else self._live_head,
             time + (self.max_age_s or self.limits.max_age_s),
             _RESEND_FOR_S,
             None,
             warnings,
         )
 
-    def _head(self, event: Event, *, test: bool) -> bytes:
-        if not test:
-            return _live_head(self.pixel_code, self.partner_name)
+    def _test_head(self, event: Event) -> bytes:
         # one of a kind: past the cache
         return ENCODER.encode(
             PixelHead(self.pixel_code, self.partner_name, self.test_event_code, f"{event.name}:{event.event_id}")
@@ -312,18 +327,9 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
         return read_answer(response, count, (self.pixel_code,))
 
 
-@lru_cache(maxsize=1024)
-def _live_head(pixel_code: str, partner_name: str | None) -> bytes:
-    return encode_head(PixelHead(pixel_code, partner_name))
-
-
 _RESEND_FOR_S: Final = 48 * HOUR
 _NO_USER: Final = PixelUser()
 _NO_PROPERTIES: Final = PixelProperties()
-
-
-def _first(digests: Sequence[str] | None) -> str | None:
-    return digests[0] if digests else None
 
 
 def _properties(event: Event) -> PixelProperties | None:

@@ -1,0 +1,119 @@
+"""Which field of an event is to blame when it cannot be mapped or encoded. Called only when that has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from capi_async.event import Event
+from capi_async.outcome import Outcome, OutcomeKind
+from capi_async.spec import ENCODER, Destination
+
+#: Levels from which nesting, and not a fault of ours, is taken for what has exhausted the stack.
+_DEEP: Final = 50
+#: Levels at which :func:`_depth` stops counting.
+_TOO_DEEP: Final = 10_000
+
+
+def too_deep(event: Event, destination: Destination) -> Outcome | None:
+    """A refusal that names what is nested so deeply; ``None`` if nothing of the event's is, so the fault is not its."""
+    try:
+        properties, extra = _depth(event.properties), _depth(destination.extra_of(event))
+    except Exception:  # whatever an object of the caller's may raise when it is looked into
+        return None
+    if max(properties, extra) < _DEEP:
+        return None
+    return Outcome(
+        kind="rejected",
+        field="extra" if extra > properties else "properties",
+        reason="is nested too deeply, or holds itself",
+        fix="flatten it",
+    )
+
+
+def _depth(value: object) -> int:
+    """Levels of objects and lists below ``value``; looks no further than where it is too deep."""
+    levels = [iter((value,))]
+    deepest = 0
+    while levels and deepest < _TOO_DEEP:
+        for one in levels[-1]:
+            if isinstance(one, (Mapping, list, tuple)):
+                levels.append(iter(one.values() if isinstance(one, Mapping) else one))
+                deepest = max(deepest, len(levels) - 1)
+                break
+        else:
+            levels.pop()
+    return deepest
+
+
+def unencodable(event: Event, error: Exception) -> Outcome:
+    """A refusal that names the field whose value JSON cannot carry."""
+    kind: OutcomeKind = "rejected"
+    if isinstance(error, UnicodeEncodeError):
+        return Outcome(
+            kind=kind,
+            reason="holds half of a surrogate pair, which is no text",
+            field=_first(event, _broken_text),
+            fix="decode the text with errors='replace' where it comes from",
+        )
+    return Outcome(
+        kind=kind,
+        reason=f"holds a value that JSON cannot carry ({type(error).__name__})",
+        field=_first(event, _no_json) or "properties",
+        fix="use plain text, numbers, booleans, lists and objects",
+    )
+
+
+def _broken_text(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _no_json(value: object) -> bool:
+    try:
+        ENCODER.encode(value)
+    except Exception:  # as above
+        return True
+    return False
+
+
+def _first(event: Event, guilty: Any) -> str:
+    """Path of the first leaf that is ``guilty``; called only when encoding has failed."""
+    for path, value in _leaves("", event, 0):
+        if guilty(value):
+            return path
+    return ""
+
+
+def largest(event: Event) -> str:
+    """Path of the longest text."""
+    return max(_leaves("", event, 0), key=lambda leaf: len(leaf[1]) if isinstance(leaf[1], (str, bytes)) else 0)[0]
+
+
+def _leaves(path: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    below: Iterable[tuple[Any, Any]]
+    if depth > 16:
+        below = ()
+    elif hasattr(value, "__struct_fields__"):
+        below = [(name, getattr(value, name)) for name in value.__struct_fields__]
+    elif isinstance(value, dict):
+        below = value.items()
+    elif isinstance(value, (list, tuple)):
+        below = ((f"[{index}]", one) for index, one in enumerate(value))
+    else:
+        below = ()
+    empty = True
+    for name, one in below:
+        empty = False
+        if _broken_text(name):
+            yield path, name
+            continue
+        text = str(name)
+        yield from _leaves(f"{path}{text}" if text.startswith("[") else f"{path}.{text}".lstrip("."), one, depth + 1)
+    if empty:
+        yield path, value
