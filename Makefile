@@ -10,21 +10,24 @@ PYTEST_ARGS ?=
 
 # The platforms' own SDKs, in two environments because some of them pin what others exclude.
 SDK_VENV := .venv-sdk
+# The SDKs that benchmarks compare with, and events made for them.
+BENCH_VENV := .venv-bench
+BENCH_EVENTS := $(BENCH_VENV).jsonl
 SDKS_urllib3-2 := snap meta cutmeshort
 SDKS_urllib3-1 := pinterest tiktok
 
-.PHONY: help setup demo test test-sdk lint types fmt bench chaos soak sandbox check clean
+.PHONY: help setup demo test test-sdk lint types fmt bench bench-real bench-scaling bench-stages bench-page bench-check chaos soak sandbox check clean
 
 help:
 	@echo 'make demo     real events through one client to seven platforms in a local sandbox'
 	@echo 'make test     the tests'
 	@echo 'make check    lint, types and tests'
-	@echo 'make bench    what an event costs on this machine'
-	@echo 'make chaos    kills a sender 200 times, and accounts for every event'
+	@echo 'make bench    what an event costs on this machine, here and with other SDKs'
+	@echo 'make chaos    kills senders and workers hundreds of times, and accounts for every event'
 	@echo 'make soak     ten minutes (or MINUTES=...) at 5,000 events a second while platforms fail'
 	@echo 'make sandbox  the platforms on http://127.0.0.1:8787'
 	@echo "make test-sdk the platforms' own SDKs against the sandbox"
-	@echo 'also: setup, lint, types, fmt, clean'
+	@echo 'also: setup, lint, types, fmt, clean; bench-real, bench-scaling, bench-stages, bench-check'
 
 # One stamp per set of packages, renewed when pyproject.toml changes.
 $(VENV)/.made:
@@ -62,12 +65,36 @@ fmt: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test
-	$(BIN)/python benchmarks/bench_pipeline.py
-	$(BIN)/python benchmarks/bench_stages.py
+# Figures and chart of this machine, the SDKs in an environment of their own; ARGS=--quick for a first look.
+RESULTS := benchmarks/results
+bench: $(VENV)/.demo
+	$(BIN)/capi-async bench --install-peers --peers $(BENCH_VENV) \
+		--json $(RESULTS)/bench.json --chart $(RESULTS)/bench.svg $(ARGS)
+
+# The same on real orders with invented people (examples/data).
+bench-real: $(VENV)/.demo
+	$(BIN)/python benchmarks/real_events.py $(BENCH_EVENTS)
+	$(BIN)/capi-async bench --install-peers --peers $(BENCH_VENV) --events-file $(BENCH_EVENTS) \
+		--json $(RESULTS)/real.json --chart $(RESULTS)/real.svg $(ARGS)
+
+bench-scaling: $(VENV)/.demo
+	$(BIN)/capi-async bench --scaling --json $(RESULTS)/scaling.json $(ARGS)
+
+bench-stages: $(VENV)/.demo
+	$(BIN)/python benchmarks/bench_stages.py --json $(RESULTS)/stages.json $(ARGS)
+
+bench-page: $(VENV)/.demo
+	$(BIN)/python benchmarks/page.py
+
+# Fails if a stage takes over a tenth more instructions than in benchmarks/baseline.json; ARGS=--update renews it.
+bench-check: $(VENV)/.demo
+	$(BIN)/python benchmarks/bench_check.py $(ARGS)
 
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos.kill_loop
+	$(BIN)/python -m tests.chaos.locked
+	$(BIN)/python -m tests.chaos.redis_loop
+	$(BIN)/python -m tests.chaos.redis_rate
 
 MINUTES ?= 10
 soak: $(VENV)/.test
@@ -79,7 +106,7 @@ sandbox: $(VENV)/.demo
 check: lint types test
 
 clean:
-	rm -rf $(VENV) $(SDK_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo.json
+	rm -rf $(VENV) $(SDK_VENV) $(BENCH_VENV) $(BENCH_EVENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo.json
 
 $(SDK_VENV)/%/.made: tests/sdk/requirements-%.txt $(VENV)/.made pyproject.toml
 	rm -rf $(@D)
