@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "capi_async"
 #: Part to the parts it may import; a part may always import itself, unless said below.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "bounded": set(),
     "clock": set(),
     "thread": set(),
     "event": {"errors"},
@@ -29,11 +30,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "sync": {"client", "engine", "errors", "event", "outcome", "spec", "spool.base"},
     "sources": {
-        "client", "clock", "engine.limiter", "engine.retry", "engine.transport", "errors", "event", "outcome", "pii",
+        "bounded", "client", "clock", "engine.limiter", "engine.retry", "engine.transport", "errors", "event", "outcome", "pii",
         "spec", "spool.cipher", "spool.sqlite.files", "thread",
     },
     "testing": {"spool.base"},
-    "sandbox": {"clock"},
+    "sandbox": {"bounded", "clock"},
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},
     "": {"client", "engine", "errors", "event", "outcome", "sync", "telemetry.base"},

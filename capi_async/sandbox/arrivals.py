@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
+from capi_async.bounded import make_room
+
 _NOTHING = Raw(b"null")
 # Names of counters may come from the wire; a sender of random keys must not fill the memory.
 _MAX_NAMES = 1_000
@@ -188,8 +190,7 @@ class Seen:
             return True
         if at is not None:
             del first[hashed]  # so that insertion order stays the order of time
-        elif len(first) >= self._max_keys:
-            del first[next(iter(first))]
+        make_room(first, self._max_keys)
         first[hashed] = now
         return False
 

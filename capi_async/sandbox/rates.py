@@ -6,6 +6,8 @@ from collections import deque
 
 from msgspec import Struct
 
+from capi_async.bounded import make_room
+
 
 class Rate(Struct, frozen=True):
     """At most ``limit`` requests in any ``per_s`` seconds."""
@@ -49,8 +51,7 @@ class Windows:
     def _recent(self, key: str, now: float) -> deque[float]:
         times = self._times.get(key)
         if times is None:
-            if len(self._times) >= self._MAX_KEYS:
-                del self._times[next(iter(self._times))]
+            make_room(self._times, self._MAX_KEYS)
             times = self._times[key] = deque()
         floor = now - self.rate.per_s
         while times and times[0] <= floor:

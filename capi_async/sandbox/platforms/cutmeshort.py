@@ -22,6 +22,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from capi_async.bounded import make_room
 from capi_async.sandbox.checks import DAY, Currency, Problem, Reader, time_problem
 from capi_async.sandbox.platforms.base import (
     TOKEN,
@@ -155,8 +156,7 @@ class CutMeShort(Platform[Lead | Sale]):
 
     def accepted(self, event: Lead | Sale, batch: Batch, *, copy: bool) -> None:
         if isinstance(event, Lead) and event.clickId is not None:
-            if len(self._customers) >= _MAX_CUSTOMERS:
-                del self._customers[next(iter(self._customers))]
+            make_room(self._customers, _MAX_CUSTOMERS)
             self._customers[event.customerExternalId] = event.clickId
 
     def answer(self, batch: Batch, problems: Mapping[int, Problem], events: Sequence[Lead | Sale | None]) -> Reply:

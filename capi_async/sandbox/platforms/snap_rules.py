@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from capi_async.bounded import make_room
 from capi_async.sandbox.checks import DAY, HOUR, words
 
 MAX_EVENTS = 2_000
@@ -66,8 +67,7 @@ class TestLog:
     def count(self, asset: str, now: float, *, test: bool) -> None:
         minutes = self._minutes.get((asset, test))
         if minutes is None:
-            if len(self._minutes) >= self._MAX_ENTRIES:
-                del self._minutes[next(iter(self._minutes))]
+            make_room(self._minutes, self._MAX_ENTRIES)
             minutes = self._minutes[asset, test] = _Minutes()
         minutes.add(now)
 

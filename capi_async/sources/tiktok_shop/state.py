@@ -17,6 +17,7 @@ import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
+from capi_async.bounded import make_room
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.sources.tiktok_shop.orders import event_id_of
 from capi_async.sources.tiktok_shop.webhooks import RecentKeys
@@ -213,9 +214,8 @@ class MemoryState:
         """See :meth:`ForwarderState.finish`."""
         for one in orders:
             self._waiting.pop((one.shop_id, one.order_id), None)
+            make_room(self._done, _MAX_SEEN)
             self._done[one.event_id] = fate
-        while len(self._done) > _MAX_SEEN:
-            del self._done[next(iter(self._done))]
 
     async def done(self, event_ids: Sequence[str]) -> dict[str, Fate]:
         """See :meth:`ForwarderState.done`."""

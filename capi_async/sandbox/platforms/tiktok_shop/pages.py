@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from capi_async.bounded import make_room
 from capi_async.sandbox.checks import MINUTE
 
 PAGE_LIFE_S = 10 * MINUTE
@@ -87,7 +88,6 @@ class Pages:
         # A real token holds characters that have to be encoded in a URL and must not be in a signature.
         text = base64.b64encode(self._ids.randbytes(16)).decode()
         token = f"{text[:8]}+/{text[8:]}"
+        make_room(self._tokens, _MAX_TOKENS)
         self._tokens[token] = _Token(query, after, now + PAGE_LIFE_S, parent)
-        if len(self._tokens) > _MAX_TOKENS:
-            del self._tokens[next(iter(self._tokens))]
         return token
