@@ -30,8 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "sync": {"client", "engine", "errors", "event", "outcome", "spec", "spool.base"},
     "sources": {
-        "bounded", "client", "clock", "engine.limiter", "engine.retry", "engine.transport", "errors", "event", "outcome",
-        "pii", "spec", "spool.cipher", "spool.sqlite.files", "thread",
+        "bounded", "client", "clock", "engine.limiter", "engine.retry", "engine.transport", "errors", "event",
+        "outcome", "pii", "spec", "spool.cipher", "spool.sqlite.files", "thread",
     },
     "testing": {"spool.base"},
     "sandbox": {"bounded", "clock"},
