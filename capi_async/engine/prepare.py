@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
@@ -78,8 +78,17 @@ class _Target:
         self.leader: _Target | None = next((one for one in leaders if destination.shares_bodies(one.destination)), None)
 
 
-#: An event with its identifiers, seconds since the epoch, receipt, and whether it needs no closer look at the door.
-_Known: TypeAlias = tuple[Event, Identifiers, float, Receipt, bool]
+class _Stride(NamedTuple):
+    """Events that are taken through all destinations together.
+
+    Attributes:
+        usual: None of them needs a closer look at the door.
+    """
+
+    events: Sequence[Event]
+    ids: Sequence[Identifiers]
+    receipts: Sequence[Receipt]
+    usual: bool
 
 
 class Preparer:
@@ -113,69 +122,80 @@ class Preparer:
         """
         made: list[list[Record]] = [[] for _ in self._targets]
         refused: list[Refused] = []
+        latest = datetime.fromtimestamp(now, UTC)
         turn = _Turn()
         for start in range(0, len(events), _STRIDE):
             turn.offer()
-            known = self._identify(events[start : start + _STRIDE], receipts[start : start + _STRIDE], refused, now)
+            stop = start + _STRIDE
+            stride = self._identify(events[start:stop], receipts[start:stop], refused, latest)
             shared: dict[str, list[Record | None]] = {}
             for target, records in zip(self._targets, made, strict=True):
                 turn.offer()
-                if target.leader is None:
-                    row = shared[target.name] = self._lead(target, known, refused, now)
+                if not stride.usual:
+                    row = self._closely(target, stride, refused, now)
+                elif target.leader is None:
+                    row = shared[target.name] = self._lead(target, stride, refused, now)
                 else:
-                    row = self._follow(target, known, shared[target.leader.name], refused, now)
+                    row = self._follow(target, stride, shared[target.leader.name], refused, now)
                 records += [record for record in row if record is not None]
         return [record for records in made for record in records] if len(made) > 1 else made[0], refused
 
     def _identify(
-        self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], now: float
-    ) -> list[_Known]:
-        known: list[_Known] = []
-        identify = self._plan.identify
-        require_consent = self._require_consent
+        self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], latest: datetime
+    ) -> _Stride:
+        try:
+            ids = self._plan.identify_all([event.user for event in events], [event.page for event in events])
+        except Exception:  # a fault of ours costs one event, not its neighbours
+            events, receipts, ids = self._identify_apart(events, receipts, refused)
+        strict = self._require_consent
+        usual = [
+            event.time <= latest and event.to is None and not (strict and event.consent is None) for event in events
+        ]
+        return _Stride(events, ids, receipts, all(usual))
+
+    def _identify_apart(
+        self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused]
+    ) -> tuple[list[Event], list[Receipt], list[Identifiers]]:
+        """The events that can be identified; the others are refused."""
+        kept: list[tuple[Event, Receipt, Identifiers]] = []
         for event, receipt in zip(events, receipts, strict=True):
             try:
-                at = event.time.timestamp()
-                plain = at <= now and event.to is None and not (require_consent and event.consent is None)
-                known.append((event, identify(event.user, event.page), at, receipt, plain))
-            except Exception as error:  # a fault of ours costs this event, not its neighbours
+                kept.append((event, receipt, self._plan.identify(event.user, event.page)))
+            except Exception as error:
                 logger.error("an event could not be prepared", extra={"error": type(error).__name__})
                 outcome = Outcome(kind="rejected", reason=f"could not be prepared ({type(error).__name__})")
                 refused += [Refused(target.name, event.event_id, outcome, receipt) for target in self._targets]
-        return known
+        return [one[0] for one in kept], [one[1] for one in kept], [one[2] for one in kept]
 
-    def _lead(
-        self, target: _Target, known: Sequence[_Known], refused: list[Refused], now: float
-    ) -> list[Record | None]:
+    def _lead(self, target: _Target, stride: _Stride, refused: list[Refused], now: float) -> list[Record | None]:
         """The records of these events for one destination; ``None`` where one was refused."""
-        row: list[Record | None] = []
-        # written out once for what is nearly always so: this runs for every event and destination
-        to_wire, encode, name, max_body = target.to_wire, ENCODER.encode, target.name, target.max_body
-        account, form = target.account, target.wire
-        for one in known:
-            event, ids, _, receipt, plain = one
-            if plain:
-                try:
-                    wire = to_wire(event, ids)
-                    if type(wire) is Wire and wire.expires_at > now:
-                        body = encode(wire.body)
-                        if len(body) <= max_body:
-                            row.append(
-                                Record(
-                                    name, event.event_id, wire.head, body, wire.expires_at, wire.resend_for_s,
-                                    account, form, now, wire.order_key, 0, 0, 0.0, receipt,
-                                )
-                            )  # fmt: skip
-                            continue
-                except Exception:
-                    plain = False  # nor is it: looked into once more below, where what is to blame is named
-            row.append(self._closely(target, one, refused, now))
-        return row
+        # this runs for every event and destination: what can be done for many at once, is
+        encode, name, max_body, account, form = (
+            ENCODER.encode,
+            target.name,
+            target.max_body,
+            target.account,
+            target.wire,
+        )
+        try:
+            wires: list[Any] = list(map(target.to_wire, stride.events, stride.ids))
+            bodies = [encode(wire.body) if type(wire) is Wire and wire.expires_at > now else None for wire in wires]
+        except Exception:  # looked into once more, one by one, where what is to blame is named
+            return self._closely(target, stride, refused, now)
+        return [
+            Record(
+                name, event.event_id, wire.head, body, wire.expires_at, wire.resend_for_s,
+                account, form, now, wire.order_key, 0, 0, 0.0, receipt,
+            )
+            if body is not None and len(body) <= max_body
+            else self._look(target, event, ids, receipt, refused, now)
+            for event, ids, receipt, wire, body in zip(*stride[:3], wires, bodies, strict=True)
+        ]  # fmt: skip
 
     def _follow(
         self,
         target: _Target,
-        known: Sequence[_Known],
+        stride: _Stride,
         shared: Sequence[Record | None],
         refused: list[Refused],
         now: float,
@@ -184,9 +204,8 @@ class Preparer:
         head_of, name, account, form = target.destination.head_of, target.name, target.account, target.wire
         max_body = target.max_body
         row: list[Record | None] = []
-        for one, twin in zip(known, shared, strict=True):
-            event, _, _, receipt, plain = one
-            if twin is not None and plain and not event.extra and len(twin.body) <= max_body:
+        for event, ids, receipt, twin in zip(*stride[:3], shared, strict=True):
+            if twin is not None and not event.extra and len(twin.body) <= max_body:
                 head = head_of(event)
                 if type(head) is bytes:
                     row.append(
@@ -196,13 +215,21 @@ class Preparer:
                         )
                     )  # fmt: skip
                     continue
-            row.append(self._closely(target, one, refused, now))
+            row.append(self._look(target, event, ids, receipt, refused, now))
         return row
 
-    def _closely(self, target: _Target, known: _Known, refused: list[Refused], now: float) -> Record | None:
-        """The record of an event that is not as usual; ``None`` if it was refused, and why is among ``refused``."""
-        event, ids, at, receipt, _ = known
-        made = self._one(target, event, ids, at, now)
+    def _closely(self, target: _Target, stride: _Stride, refused: list[Refused], now: float) -> list[Record | None]:
+        """The records of events of which some are not as usual."""
+        return [
+            self._look(target, event, ids, receipt, refused, now)
+            for event, ids, receipt in zip(*stride[:3], strict=True)
+        ]
+
+    def _look(
+        self, target: _Target, event: Event, ids: Identifiers, receipt: Receipt, refused: list[Refused], now: float
+    ) -> Record | None:
+        """The record of one event; ``None`` if it was refused, and why is among ``refused``."""
+        made = self._one(target, event, ids, now)
         if isinstance(made, Record):
             made.receipt = receipt
             return made
@@ -215,23 +242,22 @@ class Preparer:
         """One event for one destination, its identifiers, and what was adjusted on the way; for ``explain``."""
         ids = self._plan.identify(event.user, event.page)
         target = next(target for target in self._targets if target.name == destination.name)
-        at = event.time.timestamp()
-        made = self._one(target, event, ids, at, now)
+        made = self._one(target, event, ids, now)
         warnings: list[str] = []
         if type(made) is Record:
-            if at > now:
+            if event.time.timestamp() > now:
                 warnings.append("time: lies in the future, and is sent as now")
                 event = _clamped(event, now)
             wire = target.to_wire(event, ids)
             warnings += wire.warnings if type(wire) is Wire else ()
         return made, ids, warnings
 
-    def _one(self, target: _Target, event: Event, ids: Identifiers, at: float, now: float) -> Record | Outcome:
+    def _one(self, target: _Target, event: Event, ids: Identifiers, now: float) -> Record | Outcome:
         if event.to is not None and target.name not in event.to:
             return _NOT_ADDRESSED
         if self._require_consent and event.consent is None:
             return _NO_CONSENT
-        if at > now:
+        if (at := event.time.timestamp()) > now:
             if at - now > max(target.max_future_s, 0.0):
                 return _FAR_AHEAD
             event = _clamped(event, now)

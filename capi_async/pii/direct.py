@@ -5,31 +5,53 @@ What the short path does not know goes the general way, which gives the same res
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from hashlib import sha256
 from typing import Any, Final
 
-from capi_async.pii.fields import Notes, TextField
+from capi_async.pii.fields import NOBODYS, Columns, Notes, TextField, one_by_one, spread
+from capi_async.pii.hashing import as_lines, digests_of
 from capi_async.pii.refused import MAX_LENGTH
 
 # a plain int: the enumeration's member is converted on every call
 _IPV4: Final = int(socket.AF_INET)
 _inet_pton: Final = socket.inet_pton
+_LONGEST_NAME: Final = 63
+_lines_of_five: Final = re.compile(r"(?:[0-9]{5}\n)*+").fullmatch
+_lines_of_letters: Final = re.compile(r"(?:[A-Za-z]++\n)*+").fullmatch
 
 
-class LastName(TextField):
+class _Direct(TextField):
+    """A field with a short path for one value."""
+
+    def __init__(self, name: str, wanted: Set[str], notes: Notes) -> None:
+        super().__init__(name, wanted, notes, size=0)
+
+    def read(self, value: Any) -> tuple[Any, ...]:
+        """The places of ``value``."""
+        return self[value]
+
+    def columns(self, keys: Sequence[Any], odd: set[int]) -> Columns:
+        """See :meth:`TextField.columns`."""
+        if not self.wanted or not any(keys):
+            return [NOBODYS] * len(self.blank)
+        return list(zip(*one_by_one(self.read, keys, self.blank, self._notes, odd), strict=True))
+
+
+class LastName(_Direct):
     """Family names: of one made of ASCII letters all rules make the same text."""
 
     def __init__(self, wanted: Set[str], notes: Notes) -> None:
-        super().__init__("last_name", wanted, notes, size=0)
+        super().__init__("last_name", wanted, notes)
         names = ("last_name_plain", "last_name_joined", "last_name_letters")
         self._plain, self._joined, self._letters = (name in wanted for name in names)
         self._short = bool(self.wanted) and self.wanted <= set(names)
 
     def read(self, value: Any) -> tuple[Any, ...]:
         """The places of ``value``."""
-        if self._short and type(value) is str and len(value) < 64 and value.isalpha() and value.isascii():
+        if self._short and type(value) is str and len(value) <= _LONGEST_NAME and value.isalpha() and value.isascii():
             digest = sha256(value.lower().encode()).hexdigest()
             return (
                 digest if self._plain else None,
@@ -40,16 +62,60 @@ class LastName(TextField):
             )
         return self[value]
 
+    def columns(self, keys: Sequence[Any], odd: set[int]) -> Columns:
+        """See :meth:`TextField.columns`."""
+        if self._short:
+            names = keys if None not in keys else [key for key in keys if key is not None]
+            lines = as_lines(names, _lines_of_letters, longest=_LONGEST_NAME)
+            if lines is not None:
+                made = digests_of(lines.lower())
+                digests = made if names is keys else spread(keys, made)
+                wanted = (self._plain, self._joined, self._letters, False, False)
+                return [digests if one else NOBODYS for one in wanted]
+        return super().columns(keys, odd)
 
-class Ip(TextField):
+
+class State(TextField):
+    """Fields whose rules ask for the country."""
+
+    def columns_in(self, values: Sequence[Any], countries: Sequence[str | None], odd: set[int]) -> Columns:
+        """Like :meth:`TextField.columns`, with the country of each value."""
+        if not any(values):
+            return [NOBODYS] * len(self.blank)
+        pairs = zip(values, countries, strict=True)
+        return self.columns([None if pair[0] is None else pair for pair in pairs], odd)
+
+
+class Zip(State):
+    """Codes of five digits are the same text by every rule, in whatever country."""
+
+    def __init__(self, wanted: Set[str], notes: Notes, *, size: int) -> None:
+        super().__init__("zip", wanted, notes, size=size)
+        self._us5, self._plain = "zip_us5" in wanted, "zip_plain" in wanted
+        self._short = bool(self.wanted) and self.wanted <= {"zip_us5", "zip_plain"}
+
+    def columns_in(self, values: Sequence[Any], countries: Sequence[str | None], odd: set[int]) -> Columns:
+        """See :meth:`State.columns_in`."""
+        if self._short and any(values):
+            codes = values if None not in values else [value for value in values if value is not None]
+            lines = as_lines(codes, _lines_of_five, longest=5)
+            if lines is not None:
+                # there are so many that looking one up takes no less than its digest
+                made = digests_of(lines)
+                digests = made if codes is values else spread(values, made)
+                return [digests if self._us5 else NOBODYS, digests if self._plain else NOBODYS, NOBODYS]
+        return super().columns_in(values, countries, odd)
+
+
+class Ip(_Direct):
     """Addresses: one in dotted form and without blanks is its own normal form."""
 
     def __init__(self, wanted: Set[str], notes: Notes) -> None:
-        super().__init__("ip", wanted, notes, size=0)
+        super().__init__("ip", wanted, notes)
         self._short = self.wanted == {"ip"}
 
     def read(self, value: str) -> tuple[Any, ...]:
-        """The places of ``value``."""
+        """See :meth:`_Direct.read`."""
         if self._short:
             try:
                 if _inet_pton(_IPV4, value) != b"\0\0\0\0":
@@ -59,11 +125,11 @@ class Ip(TextField):
         return self[value]
 
 
-class UserAgent(TextField):
+class UserAgent(_Direct):
     """User agents: ASCII is only trimmed."""
 
     def __init__(self, wanted: Set[str], notes: Notes) -> None:
-        super().__init__("user_agent", wanted, notes, size=0)
+        super().__init__("user_agent", wanted, notes)
 
     def read(self, value: str) -> tuple[Any, ...]:
         """The place of ``value``."""

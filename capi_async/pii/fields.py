@@ -6,9 +6,11 @@ A field's result is a tuple with one place per attribute of the field, in the or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import date
 from hashlib import sha256
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from capi_async.event import Hashed, variant_of
@@ -19,6 +21,11 @@ from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, Empty, Refused
 Text: TypeAlias = str | None
 #: A rule takes the raw value and the alpha-2 code of the event's country.
 Rule: TypeAlias = Callable[[Any, Text], str]
+#: For each attribute of a field, what it is for one user after the other; may be endless where it is always ``None``.
+Columns: TypeAlias = Sequence[Iterable[Any]]
+
+#: An attribute that nobody has.
+NOBODYS: Final = repeat(None)
 
 
 class Notes:
@@ -134,6 +141,25 @@ _Key: TypeAlias = Any
 _MAX_HELD: Final = 64
 
 
+def one_by_one(
+    read: Callable[[Any], tuple[Any, ...]], values: Iterable[Any], blank: tuple[Any, ...], notes: Notes, odd: set[int]
+) -> list[tuple[Any, ...]]:
+    """The places of each value; the indices of those about which there is something to report go to ``odd``."""
+    found = []
+    for index, value in enumerate(values):
+        found.append(blank if value is None else read(value))
+        if notes.any:
+            notes.take()
+            odd.add(index)
+    return found
+
+
+def spread(values: Sequence[Any], found: Iterable[Any]) -> list[Any]:
+    """``found``, which has nothing for the values that are ``None``, with ``None`` in their places."""
+    following = iter(found)
+    return [None if value is None else next(following) for value in values]
+
+
 class TextField(dict[_Key, tuple[Any, ...]]):
     """Raw value (or value and country, where a rule asks) to the field's places; computes what it does not hold.
 
@@ -149,9 +175,22 @@ class TextField(dict[_Key, tuple[Any, ...]]):
         self.wanted = wanted & RULES[name].keys()
         filled = self.wanted | inner
         self._rules = [(attribute, *rule) if attribute in filled else None for attribute, rule in RULES[name].items()]
+        self._picks = [itemgetter(place) if rule else None for place, rule in enumerate(self._rules)]
         self._idle = not filled
         self._notes = notes
         self._size = size
+
+    def columns(self, keys: Sequence[_Key], odd: set[int]) -> Columns:
+        """The places of many keys at once; ``None`` stands for a user without this field.
+
+        Indices of those about whom there is something to report are added to ``odd``: they need a look of their own.
+        """
+        if self._idle or not any(keys):
+            return [NOBODYS] * len(self.blank)
+        found: Sequence[Any] = list(map(self.get, keys))
+        if None in found:
+            found = one_by_one(self.__getitem__, keys, self.blank, self._notes, odd)
+        return [NOBODYS if pick is None else map(pick, found) for pick in self._picks]
 
     def __missing__(self, key: _Key) -> tuple[Any, ...]:
         if self._idle:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from capi_async.errors import ConfigError
 from capi_async.event import Page, User
-from capi_async.pii.direct import Ip, LastName, UserAgent
-from capi_async.pii.fields import RULES, Notes, TextField
+from capi_async.pii.direct import Ip, LastName, State, UserAgent, Zip
+from capi_async.pii.fields import NOBODYS, RULES, Notes, TextField, one_by_one
 from capi_async.pii.lists import LIST_RULES, Emails, ExternalIds, Phones
 from capi_async.pii.normalize import scrub_url
 from capi_async.pii.reference import country_code
@@ -99,7 +102,7 @@ IDENTIFIER_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 # Fields whose values come back often enough to be worth holding, and whose number is not that of persons.
-_HELD: Final = frozenset({"first_name", "middle_name", "city", "state", "zip", "country", "gender", "date_of_birth"})
+_HELD: Final = frozenset({"first_name", "middle_name", "city", "country", "gender", "date_of_birth"})
 _NEED_COUNTRY: Final = frozenset({"phone_digits", "phone_e164", "state_code", "state_clear", "zip_us5"})
 _INNER_COUNTRY: Final = frozenset({"country_clear"})
 
@@ -134,9 +137,10 @@ class Plan:
         self._emails = emails.read if emails.wanted else emails.skip
         self._phones = phones.read if phones.wanted else phones.skip
         self._external_ids = ids.read if ids.wanted else ids.skip
-        self._last_name = LastName(self.wanted, notes).read
-        self._ip = Ip(self.wanted, notes).read
-        self._agent = UserAgent(self.wanted, notes).read
+        self._lists = emails, phones, ids
+        last_name, ip, agent = LastName(self.wanted, notes), Ip(self.wanted, notes), UserAgent(self.wanted, notes)
+        self._last_name, self._ip, self._agent = last_name.read, ip.read, agent.read
+        self._directs = last_name, ip, agent
         needs_country = not self.wanted.isdisjoint(_NEED_COUNTRY)
 
         def field(name: str) -> TextField:
@@ -144,7 +148,9 @@ class Plan:
             return TextField(name, self.wanted, notes, size=cache_size if name in _HELD else 0, inner=inner)
 
         self._first_name, self._middle_name = field("first_name"), field("middle_name")
-        self._city, self._state, self._zip, self._country = map(field, ("city", "state", "zip", "country"))
+        self._city, self._country = field("city"), field("country")
+        self._state = State("state", self.wanted, notes, size=cache_size)
+        self._zip = Zip(self.wanted, notes, size=cache_size)
         self._gender, self._born = field("gender"), field("date_of_birth")
         self._ad_id, self._idfv = field("mobile_ad_id"), field("idfv")
         self._clear_country = "country_clear" in self.wanted
@@ -186,6 +192,57 @@ class Plan:
             return Identifiers(*places)
         return Identifiers(*places, *notes.take())
 
+    def identify_all(self, users: Sequence[User], pages: Sequence[Page]) -> list[Identifiers]:
+        """What :meth:`identify` gives for each user and page, at less than half of its cost when there are many."""
+        if len(users) < _MANY:
+            return list(map(self.identify, users, pages))
+        (
+            email, phone, external_id, first_name, middle_name, last_name, city, state, zip_code, country, gender,
+            born, ip, agent, ad_id, idfv,
+        ) = zip(*map(astuple, users), strict=True)  # fmt: skip
+        odd: set[int] = set()
+        emails, phones, ids = self._lists
+        last, ips, agents = self._directs
+        digests, countries = self._country.columns(country, odd)
+        countries = list(islice(countries, len(users)))
+        columns: tuple[Iterable[Any], ...] = (
+            *emails.columns(email, odd),
+            *phones.columns(phone, odd),
+            *ids.columns(external_id, odd),
+            *self._first_name.columns(first_name, odd),
+            *self._middle_name.columns(middle_name, odd),
+            *last.columns(last_name, odd),
+            *self._city.columns(city, odd),
+            *self._state.columns_in(state, countries, odd),
+            *self._zip.columns_in(zip_code, countries, odd),
+            digests,
+            countries if self._clear_country else NOBODYS,
+            *self._gender.columns(gender, odd),
+            *self._born.columns(born, odd),
+            *self._ad_id.columns(ad_id, odd),
+            *self._idfv.columns(idfv, odd),
+            *ips.columns(ip, odd),
+            *agents.columns(agent, odd),
+            self._addresses("page.url", [page.url for page in pages], odd) if self._page_url else NOBODYS,
+            self._addresses("page.referrer", [page.referrer for page in pages], odd)
+            if self._page_referrer
+            else NOBODYS,
+        )
+        found = list(islice(map(Identifiers, *columns), len(users)))
+        for index in odd:
+            found[index] = self.identify(users[index], pages[index])
+        return found
+
+    def _addresses(self, field: str, urls: Sequence[str | None], odd: set[int]) -> Iterable[str | None]:
+        some = [url for url in urls if url]
+        text = "\n".join(some)
+        # all that _address would look for, in all of them at once
+        if text.isascii() and len(text) <= _MAX_URL and text.split() == some and not any(map(text.count, _AT_SIGNS)):
+            return urls if len(some) == len(urls) else [url or None for url in urls]
+        clean = partial(self._address, field)
+        found = one_by_one(lambda url: (clean(url),), [url or None for url in urls], _ONE, self._notes, odd)
+        return [url for (url,) in found]
+
     def _page(self, page: Page) -> tuple[str | None, str | None]:
         return (
             self._address("page.url", page.url) if self._page_url and page.url else None,
@@ -208,6 +265,11 @@ class Plan:
             self._notes.warn(field, "an e-mail address was removed from it")
         return clean or None
 
+
+#: Fewer are identified one by one.
+_MANY: Final = 4
+#: What an ``@`` looks like in an address, at any depth of percent-encoding.
+_AT_SIGNS: Final = ("@", "%40", "%25")
 
 _ONE: Final = (None,)
 _TWO: Final = (None, None)

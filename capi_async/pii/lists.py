@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 from capi_async.event import Hashed, variant_of
 from capi_async.pii import normalize
-from capi_async.pii.fields import Notes, elsewhere
-from capi_async.pii.hashing import EMPTY_DIGEST, looks_hashed
+from capi_async.pii.fields import NOBODYS, Columns, Notes, elsewhere, one_by_one, spread
+from capi_async.pii.hashing import EMPTY_DIGEST, as_lines, digests_of, looks_hashed
 from capi_async.pii.normalize import email, email_google, email_reddit, phone, trimmed
-from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, Empty, Refused
+from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, MAX_LENGTH, Empty, Refused
 
 Values: TypeAlias = str | Hashed | Sequence[str | Hashed]
 Rule: TypeAlias = Callable[[str], str]
@@ -22,6 +23,12 @@ Places: TypeAlias = tuple[Any, ...]
 _Found: TypeAlias = dict[str, dict[str, None]]
 # What was left out, and why: one attribute, a value as a whole (""), or something already reported (None).
 _Refusals: TypeAlias = dict[tuple[str | None, str], None]
+
+#: Plain ASCII addresses and E.164 numbers, a line each; as strict as the rules, which take more.
+_lines_of_emails: Final = re.compile(
+    r"(?:[!#$%&'+\-./0-9=?^_`a-zA-Z{|}~]++@(?:[0-9a-zA-Z_\-]++\.)++[0-9a-zA-Z_\-]++\n)*+"
+).fullmatch
+_lines_of_numbers: Final = re.compile(r"(?:\+[1-9][0-9]{7,14}\n)*+").fullmatch
 
 _DIGITS_READ: Final = "64 hex digits read as a digest"
 
@@ -67,6 +74,19 @@ class ListField:
         self._rules = [(attribute, *rule) for attribute, rule in rules.items() if attribute in wanted]
         self._attributes = tuple(rules)
         self._notes = notes
+
+    def read(self, values: Values, region: str | None = None) -> Places:
+        """The places of what one user has."""
+        return self._general(values, region)
+
+    def columns(self, values: Sequence[Values | None], odd: set[int]) -> Columns:
+        """The places of many users at once; ``None`` stands for one without this field.
+
+        Indices of those about whom there is something to report are added to ``odd``: they need a look of their own.
+        """
+        if not self.wanted or not any(values):
+            return [NOBODYS] * len(self.blank)
+        return list(zip(*one_by_one(self.read, values, self.blank, self._notes, odd), strict=True))
 
     def skip(self, _values: Values, _region: str | None = None) -> Places:
         """The places of a field that nobody wants."""
@@ -174,6 +194,16 @@ class Emails(ListField):
         except Refused:
             return self._general(values, None)
 
+    def columns(self, values: Sequence[Values | None], odd: set[int]) -> Columns:
+        """See :meth:`ListField.columns`."""
+        if self._one_rule and any(values):
+            texts = values if None not in values else [value for value in values if value is not None]
+            lines = as_lines(texts, _lines_of_emails, longest=MAX_LENGTH)
+            if lines is not None:
+                digests = zip(digests_of(lines.lower()))  # of one iterable: tuples of one digest each
+                return [digests if texts is values else spread(values, digests), NOBODYS, NOBODYS, NOBODYS]
+        return super().columns(values, odd)
+
 
 def _again(text: str, hashed: str, digests: tuple[str]) -> tuple[str]:
     """``digests`` of ``hashed`` if ``text`` is the same, else its own."""
@@ -199,6 +229,17 @@ class Phones(ListField):
             (sha256(octets[1:]).hexdigest(),) if self._digits else None,
             (sha256(octets).hexdigest(),) if self._e164 else None,
         )
+
+    def columns(self, values: Sequence[Values | None], odd: set[int]) -> Columns:
+        """See :meth:`ListField.columns`; numbers without their country's code are odd here."""
+        if self.wanted and any(values):
+            texts = values if None not in values else [value for value in values if value is not None]
+            lines = as_lines(texts, _lines_of_numbers, longest=MAX_LENGTH)
+            if lines is not None:
+                digits = zip(digests_of(lines.replace("+", ""))) if self._digits else NOBODYS  # as above
+                e164 = zip(digests_of(lines)) if self._e164 else NOBODYS  # as above
+                return [digits, e164] if texts is values else [spread(values, digits), spread(values, e164)]
+        return super().columns(values, odd)
 
 
 class ExternalIds(ListField):

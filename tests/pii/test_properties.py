@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capi_async.errors import EventError
 from capi_async.event import Hashed, Page, User
 from capi_async.pii import normalize
 from capi_async.pii.identifiers import IDENTIFIER_SOURCES, Plan
@@ -145,3 +146,55 @@ def test_the_short_path_for_last_names_gives_what_the_general_one_gives(name: st
     found = plan.identify(User(first_name=name, last_name=name))
     for kind in ("plain", "joined", "letters"):
         assert getattr(found, f"first_name_{kind}") == getattr(found, f"last_name_{kind}")
+
+
+usual = {
+    "email": st.emails() | st.sampled_from(["Jane.Doe+1@Example.com", "a@b.co", "a@b", "a@b.co\nc@d.co", " a@b.co "]),
+    "phone": st.sampled_from(["+14155552671", "+4915112345678", "0049 151 12345678", "+0123456789", "4155552671"]),
+    "last_name": st.sampled_from(["Doe", "McKenzie", "O'Neil", "Müller", "ab\ncd", "x" * 63, "y" * 64]),
+    "first_name": st.sampled_from(["Jane", "José"]),
+    "city": st.sampled_from(["San Francisco", "Köln"]),
+    "state": st.sampled_from(["CA", "Ohio", "Bavaria"]),
+    "zip": st.sampled_from(["94107", "94107-1234", "EC1A 1BB", "123456", "1234\n"]),
+    "country": st.sampled_from(["US", "Germany", "Atlantis"]),
+    "ip": st.sampled_from(["203.0.113.7", "2001:db8::1", "nonsense"]),
+    "user_agent": st.just("Mozilla/5.0"),
+}
+several = {"email": st.lists(st.emails(), max_size=2), "external_id": st.lists(texts, max_size=2)}
+fields = {
+    name: st.none() | usual.get(name, texts) | several.get(name, texts) | texts | hexes.map(Hashed) for name in FIELDS
+}
+urls = st.none() | st.sampled_from(
+    ["https://a.example/?q=1", "https://a.example/?q=a b", " https://a.example ", "", " ", "https://a.example/?e=a@b.co",
+     "https://a.example/?e=a%2540b.co", "https://a.example/?e=%20"]
+) | texts  # fmt: skip
+
+
+def made(values: dict[str, object]) -> User:
+    try:
+        return User(**values)
+    except EventError:  # a digest that must say what it is of
+        return User()
+
+
+@unhurried
+@given(
+    people=st.lists(st.fixed_dictionaries({}, optional=fields).map(made), min_size=1, max_size=12),
+    pages=st.lists(st.builds(Page, url=urls, referrer=urls), min_size=12, max_size=12),
+)
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        frozenset(IDENTIFIER_SOURCES),
+        frozenset({"email", "phone_digits", "last_name_joined", "zip_us5", "state_code", "page_url", "ip"}),
+        frozenset({"phone_e164", "last_name_plain", "last_name_letters", "zip_plain", "country_clear", "external_id"}),
+        frozenset({"zip_google", "email_google", "user_agent"}),
+        frozenset(),
+    ],
+    ids=len,
+)
+def test_many_are_identified_as_each_of_them_is(wanted: frozenset[str], people: list[User], pages: list[Page]) -> None:
+    """Refusals and warnings included."""
+    plan = Plan(wanted, phone_region="US", cache_size=8)
+    pages = pages[: len(people)]
+    assert plan.identify_all(people, pages) == [plan.identify(*pair) for pair in zip(people, pages, strict=True)]

@@ -215,7 +215,7 @@ class Committer:
                 future.set_result(None)
 
     async def _commit(self, group: Group, until: float) -> None:
-        job = asyncio.ensure_future(self._thread.run(self._store.commit, group))
+        job = self._thread.submit(self._store.commit, group)
         while True:
             done, _ = await asyncio.wait([job], timeout=max(0.0, min(_LOOK_S, until - time.monotonic())))
             if done:

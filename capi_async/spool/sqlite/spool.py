@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at what other processes did, and between those at whether they live.
 TICK_S: Final = 0.25
-CHECKPOINT_S: Final = 0.5
+CHECKPOINT_S: Final = 0.25
 ADOPT_S: Final = 1.0
 SHRINK_S: Final = 5.0
 TIDY_S: Final = 60.0
