@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from capi_async.spool.base import Record
+from capi_async.spool.base import Record, size_of
 
 
 class Batch:
@@ -61,6 +61,28 @@ class Batcher:
 
     def add(self, records: Sequence[Record]) -> None:
         """Sort records into the open batches, closing those that are full."""
+        self.records += len(records)
+        if not self._add_together(records):
+            self._add_each(records)
+
+    def _add_together(self, records: Sequence[Record]) -> bool:
+        """Nearly always all of them have one head, and there is room: looked at as a whole."""
+        if not records:
+            return True
+        head = records[0].head
+        if [record.head for record in records].count(head) != len(records):
+            return False
+        batch = self._batch(head)
+        size = size_of(records) + len(records)
+        if len(batch.records) + len(records) > batch.limit or batch.bytes + size > self._max_bytes:
+            return False
+        batch.records += records
+        batch.bytes += size
+        if len(batch.records) == batch.limit:
+            self._close(batch)
+        return True
+
+    def _add_each(self, records: Sequence[Record]) -> None:
         batch: Batch | None = None
         for record in records:
             if batch is None or batch.head != record.head:
@@ -74,7 +96,6 @@ class Batcher:
             if len(batch.records) >= batch.limit:
                 self._close(batch)
                 batch = None
-        self.records += len(records)
 
     def take(self, *, everything: bool = False) -> Batch | None:
         """The next batch that is closed or whose time has come; with ``everything``, any batch."""

@@ -15,7 +15,7 @@ from capi_async.engine.receipt import Receipt
 from capi_async.engine.room import Room
 from capi_async.errors import CapiError, ClientClosed, QueueFull, SpoolError
 from capi_async.event import Event
-from capi_async.spool.base import Busy, Record, Refused, Spool
+from capi_async.spool.base import Busy, Record, Refused, Spool, size_of
 from capi_async.thread import OwnedThread
 
 #: Events per hop into the prepare thread. Idle, a hop takes one; loaded, hundreds collect meanwhile.
@@ -246,7 +246,7 @@ class Intake:
         try:
             clean = not self._line and all(not ticket.future.done() for ticket, _ in runs)
             # the sum over all destinations is more than any of them gets: a cheap upper bound
-            size = sum([len(record.body) for record in records])
+            size = size_of(records)
             if clean and self._room.plenty(self._names, len(records), size):
                 await self._commit_whole(runs, records, refused)
             else:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
 
 from msgspec import Struct
 
@@ -49,7 +52,7 @@ def judge(
     """
     first = verdicts[0]
     if first.kind == "accepted" and verdicts.count(first) == len(records) == len(verdicts):
-        return Judgement(list(records), list(map(_Delivered(first, status, now).of, records)), {}, [])
+        return Judgement(list(records), _Delivered(first, status, now).of_all(records), {}, [])
     judgement = Judgement([], [], {}, [])
     said: Verdict | None = None
     alone = len(records) == 1
@@ -85,6 +88,10 @@ def judge(
     return judgement
 
 
+#: What the outcomes of two delivered records may differ in.
+_attempts: Final = attrgetter("accepted_at", "attempts", "maybe_since")
+
+
 class _Delivered:
     """Outcomes of what was accepted; neighbours mostly came in one micro-batch, and share one object."""
 
@@ -96,15 +103,17 @@ class _Delivered:
         self._now = now
         self._last: Record | None = None
 
+    def of_all(self, records: Sequence[Record]) -> list[Outcome]:
+        """The outcomes of several records."""
+        outcomes: list[Outcome] = []
+        for _, alike in groupby(records, key=_attempts):
+            group = list(alike)
+            outcomes += [self.of(group[0])] * len(group)
+        return outcomes
+
     def of(self, record: Record) -> Outcome:
         """The outcome of one record."""
-        last = self._last
-        if (
-            last is None
-            or last.accepted_at != record.accepted_at
-            or last.attempts != record.attempts
-            or last.maybe_since != record.maybe_since
-        ):
+        if self._last is None or _attempts(self._last) != _attempts(record):
             self._outcome = Outcome(
                 kind="delivered",
                 reason=self._verdict.reason,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
@@ -122,6 +123,14 @@ def nobody_asks(_destination: str, _event_ids: Sequence[str], _outcomes: Sequenc
 
 async def nobody_holds() -> None:
     """A ``recall`` for those who hold nothing back."""
+
+
+def size_of(records: Iterable[Record]) -> int:
+    """Bytes of their bodies."""
+    return sum(map(len, map(_body, records)))
+
+
+_body = attrgetter("body")
 
 
 def cut_short(record: Record, outcome: Outcome, now: float) -> Outcome:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import count, groupby, islice
+from itertools import accumulate, count, groupby, islice, pairwise
 from operator import attrgetter
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
@@ -22,6 +23,7 @@ from capi_async.spool.base import (
     cut_short,
     nobody_asks,
     nobody_holds,
+    size_of,
 )
 
 
@@ -93,7 +95,7 @@ class MemorySpool:
             run = list(group)
             woken[name] = None
             queue.events += len(run)
-            queue.bytes += sum([len(record.body) for record in run])
+            queue.bytes += size_of(run)
             if [record for record in run if record.order_key is not None]:
                 for record in run:
                     _enter(queue, record)
@@ -119,15 +121,13 @@ class MemorySpool:
             # they were accepted before all that is ready
             ready.extendleft(reversed(due))
         epoch = next(self._epochs)
-        taken: list[Record] = []
-        size = 0
-        for record in islice(ready, limit):
-            size += len(record.body)
-            if size > max_bytes and taken:
-                break
+        taken = list(islice(ready, limit))
+        sizes = [len(record.body) for record in taken]
+        if sum(sizes) > max_bytes:
+            # whatever its size, the first goes
+            del taken[max(1, bisect_right(list(accumulate(sizes)), max_bytes)) :]
+        for record in taken:
             record.epoch = epoch
-            taken.append(record)
-        for _ in taken:
             ready.popleft()
         queue.leased.update(zip(map(id, taken), taken, strict=True))
         return taken
@@ -140,23 +140,22 @@ class MemorySpool:
     async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         # runs of one destination and one outcome are counted together: this is done for every event there is
         for start, stop in _runs(records, outcomes):
-            queue = self._queues[records[start].destination]
-            outcome = outcomes[start]
-            kind, name, end_lease, ended = outcome.kind, records[start].destination, queue.leased.pop, 0
-            for record in records[start:stop]:
-                if end_lease(id(record), None) is None:
-                    continue
-                ended += 1
-                queue.bytes -= len(record.body)
+            name, outcome = records[start].destination, outcomes[start]
+            queue = self._queues[name]
+            end_lease = queue.leased.pop
+            ended = [record for record in records[start:stop] if end_lease(id(record), None) is not None]
+            queue.events -= len(ended)
+            queue.bytes -= size_of(ended)
+            queue.counts[outcome.kind] = queue.counts.get(outcome.kind, 0) + len(ended)
+            for record in ended:
                 record.epoch = 0
                 if record.order_key is not None:
                     self._leave(queue, record, record.order_key)
                 if record.receipt is not None:
                     record.receipt.settle(name, outcome)
-                if self._doomed:
+            if self._doomed:
+                for record in ended:
                     self._doomed.pop(id(record), None)
-            queue.events -= ended
-            queue.counts[kind] = queue.counts.get(kind, 0) + ended
 
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
         if self._doomed:
@@ -317,15 +316,11 @@ def _enter(queue: _Queue, record: Record) -> None:
 
 def _runs(records: Sequence[Record], outcomes: Sequence[Outcome]) -> Iterator[tuple[int, int]]:
     """Bounds of the runs of records that share destination and outcome."""
-    start = 0
-    for index in range(1, len(records) + 1):
-        if (
-            index == len(records)
-            or outcomes[index] is not outcomes[start]
-            or records[index].destination is not records[start].destination
-        ):
-            yield start, index
-            start = index
+    names = [record.destination for record in records]
+    edges = {index for index, (one, other) in enumerate(pairwise(outcomes), 1) if one is not other}
+    if names and names.count(names[0]) != len(names):
+        edges |= {index for index, (one, other) in enumerate(pairwise(names), 1) if one != other}
+    return pairwise([0, *sorted(edges), len(names)] if names else [])
 
 
 def _nobody(_destination: str) -> None:

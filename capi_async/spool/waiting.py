@@ -7,7 +7,7 @@ from collections import deque
 from itertools import count
 from typing import Final
 
-from capi_async.spool.base import Record
+from capi_async.spool.base import Record, size_of
 
 #: ``Record.epoch`` of a record that is settled, or that another process holds now; 0: nobody holds it, above: leased.
 SETTLED: Final = -1
@@ -82,6 +82,6 @@ class Waiting:
     def drop_settled(self) -> None:
         """Some of those that nobody leased were settled, or lost, where they stood."""
         self.ready = deque([record for record in self.ready if record.epoch != SETTLED])
-        self.ready_bytes = sum([len(record.body) for record in self.ready])
+        self.ready_bytes = size_of(self.ready)
         self.delayed = [one for one in self.delayed if one[2].epoch != SETTLED]
         heapq.heapify(self.delayed)

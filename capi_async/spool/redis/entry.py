@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Record
+from capi_async.spool.base import Record, size_of
 from capi_async.spool.chunks import Fate, State, bits, decode, decode_state, encode, encode_state, is_set
 from capi_async.spool.waiting import SETTLED
 
@@ -105,7 +105,7 @@ class Entry:
         self.version = 0
         kept = [record for record in records if record is not None]
         self.left = len(kept)
-        self.size = sum([len(record.body) for record in kept])
+        self.size = size_of(kept)
         self.tried_at = 0.0
         self.tried_stored = False
         self.marks: dict[int, float] = {}
