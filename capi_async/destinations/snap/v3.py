@@ -57,7 +57,6 @@ from capi_async.spec import (
     Wire,
     decode_head,
     encode_head,
-    item_count,
     json_slices,
     merge,
     require_text,
@@ -260,10 +259,12 @@ def _custom_data(event: Event) -> SnapCustom | None:
         if len(items) == 1:
             item = items[0]
             content_ids, contents, brand = [item.id], [_content(item)], item.brand
+            total = item.quantity
         else:
             content_ids, contents, brand = [item.id for item in items], list(map(_content, items)), shared_brand(event)
+            total = sum([item.quantity for item in items])
         if pieces is None:
-            pieces = item_count(event)
+            pieces = total
     data = SnapCustom(
         event.currency,
         event.value,  # type: ignore[arg-type]  # a made event holds Decimals
