@@ -193,7 +193,7 @@ class Plan:
         return Identifiers(*places, *notes.take())
 
     def identify_all(self, users: Sequence[User], pages: Sequence[Page]) -> list[Identifiers]:
-        """What :meth:`identify` gives for each user and page, at less than half of its cost when there are many."""
+        """What :meth:`identify` gives for each user and page, at two thirds of its cost when there are many."""
         if len(users) < _MANY:
             return list(map(self.identify, users, pages))
         (
@@ -205,9 +205,10 @@ class Plan:
         last, ips, agents = self._directs
         digests, countries = self._country.columns(country, odd)
         countries = list(islice(countries, len(users)))
+        # in the order of Identifiers, as in identify()
         columns: tuple[Iterable[Any], ...] = (
             *emails.columns(email, odd),
-            *phones.columns(phone, odd),
+            *phones.columns_in(phone, countries, self._region, odd),
             *ids.columns(external_id, odd),
             *self._first_name.columns(first_name, odd),
             *self._middle_name.columns(middle_name, odd),

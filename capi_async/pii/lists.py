@@ -230,16 +230,24 @@ class Phones(ListField):
             (sha256(octets).hexdigest(),) if self._e164 else None,
         )
 
-    def columns(self, values: Sequence[Values | None], odd: set[int]) -> Columns:
-        """See :meth:`ListField.columns`; numbers without their country's code are odd here."""
-        if self.wanted and any(values):
-            texts = values if None not in values else [value for value in values if value is not None]
-            lines = as_lines(texts, _lines_of_numbers, longest=MAX_LENGTH)
-            if lines is not None:
-                digits = zip(digests_of(lines.replace("+", ""))) if self._digits else NOBODYS  # as above
-                e164 = zip(digests_of(lines)) if self._e164 else NOBODYS  # as above
-                return [digits, e164] if texts is values else [spread(values, digits), spread(values, e164)]
-        return super().columns(values, odd)
+    def columns_in(
+        self, values: Sequence[Values | None], countries: Sequence[str | None], region: str | None, odd: set[int]
+    ) -> Columns:
+        """Like :meth:`ListField.columns`, with the country of each user, or ``region`` where none is known."""
+        if not self.wanted or not any(values):
+            return [NOBODYS] * len(self.blank)
+        texts = values if None not in values else [value for value in values if value is not None]
+        lines = as_lines(texts, _lines_of_numbers, longest=MAX_LENGTH)
+        if lines is not None:
+            digits = zip(digests_of(lines.replace("+", ""))) if self._digits else NOBODYS  # of one digest each
+            e164 = zip(digests_of(lines)) if self._e164 else NOBODYS  # as above
+            return [digits, e164] if texts is values else [spread(values, digits), spread(values, e164)]
+        pairs = [
+            None if value is None else (value, country.upper() if country else region)
+            for value, country in zip(values, countries, strict=True)
+        ]
+        found = one_by_one(lambda pair: self.read(*pair), pairs, self.blank, self._notes, odd)
+        return list(zip(*found, strict=True))
 
 
 class ExternalIds(ListField):
