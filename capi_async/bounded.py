@@ -12,7 +12,7 @@ _SHARE = 16
 def make_room(held: dict[Any, Any], most: int) -> None:
     """Forget the oldest keys of ``held``, a sixteenth of them at once, if it has ``most`` of them.
 
-    To be called before a key is added. One key at a time would be dear: a dict walks over the places of all that
+    To be called before a new key is added. One key at a time would be dear: a dict walks over the places of all that
     was deleted in front of its first key, which with a million keys makes each deletion cost a millisecond.
     """
     if len(held) >= most:

@@ -459,13 +459,6 @@ def decimal_text(value: object) -> str | None:
     return None if value is None else format(cast("Decimal", value), "f")
 
 
-def item_count(event: Event) -> int | None:
-    """``num_items`` if given, else the items' quantities summed, else ``None``."""
-    if event.num_items is not None:
-        return event.num_items
-    return sum(item.quantity for item in event.items) if event.items else None
-
-
 def shared_brand(event: Event) -> str | None:
     """The brand that all items share, else ``None``."""
     brands = {item.brand for item in event.items}

@@ -61,9 +61,9 @@ class Batcher:
 
     def add(self, records: Sequence[Record]) -> None:
         """Sort records into the open batches, closing those that are full."""
-        self.records += len(records)
         if not self._add_together(records):
             self._add_each(records)
+        self.records += len(records)
 
     def _add_together(self, records: Sequence[Record]) -> bool:
         """Nearly always all of them have one head, and there is room: looked at as a whole."""

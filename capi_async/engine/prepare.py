@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
@@ -82,13 +83,17 @@ class _Stride(NamedTuple):
     """Events that are taken through all destinations together.
 
     Attributes:
-        usual: None of them needs a closer look at the door.
+        usual: None of them needs a closer look at the door; else all of them.
     """
 
     events: Sequence[Event]
     ids: Sequence[Identifiers]
     receipts: Sequence[Receipt]
     usual: bool
+
+    def rows(self) -> Iterable[tuple[Event, Identifiers, Receipt]]:
+        """Event by event."""
+        return zip(self.events, self.ids, self.receipts, strict=True)
 
 
 class Preparer:
@@ -127,31 +132,44 @@ class Preparer:
         for start in range(0, len(events), _STRIDE):
             turn.offer()
             stop = start + _STRIDE
-            stride = self._identify(events[start:stop], receipts[start:stop], refused, latest)
-            shared: dict[str, list[Record | None]] = {}
-            for target, records in zip(self._targets, made, strict=True):
-                turn.offer()
-                if not stride.usual:
-                    row = self._closely(target, stride, refused, now)
-                elif target.leader is None:
-                    row = shared[target.name] = self._lead(target, stride, refused, now)
-                else:
-                    row = self._follow(target, stride, shared[target.leader.name], refused, now)
-                records += [record for record in row if record is not None]
+            for stride in self._identify(events[start:stop], receipts[start:stop], refused, latest):
+                shared: dict[str, list[Record | None]] = {}
+                for target, records in zip(self._targets, made, strict=True):
+                    turn.offer()
+                    if not stride.usual:
+                        row = self._closely(target, stride, refused, now)
+                    elif target.leader is None:
+                        row = shared[target.name] = self._lead(target, stride, refused, now)
+                    else:
+                        row = self._follow(target, stride, shared[target.leader.name], refused, now)
+                    records += [record for record in row if record is not None]
         return [record for records in made for record in records] if len(made) > 1 else made[0], refused
 
     def _identify(
         self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], latest: datetime
-    ) -> _Stride:
+    ) -> list[_Stride]:
+        """In their order, those that need a closer look apart from the others."""
         try:
-            ids = self._plan.identify_all([event.user for event in events], [event.page for event in events])
+            ids: Sequence[Identifiers] = self._plan.identify_all(
+                [event.user for event in events], [event.page for event in events]
+            )
+            usual = self._usual(events, latest)
         except Exception:  # a fault of ours costs one event, not its neighbours
             events, receipts, ids = self._identify_apart(events, receipts, refused)
+            return [_Stride(events, ids, receipts, usual=False)]
+        if all(usual):
+            return [_Stride(events, ids, receipts, usual=True)]
+        edges = [index for index, (one, other) in enumerate(pairwise(usual), 1) if one is not other]
+        return [
+            _Stride(events[start:stop], ids[start:stop], receipts[start:stop], usual[start])
+            for start, stop in pairwise([0, *edges, len(events)])
+        ]
+
+    def _usual(self, events: Sequence[Event], latest: datetime) -> list[bool]:
         strict = self._require_consent
-        usual = [
+        return [
             event.time <= latest and event.to is None and not (strict and event.consent is None) for event in events
         ]
-        return _Stride(events, ids, receipts, all(usual))
 
     def _identify_apart(
         self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused]
@@ -160,6 +178,7 @@ class Preparer:
         kept: list[tuple[Event, Receipt, Identifiers]] = []
         for event, receipt in zip(events, receipts, strict=True):
             try:
+                event.time.timestamp()  # a time zone is the caller's code
                 kept.append((event, receipt, self._plan.identify(event.user, event.page)))
             except Exception as error:
                 logger.error("an event could not be prepared", extra={"error": type(error).__name__})
@@ -189,7 +208,7 @@ class Preparer:
             )
             if body is not None and len(body) <= max_body
             else self._look(target, event, ids, receipt, refused, now)
-            for event, ids, receipt, wire, body in zip(*stride[:3], wires, bodies, strict=True)
+            for (event, ids, receipt), wire, body in zip(stride.rows(), wires, bodies, strict=True)
         ]  # fmt: skip
 
     def _follow(
@@ -204,9 +223,13 @@ class Preparer:
         head_of, name, account, form = target.destination.head_of, target.name, target.account, target.wire
         max_body = target.max_body
         row: list[Record | None] = []
-        for event, ids, receipt, twin in zip(*stride[:3], shared, strict=True):
+        for (event, ids, receipt), twin in zip(stride.rows(), shared, strict=True):
             if twin is not None and not event.extra and len(twin.body) <= max_body:
-                head = head_of(event)
+                head: bytes | Refusal | None
+                try:
+                    head = head_of(event)
+                except Exception:  # looked into once more below
+                    head = None
                 if type(head) is bytes:
                     row.append(
                         Record(
@@ -220,10 +243,7 @@ class Preparer:
 
     def _closely(self, target: _Target, stride: _Stride, refused: list[Refused], now: float) -> list[Record | None]:
         """The records of events of which some are not as usual."""
-        return [
-            self._look(target, event, ids, receipt, refused, now)
-            for event, ids, receipt in zip(*stride[:3], strict=True)
-        ]
+        return [self._look(target, event, ids, receipt, refused, now) for event, ids, receipt in stride.rows()]
 
     def _look(
         self, target: _Target, event: Event, ids: Identifiers, receipt: Receipt, refused: list[Refused], now: float

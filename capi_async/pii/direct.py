@@ -11,7 +11,7 @@ from collections.abc import Sequence, Set
 from hashlib import sha256
 from typing import Any, Final
 
-from capi_async.pii.fields import NOBODYS, Columns, Notes, TextField, one_by_one, spread
+from capi_async.pii.fields import NOBODYS, Columns, Notes, TextField, columns_one_by_one, spread
 from capi_async.pii.hashing import as_lines, digests_of
 from capi_async.pii.refused import MAX_LENGTH
 
@@ -37,7 +37,7 @@ class _Direct(TextField):
         """See :meth:`TextField.columns`."""
         if not self.wanted or not any(keys):
             return [NOBODYS] * len(self.blank)
-        return list(zip(*one_by_one(self.read, keys, self.blank, self._notes, odd), strict=True))
+        return columns_one_by_one(self.read, keys, self.blank, self._notes, odd)
 
 
 class LastName(_Direct):
@@ -65,18 +65,16 @@ class LastName(_Direct):
     def columns(self, keys: Sequence[Any], odd: set[int]) -> Columns:
         """See :meth:`TextField.columns`."""
         if self._short:
-            names = keys if None not in keys else [key for key in keys if key is not None]
-            lines = as_lines(names, _lines_of_letters, longest=_LONGEST_NAME)
+            lines = as_lines(keys, _lines_of_letters, longest=_LONGEST_NAME)
             if lines is not None:
-                made = digests_of(lines.lower())
-                digests = made if names is keys else spread(keys, made)
+                digests = list(spread(keys, digests_of(lines.lower())))
                 wanted = (self._plain, self._joined, self._letters, False, False)
                 return [digests if one else NOBODYS for one in wanted]
         return super().columns(keys, odd)
 
 
-class State(TextField):
-    """Fields whose rules ask for the country."""
+class PlaceField(TextField):
+    """A field whose rules ask for the country."""
 
     def columns_in(self, values: Sequence[Any], countries: Sequence[str | None], odd: set[int]) -> Columns:
         """Like :meth:`TextField.columns`, with the country of each value."""
@@ -86,7 +84,7 @@ class State(TextField):
         return self.columns([None if pair[0] is None else pair for pair in pairs], odd)
 
 
-class Zip(State):
+class Zip(PlaceField):
     """Codes of five digits are the same text by every rule, in whatever country."""
 
     def __init__(self, wanted: Set[str], notes: Notes, *, size: int) -> None:
@@ -95,14 +93,12 @@ class Zip(State):
         self._short = bool(self.wanted) and self.wanted <= {"zip_us5", "zip_plain"}
 
     def columns_in(self, values: Sequence[Any], countries: Sequence[str | None], odd: set[int]) -> Columns:
-        """See :meth:`State.columns_in`."""
+        """See :meth:`PlaceField.columns_in`."""
         if self._short and any(values):
-            codes = values if None not in values else [value for value in values if value is not None]
-            lines = as_lines(codes, _lines_of_five, longest=5)
+            lines = as_lines(values, _lines_of_five, longest=5)
             if lines is not None:
                 # there are so many that looking one up takes no less than its digest
-                made = digests_of(lines)
-                digests = made if codes is values else spread(values, made)
+                digests = list(spread(values, digests_of(lines)))
                 return [digests if self._us5 else NOBODYS, digests if self._plain else NOBODYS, NOBODYS]
         return super().columns_in(values, countries, odd)
 

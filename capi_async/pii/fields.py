@@ -154,8 +154,17 @@ def one_by_one(
     return found
 
 
-def spread(values: Sequence[Any], found: Iterable[Any]) -> list[Any]:
+def columns_one_by_one(
+    read: Callable[[Any], tuple[Any, ...]], values: Iterable[Any], blank: tuple[Any, ...], notes: Notes, odd: set[int]
+) -> Columns:
+    """Like :func:`one_by_one`, by attribute."""
+    return list(zip(*one_by_one(read, values, blank, notes, odd), strict=True))
+
+
+def spread(values: Sequence[Any], found: Iterable[Any]) -> Iterable[Any]:
     """``found``, which has nothing for the values that are ``None``, with ``None`` in their places."""
+    if None not in values:
+        return found
     following = iter(found)
     return [None if value is None else next(following) for value in values]
 

@@ -33,16 +33,17 @@ def looks_hashed(text: str) -> bool:
 
 
 def as_lines(values: Sequence[Any], usual: Callable[[str], object], *, longest: int) -> str | None:
-    """The values, each with a line feed, if all are text, none longer than ``longest``, that ``usual`` takes whole.
+    r"""The values that are not ``None``, a line each, if all are text, none longer than ``longest``, and usual.
 
-    One look at many values costs a fraction of a look at each. ``usual`` must take no other line breaks.
+    One look at many costs a fraction of a look at each. ``usual`` takes all of them, and no line break but ``\n``.
     """
+    texts = values if None not in values else [value for value in values if value is not None]
     try:
-        text = "\n".join((*values, ""))
+        lines = "\n".join((*texts, ""))
     except TypeError:
         return None
-    few = len(text) <= longest or max(map(len, values)) <= longest
-    return text if few and text.isascii() and usual(text) and text.count("\n") == len(values) else None
+    few = len(lines) <= longest or max(map(len, texts)) <= longest
+    return lines if few and lines.isascii() and usual(lines) and lines.count("\n") == len(texts) else None
 
 
 def digests_of(lines: str) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 from capi_async.event import Hashed, variant_of
 from capi_async.pii import normalize
-from capi_async.pii.fields import NOBODYS, Columns, Notes, elsewhere, one_by_one, spread
+from capi_async.pii.fields import NOBODYS, Columns, Notes, columns_one_by_one, elsewhere, spread
 from capi_async.pii.hashing import EMPTY_DIGEST, as_lines, digests_of, looks_hashed
 from capi_async.pii.normalize import email, email_google, email_reddit, phone, trimmed
 from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, MAX_LENGTH, Empty, Refused
@@ -76,8 +76,8 @@ class ListField:
         self._notes = notes
 
     def read(self, values: Values, region: str | None = None) -> Places:
-        """The places of what one user has."""
-        return self._general(values, region)
+        """The places of what one user has; ``region`` is the country of phone numbers without its code."""
+        raise NotImplementedError
 
     def columns(self, values: Sequence[Values | None], odd: set[int]) -> Columns:
         """The places of many users at once; ``None`` stands for one without this field.
@@ -86,7 +86,7 @@ class ListField:
         """
         if not self.wanted or not any(values):
             return [NOBODYS] * len(self.blank)
-        return list(zip(*one_by_one(self.read, values, self.blank, self._notes, odd), strict=True))
+        return columns_one_by_one(self.read, values, self.blank, self._notes, odd)
 
     def skip(self, _values: Values, _region: str | None = None) -> Places:
         """The places of a field that nobody wants."""
@@ -197,12 +197,14 @@ class Emails(ListField):
     def columns(self, values: Sequence[Values | None], odd: set[int]) -> Columns:
         """See :meth:`ListField.columns`."""
         if self._one_rule and any(values):
-            texts = values if None not in values else [value for value in values if value is not None]
-            lines = as_lines(texts, _lines_of_emails, longest=MAX_LENGTH)
+            lines = as_lines(values, _lines_of_emails, longest=MAX_LENGTH)
             if lines is not None:
-                digests = zip(digests_of(lines.lower()))  # of one iterable: tuples of one digest each
-                return [digests if texts is values else spread(values, digests), NOBODYS, NOBODYS, NOBODYS]
+                return [spread(values, _each_in_a_tuple(digests_of(lines.lower()))), NOBODYS, NOBODYS, NOBODYS]
         return super().columns(values, odd)
+
+
+def _each_in_a_tuple(digests: Iterable[str]) -> Iterable[tuple[str]]:
+    return zip(digests)
 
 
 def _again(text: str, hashed: str, digests: tuple[str]) -> tuple[str]:
@@ -230,16 +232,23 @@ class Phones(ListField):
             (sha256(octets).hexdigest(),) if self._e164 else None,
         )
 
-    def columns(self, values: Sequence[Values | None], odd: set[int]) -> Columns:
-        """See :meth:`ListField.columns`; numbers without their country's code are odd here."""
-        if self.wanted and any(values):
-            texts = values if None not in values else [value for value in values if value is not None]
-            lines = as_lines(texts, _lines_of_numbers, longest=MAX_LENGTH)
-            if lines is not None:
-                digits = zip(digests_of(lines.replace("+", ""))) if self._digits else NOBODYS  # as above
-                e164 = zip(digests_of(lines)) if self._e164 else NOBODYS  # as above
-                return [digits, e164] if texts is values else [spread(values, digits), spread(values, e164)]
-        return super().columns(values, odd)
+    def columns_in(
+        self, values: Sequence[Values | None], countries: Sequence[str | None], region: str | None, odd: set[int]
+    ) -> Columns:
+        """Like :meth:`ListField.columns`, with the country of each user, or ``region`` where none is known."""
+        if not self.wanted or not any(values):
+            return [NOBODYS] * len(self.blank)
+        lines = as_lines(values, _lines_of_numbers, longest=MAX_LENGTH)
+        if lines is not None:
+            return [
+                spread(values, _each_in_a_tuple(digests_of(lines.replace("+", "")))) if self._digits else NOBODYS,
+                spread(values, _each_in_a_tuple(digests_of(lines))) if self._e164 else NOBODYS,
+            ]
+        pairs = [
+            None if value is None else (value, country.upper() if country else region)
+            for value, country in zip(values, countries, strict=True)
+        ]
+        return columns_one_by_one(lambda pair: self.read(*pair), pairs, self.blank, self._notes, odd)
 
 
 class ExternalIds(ListField):

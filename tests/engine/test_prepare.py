@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import msgspec
 import pytest
 
-from capi_async import Consent, Event, User
+from capi_async import Consent, Event, Hashed, Item, Page, User
+from capi_async.destinations import Meta, Snap
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery, Receipt
 from capi_async.outcome import Outcome
@@ -319,3 +321,142 @@ def test_order_keys_and_windows_reach_the_record() -> None:
     assert isinstance(found, Record)
     assert found.order_key == "a3f9c60fbcd3f992980d38a4d54e61bbfef51965f4d9b52690c885529e23292e"
     assert found.resend_for_s == 60.0
+
+
+# --- many events in one micro-batch: what is done for all of them together must not show -------------------------
+
+
+class Sulking(tzinfo):
+    """A time zone that works once."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def utcoffset(self, when: datetime | None) -> timedelta:
+        self.asked += 1
+        if self.asked > 1:
+            raise ZeroDivisionError
+        return timedelta(0)
+
+    def dst(self, when: datetime | None) -> None:
+        return None
+
+    def tzname(self, when: datetime | None) -> None:
+        return None
+
+
+class Shouting(str):
+    """Text of a template engine's own kind."""
+
+    __slots__ = ()
+
+
+class Loop:
+    """Nothing that JSON knows."""
+
+
+def purchase(number: int, **fields: Any) -> Event:
+    user = User(email=f"jane{number}@example.com", phone=f"+1415555{number:04d}", last_name="Doe", zip="94107")
+    fields = {"time": NOW - timedelta(seconds=number), "user": user, "page": Page(url="https://a.example/"), **fields}
+    return Event(
+        fields.pop("name", "purchase"), event_id=f"e{number}", value="12.50", currency="USD", items=[Item(id="a")],
+        **fields,
+    )  # fmt: skip
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "addressed to one": {"to": ["snap"]},
+    "ahead": {"time": NOW + timedelta(seconds=60)},
+    "far ahead": {"time": NOW + timedelta(days=2)},
+    "too old": {"time": NOW - timedelta(days=60)},
+    "no such event": {"name": "refund"},
+    "nobody": {"user": User()},
+    "a digest": {"user": User(email=Hashed("a" * 64))},
+    "an address that needs a look": {"user": User(email=" JANE@Example.com ", phone="00 44 7911 123456")},
+    "a number without its country": {"user": User(email="a@b.co", phone="4155552671")},
+    "no page": {"page": Page()},
+    "an address in the page": {"page": Page(url="https://a.example/?mail=a@b.co")},
+    "text of another kind": {"page": Page(url=Shouting("https://a.example/"))},
+    "raw fields": {"extra": {"snap": {"custom_data": {"k": 1}}}},
+    "raw fields that cannot be encoded": {"extra": {"snap": {"custom_data": {"k": Loop()}}}},
+    "denied": {"consent": Consent(ad_storage=False)},
+    "a time zone that breaks": {"time": "sulking"},
+}
+
+
+def many_destinations() -> list[Any]:
+    """Two of one shape, which share bodies, and a third."""
+    pixel, token = "11111111-2222-3333-4444-555555555555", "t"
+    return [
+        Snap(pixel_id=pixel, access_token=token),
+        Meta(pixel_id="1234567890", access_token=token),
+        Snap(name="second", pixel_id=pixel.replace("1", "2"), access_token=token),
+    ]
+
+
+def summary(found: Record | Outcome) -> tuple[Any, ...]:
+    if isinstance(found, Record):
+        return found.event_id, found.head, found.body, found.expires_at, found.resend_for_s
+    return found.kind, found.field, found.reason
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("places", [(0,), (39,), (3, 4, 5, 33), tuple(range(0, 80, 2))], ids=len)
+def test_an_odd_event_among_many_ends_as_it_does_alone(kind: str, places: tuple[int, ...]) -> None:
+    """And so do its neighbours."""
+    given = [purchase(number) for number in range(80)]
+    for place in places:
+        fields = dict(ODD[kind])
+        if fields.get("time") == "sulking":
+            fields["time"] = (NOW - timedelta(seconds=place)).replace(tzinfo=Sulking())
+        given[place] = purchase(place, **fields)
+    alone = [] if kind == "a time zone that breaks" else [prepared(one, to=many_destinations()) for one in given]
+    together = prepared(*given, to=many_destinations())
+    rows = [together[at : at + 3] for at in range(0, len(together), 3)]
+    assert len(rows) == 80
+    for number, row in enumerate(rows):
+        if alone:
+            assert [summary(one) for one in row] == [summary(one) for one in alone[number]]
+        elif number in places:
+            assert {one.kind for one in row if isinstance(one, Outcome)} == {"rejected"}
+        else:
+            assert all(isinstance(one, Record) for one in row)
+
+
+def test_records_of_a_destination_stand_together_in_the_order_of_events() -> None:
+    """Whatever stood between them."""
+    given = [purchase(n, **(ODD["ahead"] if n % 7 == 3 else ODD["denied"] if n % 5 == 2 else {})) for n in range(100)]
+    destinations = many_destinations()
+    receipts = [Receipt(one.event_id, ["snap", "meta", "second"], Delivery()) for one in given]
+    records, refused = Preparer(destinations).run(given, receipts, HandClock.START)
+    assert [name for name, _ in groupby(records, key=lambda one: one.destination)] == ["snap", "meta", "second"]
+    for name in ("snap", "meta", "second"):
+        mine = [int(one.event_id[1:]) for one in records if one.destination == name]
+        out = [int(one.event_id[1:]) for one in refused if one.destination == name]
+        assert mine == sorted(mine)
+        assert sorted([*mine, *out]) == list(range(100))
+
+
+@pytest.mark.parametrize("clumsy_at", [0, 17, 39])
+def test_a_destination_that_raises_for_one_of_many_costs_that_one(clumsy_at: int) -> None:
+    """Its neighbours are sent."""
+    given = [purchase(number, name="lead" if number == clumsy_at else "purchase") for number in range(40)]
+    found = prepared(*given, to=[Acme(clumsy="lead")])
+    assert [number for number, it in enumerate(found) if isinstance(it, Outcome)] == [clumsy_at]
+
+
+def test_a_fault_while_identifying_one_of_many_costs_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they are identified together."""
+    from capi_async.pii.lists import Emails
+
+    whole = Emails.read
+
+    def read(self: Emails, values: Any, region: str | None = None) -> Any:
+        if values == "fault":
+            raise ZeroDivisionError
+        return whole(self, values, region)
+
+    monkeypatch.setattr(Emails, "read", read)
+    given = [purchase(number, user=User(email="fault" if number == 5 else f"a{number}@b.co")) for number in range(40)]
+    found = prepared(*given)
+    assert [number for number, it in enumerate(found) if isinstance(it, Outcome)] == [5]
