@@ -57,4 +57,7 @@ class _Lines(logging.Handler):
         facts = [
             str(value) for name in ("destination", "settings", "reason", "fix") if (value := record.__dict__.get(name))
         ]
-        say(": ".join([f"capi-async: {record.getMessage()}", *facts]))
+        try:
+            say(": ".join([f"capi-async: {record.getMessage()}", *facts]))
+        except Exception:  # whoever logs must not fail because stderr does
+            self.handleError(record)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import fcntl
+import logging
 import os
 import random
 import re
@@ -223,8 +225,20 @@ async def test_a_read_only_directory_is_a_clear_error_and_harms_nothing(clock: H
             assert ids(await take(spool)) == (["1"] if there else [])
 
 
-async def test_a_full_disk_refuses_what_comes_and_keeps_what_it_has(tmp_path: Path, clock: HandClock) -> None:
+class Raising(logging.Handler):
+    """The application's own, on the disk that is full."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise OSError(errno.EFBIG, "File too large")
+
+
+@pytest.mark.parametrize("logs", ["", "to the full disk"])
+async def test_a_full_disk_refuses_what_comes_and_keeps_what_it_has(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch, logs: str
+) -> None:
     """The caller is told; what was accepted is settled once there is room again."""
+    if logs:
+        monkeypatch.setattr(logging.getLogger("capi_async"), "handlers", [Raising()])
     # no byte may be written: fails like a full disk, without needing one. A limit at the log's size would not
     # do, since a log that was checkpointed in time begins again at its start, and has room
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -81,7 +81,7 @@ class Committer:
         self._closing = False
         self._work = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(
-            self._run(), name="capi_async-sqlite", context=contextvars.Context()
+            self._keep(), name="capi_async-sqlite", context=contextvars.Context()
         )
 
     async def append(self, chunks: list[Chunk], refused: Sequence[Refused], timeout_s: float | None) -> None:
@@ -143,6 +143,16 @@ class Committer:
         line.append(future)
         self._work.set()
         await future
+
+    async def _keep(self) -> None:
+        """Write until closed; whoever waits here must not wait for a task that has ended."""
+        while True:
+            try:
+                await self._run()
+            except Exception:  # not logged: it may be the application's log handler that raised
+                self._failing = True
+            else:
+                return
 
     async def _run(self) -> None:
         while True:
