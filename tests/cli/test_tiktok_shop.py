@@ -170,13 +170,20 @@ async def test_forward_takes_webhooks_until_it_is_told_to_end(shops: Sandbox, co
     shops.tiktok_shop.webhooks.subscribe(f"http://127.0.0.1:{port}{PATH}")
     order = shops.tiktok_shop.place_order(paid=True)
     await shops.tiktok_shop.webhooks.idle()
+
+    def held() -> list[str]:
+        return [one.event["event_id"].rpartition(":")[2] for one in shops.arrivals("meta")]
+
+    # an order that was not begun by then would wait in its file for the next start
+    async with asyncio.timeout(30):
+        while order.id not in held():
+            await asyncio.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, err
     result: dict[str, Any] = json.loads(out)
     assert result["orders"]["webhooks"] == 2
-    held = [one.event["event_id"].rpartition(":")[2] for one in shops.arrivals("meta")]
-    assert held.count(order.id) == 1
+    assert held().count(order.id) == 1
     assert "Traceback" not in err.decode()
 
 
