@@ -22,6 +22,7 @@ from capi_async.sandbox.platforms.tiktok_shop import APP_KEY, APP_SECRET, SERVIC
 from capi_async.sources.tiktok_shop.web import PATH
 from tests.cli.conftest import ROOT, Run
 from tests.integration.test_tiktok_shop import free_port
+from tests.sources.forwarding import until
 
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
 
@@ -175,9 +176,7 @@ async def test_forward_takes_webhooks_until_it_is_told_to_end(shops: Sandbox, co
         return [one.event["event_id"].rpartition(":")[2] for one in shops.arrivals("meta")]
 
     # an order that was not begun by then would wait in its file for the next start
-    async with asyncio.timeout(30):
-        while order.id not in held():
-            await asyncio.sleep(0.05)
+    await until(lambda: order.id in held(), within_s=30)
     process.send_signal(signal.SIGINT)
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, err
