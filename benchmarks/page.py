@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from capi_async.bench import report as reporting
 from capi_async.bench import scaling
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import budget  # noqa: E402  # the folder is no package: scripts run from anywhere
+
 PAGE = HERE / "README.md"
 
 
@@ -32,6 +37,11 @@ def bench(text: bytes) -> str:
         f"![CPU time per event of each contender](results/bench.svg)\n\n{found.date}, `{found.command}`, "
         f"{found.repeats} repeats; {_facts(found.facts)}.\n\n{reporting.markdown(found)}\n\n{notes}"
     )
+
+
+def against_budget(text: bytes) -> str:
+    """The comparison beside the project's targets."""
+    return budget.table(msgspec.json.decode(text, type=reporting.Report))
 
 
 def stages(text: bytes) -> str:
@@ -55,14 +65,20 @@ def curves(text: bytes) -> str:
     return f"{found['date']}, `make bench-scaling`; {_facts(found['facts'])}.\n\n```\n{body}\n```"
 
 
-PARTS: dict[str, Callable[[bytes], str]] = {"bench": bench, "stages": stages, "scaling": curves}
+#: Mark in the page to the result it is made of, and how.
+PARTS: dict[str, tuple[str, Callable[[bytes], str]]] = {
+    "bench": ("bench", bench),
+    "budget": ("bench", against_budget),
+    "stages": ("stages", stages),
+    "scaling": ("scaling", curves),
+}
 
 
 def main() -> None:
     """Every part whose result is there."""
     page = PAGE.read_text("utf-8")
-    for name, write in PARTS.items():
-        result = HERE / "results" / f"{name}.json"
+    for name, (source, write) in PARTS.items():
+        result = HERE / "results" / f"{source}.json"
         if result.exists():
             begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
             before, _, rest = page.partition(begin)

@@ -33,6 +33,8 @@ from capi_async.spool.base import Record, Spool
 
 #: As many as the prepare thread takes in one job.
 MICRO_BATCH = 256
+#: As many as it takes through all destinations together.
+STRIDE = 32
 _ACCEPTED = b'{"status":"VALID","reason":"Events have been processed successfully."}'
 _DELIVERED = Outcome(kind="delivered")
 
@@ -98,6 +100,7 @@ class Stages:
         for label, chosen in (("", self.one), (" x5", self.five)):
             plan = Plan(dict.fromkeys(name for one in chosen for name in one.identifiers))
             found.append(Stage(f"identify{label}", self.count, _identified(plan, self.events)))
+            found.append(Stage(f"identify{label}, 32 together", self.count, _identified_together(plan, self.events)))
         texts = [
             text
             for row in self.rows
@@ -227,6 +230,11 @@ class _Passage:
 
 def _identified(plan: Plan, events: Sequence[Event]) -> Callable[[], object]:
     return lambda: [plan.identify(event.user, event.page) for event in events]
+
+
+def _identified_together(plan: Plan, events: Sequence[Event]) -> Callable[[], object]:
+    parts = [events[start : start + STRIDE] for start in range(0, len(events), STRIDE)]
+    return lambda: [plan.identify_all([one.user for one in part], [one.page for one in part]) for part in parts]
 
 
 def _map(function: Callable[[Any], object], values: Sequence[Any]) -> Callable[[], object]:
