@@ -9,10 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
-import sys
 import tempfile
-import textwrap
 import time
 from pathlib import Path
 
@@ -22,20 +19,7 @@ from capi_async import Client, QueueFull, SpoolError
 from capi_async.sandbox import Sandbox
 from capi_async.testing import assert_balanced
 from tests.chaos.sender import destinations, event
-
-HOLDER = """
-    import fcntl, sqlite3, sys
-
-    path, how = sys.argv[1:]
-    if how == "writer":
-        file = open(path + "-lock", "rb")
-        fcntl.flock(file, fcntl.LOCK_EX)
-    else:
-        db = sqlite3.connect(path, isolation_level=None)
-        db.execute("BEGIN EXCLUSIVE")
-    print("locked", flush=True)
-    sys.stdin.readline()
-"""
+from tests.spool.locker import locked
 
 #: Events a second; every tenth caller waits for so much of the lock only.
 RATE = 50
@@ -91,26 +75,14 @@ async def run(how: str, seconds: float, folder: Path) -> Report:
                     accepted[it.event_id] = time.monotonic() - before
 
             await one(1)
-            holder = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                textwrap.dedent(HOLDER),
-                str(path),
-                how,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            assert holder.stdout is not None
-            await holder.stdout.readline()
-            began = time.monotonic()
             async with asyncio.TaskGroup() as group:
-                number = 1
-                while (gone := time.monotonic() - began) < seconds:
-                    # those without patience ask early enough to lose it
-                    number += 2 if number % 10 == 9 and gone > seconds * (1 - 2 * IMPATIENT) else 1
-                    group.create_task(one(number))
-                    await asyncio.sleep(1 / RATE)
-                await holder.communicate(b"\n")
+                async with locked(path, how):
+                    began, number = time.monotonic(), 1
+                    while (gone := time.monotonic() - began) < seconds:
+                        # those without patience ask early enough to lose it
+                        number += 2 if number % 10 == 9 and gone > seconds * (1 - 2 * IMPATIENT) else 1
+                        group.create_task(one(number))
+                        await asyncio.sleep(1 / RATE)
                 held_s = time.monotonic() - began
             await client.flush(30)
             assert_balanced(client, ids=accepted, pending=0)

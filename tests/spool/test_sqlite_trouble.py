@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import textwrap
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,40 +12,13 @@ from capi_async.errors import QueueFull, SpoolError
 from capi_async.sandbox import Sandbox
 from capi_async.testing import assert_balanced
 from tests.spool.harness import eventually
+from tests.spool.locker import locked
 from tests.spool.test_sqlite_client import purchase, snap
-
-HOLDER = """
-    import fcntl, sqlite3, sys
-
-    path, how = sys.argv[1:]
-    if how == "writer":
-        file = open(path + "-lock", "rb")
-        fcntl.flock(file, fcntl.LOCK_EX)
-    else:
-        db = sqlite3.connect(path, isolation_level=None)
-        db.execute("BEGIN EXCLUSIVE")
-    print("locked", flush=True)
-    sys.stdin.readline()
-"""
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "events.db"
-
-
-@asynccontextmanager
-async def locked(file: Path, how: str) -> AsyncIterator[None]:
-    """Meanwhile another process has the file to itself: one of ours, or a shell that knows nothing of our lock."""
-    holder = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", textwrap.dedent(HOLDER), str(file), how, stdin=PIPE, stdout=PIPE
-    )
-    assert holder.stdout is not None
-    try:
-        assert await holder.stdout.readline() == b"locked\n"
-        yield
-    finally:
-        await holder.communicate(b"\n")
 
 
 @pytest.mark.parametrize("how", ["writer", "shell"])
