@@ -9,12 +9,12 @@ from typing import Any
 _SHARE = 16
 
 
-def make_room(held: dict[Any, Any], most: int) -> None:
-    """Forget the oldest keys of ``held``, a sixteenth of them at once, if it has ``most`` of them.
+def make_room(held: dict[Any, Any], key: object, most: int) -> None:
+    """Before ``key`` is set: forget the oldest keys, a sixteenth of them at once, if it is new and there are ``most``.
 
-    To be called before a new key is added. One key at a time would be dear: a dict walks over the places of all that
+    One key at a time would be dear: a dict walks over the places of all that
     was deleted in front of its first key, which with a million keys makes each deletion cost a millisecond.
     """
-    if len(held) >= most:
-        for key in list(islice(held, max(1, most // _SHARE))):
-            del held[key]
+    if len(held) >= most and key not in held:
+        for oldest in list(islice(held, max(1, most // _SHARE))):
+            del held[oldest]

@@ -189,13 +189,8 @@ class Preparer:
     def _lead(self, target: _Target, stride: _Stride, refused: list[Refused], now: float) -> list[Record | None]:
         """The records of these events for one destination; ``None`` where one was refused."""
         # this runs for every event and destination: what can be done for many at once, is
-        encode, name, max_body, account, form = (
-            ENCODER.encode,
-            target.name,
-            target.max_body,
-            target.account,
-            target.wire,
-        )
+        encode, name, max_body = ENCODER.encode, target.name, target.max_body
+        account, form = target.account, target.wire
         try:
             wires: list[Any] = list(map(target.to_wire, stride.events, stride.ids))
             bodies = [encode(wire.body) if type(wire) is Wire and wire.expires_at > now else None for wire in wires]

@@ -203,8 +203,6 @@ class Plan:
             born, ip, agent, ad_id, idfv,
         ) = zip(*map(astuple, users), strict=True)  # fmt: skip
         odd: set[int] = set()
-        if self._notes.any:  # of one that failed half-way
-            self._notes.take()
         emails, phones, ids = self._lists
         last, ips, agents = self._directs
         digests, countries = self._country.columns(country, odd)

@@ -190,7 +190,7 @@ class Seen:
             return True
         if at is not None:
             del first[hashed]  # so that insertion order stays the order of time
-        make_room(first, self._max_keys)
+        make_room(first, hashed, self._max_keys)
         first[hashed] = now
         return False
 

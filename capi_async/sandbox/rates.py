@@ -51,7 +51,7 @@ class Windows:
     def _recent(self, key: str, now: float) -> deque[float]:
         times = self._times.get(key)
         if times is None:
-            make_room(self._times, self._MAX_KEYS)
+            make_room(self._times, key, self._MAX_KEYS)
             times = self._times[key] = deque()
         floor = now - self.rate.per_s
         while times and times[0] <= floor:

@@ -156,8 +156,7 @@ class CutMeShort(Platform[Lead | Sale]):
 
     def accepted(self, event: Lead | Sale, batch: Batch, *, copy: bool) -> None:
         if isinstance(event, Lead) and event.clickId is not None:
-            if event.customerExternalId not in self._customers:
-                make_room(self._customers, _MAX_CUSTOMERS)
+            make_room(self._customers, event.customerExternalId, _MAX_CUSTOMERS)
             self._customers[event.customerExternalId] = event.clickId
 
     def answer(self, batch: Batch, problems: Mapping[int, Problem], events: Sequence[Lead | Sale | None]) -> Reply:

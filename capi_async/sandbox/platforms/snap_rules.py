@@ -67,7 +67,7 @@ class TestLog:
     def count(self, asset: str, now: float, *, test: bool) -> None:
         minutes = self._minutes.get((asset, test))
         if minutes is None:
-            make_room(self._minutes, self._MAX_ENTRIES)
+            make_room(self._minutes, (asset, test), self._MAX_ENTRIES)
             minutes = self._minutes[asset, test] = _Minutes()
         minutes.add(now)
 

@@ -214,8 +214,7 @@ class MemoryState:
         """See :meth:`ForwarderState.finish`."""
         for one in orders:
             self._waiting.pop((one.shop_id, one.order_id), None)
-            if one.event_id not in self._done:
-                make_room(self._done, _MAX_SEEN)
+            make_room(self._done, one.event_id, _MAX_SEEN)
             self._done[one.event_id] = fate
 
     async def done(self, event_ids: Sequence[str]) -> dict[str, Fate]:

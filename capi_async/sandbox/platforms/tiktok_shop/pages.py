@@ -88,6 +88,6 @@ class Pages:
         # A real token holds characters that have to be encoded in a URL and must not be in a signature.
         text = base64.b64encode(self._ids.randbytes(16)).decode()
         token = f"{text[:8]}+/{text[8:]}"
-        make_room(self._tokens, _MAX_TOKENS)
+        make_room(self._tokens, token, _MAX_TOKENS)
         self._tokens[token] = _Token(query, after, now + PAGE_LIFE_S, parent)
         return token
