@@ -3,10 +3,13 @@
     CapiError
     ├── ConfigError     settings are missing or contradict each other
     ├── EventError      a malformed event; ``field`` names the culprit
-    ├── QueueFull       no room; nothing was stored
-    ├── SpoolError      storage failed; the backend's error is ``__cause__``
+    ├── QueueFull       no room; ``stored`` says what that means for the event
+    ├── SpoolError      storage failed; ``stored`` likewise, and the backend's error is ``__cause__``
     ├── TransportError  a request that got no answer (read-back calls only)
-    └── ClientClosed    ``aclose()`` has begun, or the client belongs to another loop or process
+    └── ClientClosed    ``aclose()`` has begun, or the client belongs to another loop or process; ``stored`` likewise
+
+Whoever hands an event over elsewhere after one of the three with ``stored`` asks that attribute first: "no" is said only
+of what surely was not stored.
 
 What a platform says about an event is never raised: it is an :class:`~capi_async.outcome.Outcome`.
 No message of these holds personal data or a credential.
@@ -37,12 +40,48 @@ class EventError(CapiError, ValueError):
         self.reason = reason
 
 
-class QueueFull(CapiError):
-    """No room within the caller's timeout; nothing was stored."""
+class _HandIn(CapiError):
+    """Base of what handing an event in may raise.
+
+    Attributes:
+        stored: What became of the event. True: it is stored, and will be delivered. False: it surely is not. ``None``:
+            unknown, as when storage did not answer in time; it may be delivered yet. Of events that were handed in
+            together: of those after the first ``stored_events``.
+        stored_events: How many of the events that were handed in together are stored, from the first on.
+    """
+
+    def __init__(self, *args: object, stored: bool | None, stored_events: int = 0) -> None:
+        super().__init__(*args)
+        self.stored = stored
+        self.stored_events = stored_events
 
 
-class SpoolError(CapiError):
-    """Storage failed; the backend's error is ``__cause__``."""
+class QueueFull(_HandIn):
+    """No room within the caller's timeout.
+
+    Attributes:
+        stored: Whether the event is stored all the same: True, False, or ``None``: unknown.
+        stored_events: How many of the events that were handed in together are stored, from the first on; ``stored``
+            is about the others.
+    """
+
+    def __init__(self, *args: object, stored: bool | None = False, stored_events: int = 0) -> None:
+        super().__init__(*args, stored=stored, stored_events=stored_events)
+
+
+class SpoolError(_HandIn):
+    """Storage failed; the backend's error is ``__cause__``.
+
+    A backend says ``stored=False`` where it knows that nothing was stored, and nothing where it cannot know.
+
+    Attributes:
+        stored: Whether the event is stored all the same: True, False, or ``None``: unknown.
+        stored_events: How many of the events that were handed in together are stored, from the first on; ``stored``
+            is about the others.
+    """
+
+    def __init__(self, *args: object, stored: bool | None = None, stored_events: int = 0) -> None:
+        super().__init__(*args, stored=stored, stored_events=stored_events)
 
 
 class TransportError(CapiError):
@@ -59,5 +98,14 @@ class TransportError(CapiError):
         self.sent = sent
 
 
-class ClientClosed(CapiError):
-    """``aclose()`` has begun, or the client belongs to another event loop or process."""
+class ClientClosed(_HandIn):
+    """``aclose()`` has begun, or the client belongs to another event loop or process.
+
+    Attributes:
+        stored: Whether the event is stored all the same: True, False, or ``None``: unknown.
+        stored_events: How many of the events that were handed in together are stored, from the first on; ``stored``
+            is about the others.
+    """
+
+    def __init__(self, *args: object, stored: bool | None = False, stored_events: int = 0) -> None:
+        super().__init__(*args, stored=stored, stored_events=stored_events)

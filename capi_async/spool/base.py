@@ -16,6 +16,9 @@ from capi_async.outcome import Outcome
 class Busy(SpoolError):
     """Somebody else has the storage to himself; nothing was stored, and trying again makes sense."""
 
+    def __init__(self, *args: object, stored: bool | None = False, stored_events: int = 0) -> None:
+        super().__init__(*args, stored=stored, stored_events=stored_events)
+
 
 class Revoked(Exception):
     """Some of the records were forgotten or withdrawn since they were leased; see ``Spool.mark_attempted``."""
@@ -234,7 +237,8 @@ class Spool(Protocol):
 
         Raises:
             Busy: Somebody else had the storage for so long; nothing was accepted.
-            SpoolError: Storage failed; nothing was accepted.
+            SpoolError: Storage failed. Its ``stored`` is False if nothing was accepted for certain, True if all was,
+                and ``None`` (the default) if that cannot be told: an answer that never came.
         """
         ...
 
