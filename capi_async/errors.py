@@ -8,8 +8,8 @@
     ├── TransportError  a request that got no answer (read-back calls only)
     └── ClientClosed    ``aclose()`` has begun, or the client belongs to another loop or process; ``stored`` likewise
 
-Whoever hands an event over elsewhere after one of the three with ``stored`` asks that attribute first: "no" is said only
-of what surely was not stored.
+Whoever hands an event over elsewhere after one of the three with ``stored`` asks that attribute first: "no" is said
+only of what surely was not stored.
 
 What a platform says about an event is never raised: it is an :class:`~capi_async.outcome.Outcome`.
 No message of these holds personal data or a credential.
