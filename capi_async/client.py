@@ -86,10 +86,10 @@ class Client:
         max_attempts: Failed requests that one event may be part of (memory spool).
         consent: ``vouch``: an event without ``Consent`` is the caller's responsibility; ``require``: it is skipped.
         phone_region: Country of phone numbers without country code, where the event names none.
-        session: Your own aiohttp session: used, not closed.
+        session: Your own aiohttp session: used, not closed. What instruments it sees addresses that hold a credential.
         transport: Instead of HTTP: anything that keeps :class:`~capi_async.spec.Transport`.
-        trust_env: Use the environment's proxies.
-        ssl: Context for private certificate authorities.
+        trust_env: Use the environment's proxies; never for a loopback address.
+        ssl: Context for private certificate authorities; it must check certificates and host names.
         hooks: Listeners, see :class:`~capi_async.telemetry.base.Hook`.
 
     Raises:

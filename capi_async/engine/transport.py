@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from capi_async.errors import TransportError
+from capi_async.errors import ConfigError, TransportError
 from capi_async.outcome import Response
-from capi_async.spec import Request
+from capi_async.spec import Request, is_loopback
 
 #: More of an answer than this is not read: no platform's is longer, an outage page may be.
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
@@ -26,12 +26,19 @@ class HttpTransport:
 
     Redirects are never followed, cookies never kept, credentials never read from a ``.netrc``.
 
+    What instruments aiohttp as a whole (Sentry and OpenTelemetry do) is kept off the own session: it would export the
+    addresses of requests, and some platforms take their credential there.
+
     Args:
-        session: The caller's own session, used as it is and not closed.
-        trust_env: Take proxies from the environment (``HTTPS_PROXY``, ``NO_PROXY``).
+        session: The caller's own session, used as it is and not closed: its trace configs see every address, and its
+            connector says how certificates are checked.
+        trust_env: Take proxies from the environment (``HTTPS_PROXY``, ``NO_PROXY``); never for a loopback address.
         ssl: A context for private certificate authorities.
         repeats: Let aiohttp send a GET, PUT or DELETE a second time when its connection breaks. Not for who counts
             attempts, or must not send twice; a caller's own session does as it was made to do.
+
+    Raises:
+        ConfigError: ``ssl`` would not check certificates, or not whose they are.
     """
 
     def __init__(
@@ -42,6 +49,11 @@ class HttpTransport:
         ssl: ssl_module.SSLContext | None = None,
         repeats: bool = True,
     ) -> None:
+        if ssl is not None and (not ssl.check_hostname or ssl.verify_mode is not ssl_module.CERT_REQUIRED):
+            raise ConfigError(
+                "ssl: the context must check certificates and host names (verify_mode=CERT_REQUIRED, "
+                "check_hostname=True), or anybody on the way can read the credentials"
+            )
         self._given = session
         self._own: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -51,6 +63,16 @@ class HttpTransport:
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         """See :class:`~capi_async.spec.Transport`."""
+        found = await self._exchange(request, timeout_s)
+        if isinstance(found, Response):
+            return found
+        # raised here, where nothing hangs on to what aiohttp raised: its errors hold the address and the headers, and
+        # error trackers follow ``__context__`` and read the locals of every frame
+        del request
+        raise found
+
+    async def _exchange(self, request: Request, timeout_s: float) -> Response | TransportError:
+        """The answer, or why there is none; returned, so that its traceback does not begin among the credentials."""
         body = _Body(request.body)
         headers = {"User-Agent": USER_AGENT, **request.headers}
         if request.body:
@@ -77,18 +99,18 @@ class HttpTransport:
                     headers={name.lower(): value for name, value in answer.headers.items()},
                 )
         except aiohttp.ClientConnectorDNSError:
-            raise TransportError("dns", sent=False) from None
+            return TransportError("dns", sent=False)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):
-            raise TransportError("tls", sent=False) from None
+            return TransportError("tls", sent=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError):
-            raise TransportError("connect", sent=False) from None
+            return TransportError("connect", sent=False)
         except TimeoutError:
-            raise TransportError("timeout", sent=body.left) from None
+            return TransportError("timeout", sent=body.left)
         except (aiohttp.ServerDisconnectedError, OSError):
-            raise TransportError("reset", sent=body.left) from None
+            return TransportError("reset", sent=body.left)
         except (aiohttp.ClientError, ValueError):
             # includes an answer that is no HTTP: it came, so the request was read
-            raise TransportError("protocol", sent=body.left) from None
+            return TransportError("protocol", sent=body.left)
 
     async def aclose(self) -> None:
         """Close our own session; a given one is the caller's."""
@@ -108,6 +130,8 @@ class HttpTransport:
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
+            # instrumentations patch the constructor to add these, and export the address of every request
+            self._own.trace_configs.clear()
             # there is no public switch; aiohttp's own test client uses this one
             self._own._retry_connection = self._repeats
         return self._own
@@ -161,8 +185,11 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 
 
 def _proxy(url: str) -> str | None:
-    """The environment's proxy for this address, without the ``.netrc`` that aiohttp's own ``trust_env`` would read."""
+    """The environment's proxy for this address, without the ``.netrc`` that aiohttp's own ``trust_env`` would read.
+
+    None for a loopback address: it is there that plain http is allowed, and a proxy would read the credential.
+    """
     parts = urlsplit(url)
-    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
+    if parts.hostname is None or is_loopback(parts.hostname) or urllib.request.proxy_bypass(parts.hostname):
         return None
     return urllib.request.getproxies().get(parts.scheme)

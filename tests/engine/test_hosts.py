@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import ssl
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ import aiohttp
 import anyio
 import pytest
 
-from capi_async import Client, ClientClosed, EventError, Hashed, QueueFull, User
-from capi_async.spec import Destination
+from capi_async import Client, ClientClosed, ConfigError, EventError, Hashed, QueueFull, TransportError, User
+from capi_async.engine.transport import HttpTransport
+from capi_async.spec import Destination, Request
 from tests.engine.acme import EMAIL, Acme, event, events
-from tests.engine.server import Reply, Server, reply, until
+from tests.engine.server import RESET, Reply, Server, reply, until
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -377,20 +380,85 @@ async def test_trust_env_reads_proxies_and_never_a_netrc(
 ) -> None:
     """The request goes to the proxy, with the destination's credential and no other."""
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login mallory password hunter2\n")
+    netrc.write_text("machine platform.example login mallory password hunter2\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("http_proxy", other.url)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    async with client(acme(server), trust_env=True) as sender:
-        await (await sender.send(event())).outcomes(timeout_s=5)
-    assert server.got == []
-    assert other.got[0].path == f"{server.url}/acme-1/events?key=acme-token"
+    transport = HttpTransport(trust_env=True)
+    asked = Request("POST", "http://platform.example/acme-1/events", {"Authorization": "Bearer acme-token"}, (b"{}",))
+    try:
+        assert (await transport.send(asked, timeout_s=5)).status == 200
+    finally:
+        await transport.aclose()
+    assert other.got[0].path == "http://platform.example/acme-1/events"
     assert other.got[0].headers["authorization"] == "Bearer acme-token"
-    async with client(acme(server)) as sender:
-        await (await sender.send(event())).outcomes(timeout_s=5)
-    assert len(server.got) == 1
+
+
+async def test_a_loopback_address_is_never_asked_through_a_proxy(
+    server: Server, other: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain http is allowed there because it does not leave the machine; a proxy would read the credential."""
+    monkeypatch.setenv("http_proxy", other.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    for trust_env in (True, False):
+        async with client(acme(server), trust_env=trust_env) as sender:
+            await (await sender.send(event())).outcomes(timeout_s=5)
+    assert (len(server.got), other.got) == (2, [])
+
+
+@pytest.mark.parametrize("unchecked", ["host name", "certificate"])
+def test_a_context_that_does_not_check_whom_it_talks_to_is_refused(unchecked: str, server: Server) -> None:
+    """Every request carries a credential; a private authority is no reason to take any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    if unchecked == "certificate":
+        context.verify_mode = ssl.CERT_NONE
+    with pytest.raises(ConfigError, match="check certificates and host names"):
+        client(acme(server), ssl=context)
+
+
+def _attached(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException | None] = [None]
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and all(one is not other for other in seen):
+            seen.append(one)
+            waiting += [one.__cause__, one.__context__]
+            yield one
+
+
+@pytest.mark.parametrize("trouble", ["no HTTP", "nobody listens", "slow", "hung up"])
+async def test_an_error_of_the_transport_holds_on_to_no_request(trouble: str, server: Server) -> None:
+    """Neither in its causes nor in a local of its frames: error trackers read both."""
+    server.replies = [
+        {"no HTTP": Reply(200, b"", {"Bad\x00Header": "x"}), "hung up": RESET}.get(
+            trouble, Reply(until=asyncio.Event())
+        )
+    ]
+    base_url = "http://127.0.0.1:1" if trouble == "nobody listens" else server.url
+    transport = HttpTransport()
+    try:
+        with pytest.raises(TransportError) as raised:
+            await transport.send(
+                Request("POST", f"{base_url}/?key=planted-token", {"X-Key": "planted-token"}, (b"planted-token",)),
+                timeout_s=0.2,
+            )
+    finally:
+        await transport.aclose()
+    held = [
+        (frame.f_code.co_name, name)
+        for one in _attached(raised.value)
+        for frame, _ in traceback.walk_tb(one.__traceback__)
+        if "capi_async" in frame.f_code.co_filename and "/tests/" not in frame.f_code.co_filename
+        for name, value in frame.f_locals.items()
+        if isinstance(value, Request) or "planted-token" in repr(value)
+    ]
+    assert list(_attached(raised.value)) == [raised.value]
+    assert held == []
 
 
 async def test_two_clients_share_a_loop(server: Server) -> None:
