@@ -318,6 +318,10 @@ class Client:
             return self._close_report(unstored, unanswered)
         return self._close_report(0)
 
+    def report(self) -> CloseReport:
+        """What ``aclose()`` would leave behind at this moment, apart from what waits to be stored."""
+        return self._close_report(0)
+
     def _close_report(self, unstored: int, unanswered: int = 0) -> CloseReport:
         ledger = self._spool.ledger()
         return CloseReport(

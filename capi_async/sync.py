@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import atexit
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, TypeAlias
 
-import anyio
-
+from capi_async import ending
 from capi_async.client import Client, CloseReport, DestinationState
 from capi_async.engine.explain import Explanation
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import ClientClosed
 from capi_async.event import Event, User
+from capi_async.loop_thread import LoopThread
 from capi_async.outcome import Outcome
 from capi_async.spec import Destination
 from capi_async.spool.base import Ledger
 
-if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortal
+logger = logging.getLogger(__name__)
+
+#: Seconds beyond its deadline after which a close that does not come back is given up: something blocks the loop.
+_GRACE_S = 1.0
+
+_State: TypeAlias = Literal["new", "running", "closing", "closed"]
+
+_CLOSED = "the client is closed; start() opens it again"
+_FOREIGN = "this client was started in another process and forked; make one per process"
 
 
 class SyncReceipt:
@@ -41,19 +50,47 @@ class SyncReceipt:
         return self._receipt.event_id
 
     def outcomes(self, timeout_s: float | None = None) -> dict[str, Outcome]:
-        """One outcome per destination; what is not settled within ``timeout_s`` seconds is ``pending``."""
-        found: dict[str, Outcome] = self._call(self._receipt.outcomes, timeout_s)
+        """One outcome per destination; what is not settled within ``timeout_s`` seconds is ``pending``.
+
+        Once the client has closed, nothing is waited for.
+        """
+        try:
+            found: dict[str, Outcome] = self._call(self._receipt.outcomes, timeout_s)
+        except ClientClosed:
+            return self._receipt.known()
         return found
 
     def __repr__(self) -> str:
         return repr(self._receipt)
 
 
+class _Run:
+    """One life of a client, from a start to the close that ends it.
+
+    Attributes:
+        opened: Resolved once the spool is open.
+        closing: Resolved with the report once the client has closed; ``None`` until that begins.
+        until: Monotonic seconds at which closing ends, whether or not the loop answers.
+    """
+
+    __slots__ = ("closing", "opened", "thread", "until")
+
+    def __init__(self) -> None:
+        self.thread = LoopThread("capi_async-loop")
+        self.opened: Future[None] = Future()
+        self.closing: Future[CloseReport] | None = None
+        self.until = 0.0
+
+
 class SyncClient:
     """A :class:`Client` on an event loop in a thread of its own. May be called from any thread.
 
     Takes what :class:`Client` takes. Use it as ``with SyncClient([...]) as client``, or call ``start()`` and
-    ``close()``. After a fork, make a new one in the child.
+    ``close()``; the first call starts it too. What nobody closed is closed when its process ends: at the
+    interpreter's exit, and at the end of a child of ``multiprocessing`` or of a Celery worker.
+
+    Once it was closed every call raises :class:`ClientClosed`, until ``start()`` opens it again. A child of a fork
+    needs a client of its own, unless the parent had not started this one.
     """
 
     def __init__(self, destinations: Sequence[Destination], **options: Any) -> None:
@@ -61,10 +98,17 @@ class SyncClient:
 
     def _init(self, client: Client) -> None:
         self._client = client
-        self._portal: BlockingPortal | None = None
-        self._thread: threading.Thread | None = None
+        self._state: _State = "new"
+        self._run: _Run | None = None
+        #: The thread of the last run, if it did not end with it.
+        self._blocked: LoopThread | None = None
+        self._renew_locks()
+        ending.on_fork(self)
+
+    def _renew_locks(self) -> None:
+        # reentrant: a signal's handler may close the client while its thread is inside a call
         self._lock = threading.RLock()
-        self._pid = 0
+        self._explaining = threading.Lock()
 
     @classmethod
     def from_env(cls, **options: Any) -> SyncClient:
@@ -83,25 +127,20 @@ class SyncClient:
         return self
 
     def start(self) -> None:
-        """Start the loop's thread; done by ``with`` and by the first call too."""
-        if self._portal is not None:
-            return
-        with self._lock:
-            if self._portal is not None:
-                return
-            ready: Future[BlockingPortal] = Future()
-            # not anyio's start_blocking_portal: forgotten or forked, it waits for ever when the interpreter exits
-            self._thread = threading.Thread(target=_serve, args=(ready,), name="capi_async-loop", daemon=True)
-            self._thread.start()
-            portal = ready.result()
-            self._pid = os.getpid()
-            try:
-                portal.call(self._client.__aenter__)
-            except BaseException:
-                self._stop(portal)
-                raise
-            self._portal = portal
-            atexit.register(self.close)
+        """Start the loop's thread and open the spool; done by ``with`` and by the first call too.
+
+        Opens a closed client again. While another thread closes it, waits for that.
+
+        Raises:
+            SpoolError: The spool cannot be opened.
+            ClientClosed: The client was closed meanwhile, was started in another process, or its last loop has not
+                ended because something blocks it; or the interpreter is ending.
+        """
+        self._refuse_on_loop()
+        run = self._run
+        if run is not None and run.closing is not None and not self._foreign():
+            self._finish(run, run.until)
+        self._started(again=True)
 
     def __enter__(self) -> SyncClient:
         self.start()
@@ -136,18 +175,37 @@ class SyncClient:
         return done
 
     def close(self, deadline_s: float = 10.0) -> CloseReport | None:
-        """See :meth:`Client.aclose`; ``None`` if it does not run. Done at the interpreter's exit, if not before."""
+        """See :meth:`Client.aclose`; ``None`` if it does not run. Calls in other threads end with it.
+
+        The deadline holds however many threads are inside. If something blocks the loop, it is given up a second
+        after the deadline, an error is logged, and the report says what is known. A call while another thread
+        closes waits for that one, and gets its report.
+
+        Raises:
+            ClientClosed: This is the client's own loop: a hook or a callable of yours.
+        """
+        self._refuse_on_loop()
+        run = self.close_soon(deadline_s)
+        return None if run is None else self._finish(run, time.monotonic() + deadline_s)
+
+    def close_soon(self, deadline_s: float) -> _Run | None:
+        """Begin to close, unless that was begun; for the end of the process, which closes all at the same time."""
+        if self._foreign():
+            return None
         with self._lock:
-            portal = self._portal
-            if portal is None or self._pid != os.getpid():
-                return None
-            self._portal = None
-        atexit.unregister(self.close)
-        try:
-            report: CloseReport = portal.call(self._client.aclose, deadline_s)
-        finally:
-            self._stop(portal)
-        return report
+            run = self._run
+            if run is None or run.closing is not None:
+                return run
+            self._state = "closing"
+            run.until = time.monotonic() + deadline_s
+            run.closing = run.thread.submit(partial(self._client.aclose, deadline_s))
+        with suppress(InvalidStateError):  # whoever waits for the start need not wait for the end
+            run.opened.set_exception(ClientClosed("the client was closed while it started"))
+        return run
+
+    def after_fork(self) -> None:
+        """In the child of a fork, before anything else: a thread that exists no more may hold a lock."""
+        self._renew_locks()
 
     @property
     def durable(self) -> bool:
@@ -164,7 +222,7 @@ class SyncClient:
 
     def explain(self, event: Event) -> Mapping[str, Explanation]:
         """See :meth:`Client.explain`."""
-        with self._lock:
+        with self._explaining:
             return self._client.explain(event)
 
     def withdraw(self, subject: User) -> Mapping[str, int]:
@@ -183,36 +241,99 @@ class SyncClient:
         return found
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        self.start()
-        if self._pid != os.getpid():
-            raise ClientClosed("this client was started in another process and forked; make one per process")
-        portal = self._portal
-        if portal is None:
-            raise ClientClosed("another thread has closed this client")
-        return portal.call(function, *arguments)
+        self._refuse_on_loop()
+        return self._started().thread.call(function, *arguments)
 
-    def _stop(self, portal: BlockingPortal) -> None:
-        portal.call(portal.stop)
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+    def _started(self, *, again: bool = False) -> _Run:
+        """The run, once its spool is open; begun if there was none yet, or with ``again`` if it was closed."""
+        run = self._begun(again=again)
+        try:
+            run.opened.result()
+        except BaseException:
+            if run.opened.done() and run.closing is None:  # it failed, and its loop is ending
+                run.thread.stop(timeout_s=_GRACE_S)
+            raise
+        return run
+
+    def _begun(self, *, again: bool = False) -> _Run:
+        """The run; begun if need be, without waiting for its spool."""
+        if self._foreign():
+            raise ClientClosed(_FOREIGN)
+        with self._lock:
+            run = self._run
+            if self._state == "running" and run is not None:
+                return run
+            if self._state == "closing":
+                raise ClientClosed("the client is closing")
+            if self._state == "closed" and not again:
+                raise ClientClosed(_CLOSED)
+            if self._blocked is not None and self._blocked.alive:
+                raise ClientClosed("the client's last loop has not ended: a callable or a hook of yours blocks it")
+            run = _Run()
+            run.thread.start()
+            self._blocked, self._run, self._state = None, run, "running"
+            ending.on_exit(self)
+            run.thread.submit(self._open, run)
+            return run
+
+    async def _open(self, run: _Run) -> None:
+        try:
+            await self._client.__aenter__()
+        except BaseException as error:
+            with self._lock:
+                if run.closing is None:  # the next call tries again, on a loop of its own
+                    self._run, self._state = None, "new"
+                    ending.closed(self)
+            with suppress(InvalidStateError):
+                run.opened.set_exception(error)
+            if run.closing is None:
+                run.thread.stop(timeout_s=0)
+        else:
+            with suppress(InvalidStateError):
+                run.opened.set_result(None)
+
+    def _finish(self, run: _Run, until: float) -> CloseReport:
+        """Wait for the close that has begun, and end the loop. Several threads may: each does all of it."""
+        report: CloseReport | None = None
+        closing = run.closing
+        if closing is None:
+            raise RuntimeError("close_soon() comes first")
+        try:
+            report = closing.result(max(0.0, min(until, run.until) + _GRACE_S - time.monotonic()))
+        except TimeoutError:
+            if not closing.done() and until < run.until:  # this caller gives up, the other one does not
+                return self._client.report()
+        except ClientClosed:
+            pass  # another thread gave it up, and told us
+        finally:
+            if closing.done() or time.monotonic() >= run.until:
+                self._end(run, answered=closing.done())
+        return self._client.report() if report is None else report
+
+    def _end(self, run: _Run, *, answered: bool) -> None:
+        ended = run.thread.stop(timeout_s=_GRACE_S if answered else 0.0)
+        with self._lock:
+            first = self._run is run
+            if first:
+                self._run, self._state = None, "closed"
+                self._blocked = None if ended else run.thread
+                ending.closed(self)
+        if first and not ended:
+            logger.error(
+                "%r: closed, but its loop does not end: a callable, a hook or a transport of yours blocks it; "
+                "let it await, or return sooner",
+                self,
+            )
+
+    def _foreign(self) -> bool:
+        """Whether it was started in another process. Looked at before a lock is taken."""
+        run = self._run
+        return run is not None and run.thread.pid != os.getpid()
+
+    def _refuse_on_loop(self) -> None:
+        run = self._run
+        if run is not None and run.thread.here():
+            raise ClientClosed("called on the client's own loop, by a hook or a callable of yours: use another thread")
 
     def __repr__(self) -> str:
         return f"Sync{self._client!r}"
-
-
-def _serve(ready: Future[BlockingPortal]) -> None:
-    """Run a loop that takes calls from other threads until it is told to stop."""
-    from anyio.from_thread import BlockingPortal  # costs a tenth of our import, which asynchronous callers need not pay
-
-    async def run() -> None:
-        async with BlockingPortal() as portal:
-            ready.set_result(portal)
-            await portal.sleep_until_stopped()
-
-    try:
-        anyio.run(run, backend="asyncio")
-    except BaseException as error:
-        if ready.done():
-            raise
-        ready.set_exception(error)

@@ -28,15 +28,19 @@ class OwnedThread:
         self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
+    def start(self) -> None:
+        """Start the thread, if it does not run: an interpreter that is ending starts none."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The function's result. If the caller is cancelled, the job still runs and its result is dropped."""
         return await self.submit(function, *args, **kwargs)
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
         """Hand the job over at once; a future of its result."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
+        self.start()
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._jobs.put((partial(function, *args, **kwargs), future))
         return future

@@ -90,13 +90,17 @@ def test_errors_come_through(acme: Acme) -> None:
 
 
 def test_close_without_start_is_nothing(acme: Acme) -> None:
-    """And a closed one may be started again."""
+    """And a closed one may be started again, which a late call does not do by itself."""
     client = SyncClient([acme], linger_s=0)
     assert client.close() is None
     client.start()
     client.start()
     assert client.close() is not None
     assert client.close() is None
+    for late in (lambda: client.send(event()), lambda: client.enqueue(event()), client.flush):
+        with pytest.raises(ClientClosed, match="closed; start\\(\\) opens it again"):
+            late()
+    client.start()
     assert client.send(event()).outcomes(5)["acme"].kind == "delivered"
     client.close()
 

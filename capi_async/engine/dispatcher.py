@@ -112,6 +112,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start the supervisor, which owns all other tasks. In a context of its own: not the first caller's."""
+        self._thread.start()
         self._supervisor = self.loop.create_task(
             self._supervise(), name="capi_async-supervisor", context=contextvars.Context()
         )

@@ -60,6 +60,10 @@ class Receipt(Struct, gc=False, eq=False):
                     await asyncio.shield(self._waiter)
             except TimeoutError:
                 pass
+        return self.known()
+
+    def known(self) -> dict[str, Outcome]:
+        """One outcome per destination, as far as they are final by now; ``pending`` for the others."""
         known = self._outcomes or {}
         return {name: known.get(name, PENDING) for name in self._destinations}
 

@@ -1,0 +1,236 @@
+"""An event loop in a daemon thread, which takes calls from any other thread."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures.thread import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeVar
+
+from capi_async.errors import ClientClosed
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Seconds that calls which were cancelled may take to end before the loop ends without them.
+_END_S = 0.5
+
+_ENDED = "the client was closed while this call waited"
+
+
+class LoopThread:
+    """Runs one event loop until :meth:`stop`. A daemon: it keeps no interpreter from ending.
+
+    Nobody waits for ever in :meth:`call`: when the loop ends, or is given up, every caller is told.
+
+    Attributes:
+        pid: The process that it runs in; after a fork, the child has only a copy without a thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._executor = DaemonExecutor(f"{name}-blocking")
+        self._loop.set_default_executor(self._executor)
+        self._guard = threading.Lock()
+        self._calls: dict[Future[Any], asyncio.Task[Any] | None] = {}
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, and one that runs blocking calls: an interpreter that is ending may start no more.
+
+        Raises:
+            ClientClosed: The interpreter is ending and starts no threads.
+        """
+        try:
+            self._executor.start()
+            self._thread.start()
+        except RuntimeError:
+            self._executor.shutdown()
+            self._loop.close()
+            raise ClientClosed("the interpreter is ending, and starts no more threads") from None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def here(self) -> bool:
+        """Whether the caller is on the loop's own thread, where it must not wait for the loop."""
+        return threading.current_thread() is self._thread  # not by identifiers, which are used again
+
+    def submit(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Future[Any]:
+        """Have the loop call a function, plain or async, and return at once; a future of its result.
+
+        Raises:
+            ClientClosed: The loop was stopped.
+        """
+        future: Future[Any] = Future()
+        with self._guard:
+            if self._stopped:
+                raise ClientClosed("the client is closed")
+            self._calls[future] = None
+            self._loop.call_soon_threadsafe(self._begin, future, partial(function, *args, **kwargs))
+        return future
+
+    def call(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Have the loop call a function, plain or async, and wait for its result.
+
+        Raises:
+            ClientClosed: The loop was stopped, before or meanwhile; or this is the loop's own thread.
+        """
+        if self.here():
+            raise ClientClosed("called from a hook or a callable on the client's own loop: call it from another thread")
+        future = self.submit(function, *args, **kwargs)
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():  # interrupted, as by Ctrl-C or a signal's handler that raised
+                self._cancel(future)
+            raise
+
+    def stop(self, *, timeout_s: float) -> bool:
+        """Cancel every call and end the loop; those who wait in :meth:`call` are told :class:`ClientClosed`.
+
+        Returns:
+            Whether the thread has ended within ``timeout_s``. If not, something on the loop blocks it.
+        """
+        with self._guard:
+            if not self._stopped:
+                self._stopped = True
+                self._loop.call_soon_threadsafe(self._loop.stop)
+        if not self.here():
+            self._thread.join(max(0.0, timeout_s))
+            self._tell_all()
+        return not self._thread.is_alive()
+
+    def _cancel(self, future: Future[Any]) -> None:
+        def cancel() -> None:
+            task = self._calls.get(future)
+            if task is not None:
+                task.cancel()
+
+        with self._guard:
+            if not self._stopped:
+                self._loop.call_soon_threadsafe(cancel)
+
+    def _begin(self, future: Future[Any], call: Callable[[], Any]) -> None:
+        try:
+            result = call()
+        except BaseException as error:  # handed to the caller, whatever it is
+            self._end(future, None, error)
+            return
+        if not inspect.iscoroutine(result):
+            self._end(future, result, None)
+            return
+        self._calls[future] = task = self._loop.create_task(result)
+        task.add_done_callback(partial(self._done, future))
+
+    def _done(self, future: Future[Any], task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            self._end(future, None, ClientClosed(_ENDED))
+        elif (error := task.exception()) is not None:
+            self._end(future, None, error)
+        else:
+            self._end(future, task.result(), None)
+
+    def _end(self, future: Future[Any], result: Any, error: BaseException | None) -> None:
+        self._calls.pop(future, None)
+        # whoever stopped a loop that did not answer has told the caller already
+        with suppress(InvalidStateError):
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+    def _tell_all(self) -> None:
+        for future in list(self._calls):
+            self._end(future, None, ClientClosed(_ENDED))
+
+    def _work(self) -> None:
+        loop = self._loop
+        try:
+            loop.run_forever()
+            if tasks := asyncio.all_tasks(loop):
+                for task in tasks:
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(tasks, timeout=_END_S))
+            loop.run_until_complete(_bounded(loop.shutdown_asyncgens()))
+        finally:
+            with self._guard:
+                self._stopped = True
+            self._executor.shutdown()
+            loop.close()
+            self._tell_all()
+
+
+async def _bounded(ending: Any) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_S):
+            await ending
+
+
+class DaemonExecutor(ThreadPoolExecutor):
+    """Runs a loop's blocking calls, such as looking up a host's address, in daemon threads.
+
+    The usual executor takes no more work as soon as the interpreter begins to end, which is just when a client that
+    nobody closed sends what it holds; and it keeps the interpreter waiting for a look-up that hangs.
+    """
+
+    def __init__(self, name: str, *, max_threads: int = 8) -> None:
+        super().__init__(max_workers=max_threads)
+        self._name = name
+        self._bound = max_threads
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._started = 0
+        self._waiting = 0
+        self._changing = threading.Lock()
+
+    def start(self) -> None:
+        """Start one thread more.
+
+        Raises:
+            RuntimeError: The interpreter is ending.
+        """
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        self._started += 1
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Have a thread call the function; a future of its result."""
+        future: Future[R] = Future()
+        with self._changing:
+            self._waiting += 1
+            if self._waiting > self._started and self._started < self._bound:
+                # an interpreter that is ending starts no threads: those that run do it, one after the other
+                with suppress(RuntimeError):
+                    self.start()
+            self._jobs.put((future, partial(fn, *args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
+        """Let the threads end after the jobs they were given; waits for none."""
+        with self._changing:
+            for _ in range(self._started):
+                self._jobs.put(None)
+            self._started = 0
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, call = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:  # handed to whoever waits, whatever it is
+                    future.set_exception(error)
+            with self._changing:
+                self._waiting -= 1
+            # an idle thread must not keep alive what it worked on last
+            del job, future, call
