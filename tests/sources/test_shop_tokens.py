@@ -31,6 +31,7 @@ from capi_async.sources.tiktok_shop import (
 from capi_async.sources.tiktok_shop.oauth import TokenHost
 from capi_async.sources.tiktok_shop.tokens import TokenKeeper
 from capi_async.spec import Secret
+from capi_async.spool.cipher import Cipher
 from tests.sources.connected import connected, token_set
 
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
@@ -353,6 +354,37 @@ async def test_a_file_that_is_damaged_or_not_ours_is_refused(tmp_path: Path) -> 
     for keys in ("short", [], [KEY, "x"]):
         with pytest.raises(ConfigError, match="tokens"):
             EncryptedFileTokens(path, keys)
+
+
+async def test_a_file_does_not_open_in_the_place_of_another(tmp_path: Path) -> None:
+    """Whoever may write the directory cannot make one shop's forwarder act for another."""
+    ours, theirs = tmp_path / "a" / "tokens.bin", tmp_path / "b" / "tokens.bin"
+    for number, path in enumerate((ours, theirs)):
+        path.parent.mkdir()
+        await EncryptedFileTokens(path, KEY).save(pair(number))
+    ours.write_bytes(theirs.read_bytes())
+    with pytest.raises(TokenStoreError, match="another place"):
+        await EncryptedFileTokens(ours, KEY).load()
+    # one and the same file that has different paths on a host and in its container
+    await EncryptedFileTokens(ours, KEY, place="shop 1").save(pair(1))
+    ours.rename(tmp_path / "moved.bin")
+    assert await EncryptedFileTokens(tmp_path / "moved.bin", KEY, place="shop 1").load() == pair(1)
+
+
+async def test_a_file_of_an_earlier_release_is_sealed_anew_when_it_is_read(tmp_path: Path) -> None:
+    """From then on it belongs to its place; also if it could not be written at first."""
+    path = tmp_path / "tokens.bin"
+    cipher = Cipher([KEY])
+    sealed = cipher.seal(msgspec.json.encode(pair(1)), "tiktok_shop tokens")
+    path.write_bytes(b"capi_async tiktok_shop tokens 1\n%b\n%b" % (cipher.name.encode(), sealed))
+    store = EncryptedFileTokens(path, KEY)
+    async with store.lock():
+        assert await store.load() == pair(1)
+    assert await store.load() == pair(1)
+    assert path.read_bytes().startswith(b"capi_async tiktok_shop tokens 2\n")
+    path.rename(tmp_path / "other.bin")
+    with pytest.raises(TokenStoreError, match="another place"):
+        await EncryptedFileTokens(tmp_path / "other.bin", KEY).load()
 
 
 async def test_a_save_that_fails_leaves_the_old_pair_and_no_rubbish(

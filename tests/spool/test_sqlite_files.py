@@ -25,7 +25,7 @@ import pytest
 
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.spool.base import Ledger, LetterFilter
-from capi_async.spool.sqlite import parse, schema
+from capi_async.spool.sqlite import files, parse, schema
 from capi_async.spool.sqlite.files import file_system
 from tests.spool.harness import DEAD, DELIVERED, NAMES, HandClock, die, ids, opened, record, refusal, sqlite, take
 
@@ -87,9 +87,9 @@ async def test_only_the_owner_may_read_what_is_stored(tmp_path: Path, clock: Han
     try:
         async with opened(sqlite(tmp_path, clock)) as spool:
             await spool.append([record("1")], [])
-            files = list(tmp_path.iterdir())
-            assert len(files) >= 4
-            assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+            made = list(tmp_path.iterdir())
+            assert len(made) >= 4
+            assert {stat.S_IMODE(file.stat().st_mode) for file in made} == {0o600}
     finally:
         os.umask(before)
 
@@ -387,3 +387,33 @@ def test_a_network_disk_is_recognised_by_its_mount() -> None:
     assert file_system(Path("/mnt/my share/events"), mounts) == "nfs4"
     assert file_system(Path("/mnt/my share/local/events"), mounts) == "xfs"
     assert file_system(Path("/mnt/other"), mounts) == "ext4"
+
+
+def test_a_network_disk_is_recognised_whatever_its_name() -> None:
+    """Letters beyond ASCII, blanks and backslashes in the mount point, and names that are no valid text."""
+    root = "22 1 254:0 / / rw - ext4 /dev/vda rw\n"
+    for written, name in (
+        ("/mnt/größe", "/mnt/größe"), ("/mnt/a\\040b", "/mnt/a b"), ("/mnt/a\\134b", "/mnt/a\\b"),
+        ("/mnt/\udce9", "/mnt/\udce9"),
+    ):  # fmt: skip
+        assert file_system(Path(name) / "spool", f"{root}2 1 0:30 / {written} rw - nfs4 host:/x rw\n") == "nfs4"
+
+
+@pytest.mark.parametrize(
+    "kind", ["nfs4", "9p", "virtiofs", "vboxsf", "fuse.grpcfuse", "fuse.rclone", "fuse.juicefs", "fuse.vmhgfs-fuse"]
+)
+def test_what_another_host_can_reach_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
+    """Network disks, and a host's folders as a guest or a container sees them."""
+    monkeypatch.setattr(files, "file_system", lambda _path, _mounts: kind)
+    with pytest.raises(ConfigError, match=kind):
+        files.refuse_network(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "warned"), [("fuse", True), ("fuse.new", True), ("fuse.mergerfs", False)])
+def test_a_file_system_in_user_space_that_nobody_knows_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, warned: bool
+) -> None:
+    """It may be as good as a local disk, or another host's."""
+    monkeypatch.setattr(files, "file_system", lambda _path, _mounts: kind)
+    files.refuse_network(tmp_path)
+    assert (kind in caplog.text) == warned

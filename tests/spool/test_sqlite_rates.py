@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import textwrap
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from capi_async.spool.sqlite.files import Lock
 from capi_async.spool.sqlite.rates import SharedRates
-from tests.spool.harness import HandClock
+from tests.spool.harness import HandClock, opened, sqlite
 
 DRAWER = """
     import sys, time
@@ -76,3 +78,43 @@ def test_four_processes_together_keep_the_rate_and_use_it(tmp_path: Path) -> Non
         assert sum(number for at, number in draws if start <= at < start + 1.0) <= 200 + 10 + 10
     spread = draws[-1][0] - draws[0][0]
     assert sum(number for _, number in draws) >= 0.95 * 200 * spread
+
+
+async def test_a_process_that_was_stopped_with_the_file_in_its_hands_holds_nobody_s_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others go by a bucket of their own until it goes on, and say so once."""
+    holder = Lock(tmp_path / "events.db-rates")
+    async with opened(sqlite(tmp_path, HandClock())) as spool:
+        holder.acquire(wait=True)
+        beats = 0
+
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                await asyncio.sleep(0.001)
+                beats += 1
+
+        beating = asyncio.create_task(beat())
+        async with asyncio.timeout(10):
+            for _ in range(3):
+                assert await spool.draw_tokens("snap/1", rate=10.0, burst=1.0, wanted=1.0) is None
+        assert beats > 3
+        holder.close()
+        assert await spool.draw_tokens("snap/1", rate=10.0, burst=1.0, wanted=1.0) == 1.0
+        beating.cancel()
+    assert caplog.text.count("does not let go of it") == 1
+
+
+def test_a_lock_file_that_was_deleted_keeps_excluding(tmp_path: Path) -> None:
+    """As by whoever tidies a directory up: who had it open finds the new one, and two never hold it at once."""
+    first, second = Lock(tmp_path / "lock"), Lock(tmp_path / "lock")
+    with first():
+        pass
+    (tmp_path / "lock").unlink()
+    with second():
+        assert not first.acquire(wait=False)
+    assert first.acquire(wait=False)
+    assert not second.acquire(wait=False)
+    first.close()
+    second.close()

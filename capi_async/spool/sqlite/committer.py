@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+import anyio
+
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Busy, Record, Refused
@@ -29,15 +31,21 @@ _LOOK_S: Final = 0.1
 #: Seconds between two attempts to write outcomes that could not be written.
 RETRY_S: Final = 0.25
 
+#: Seconds that a caller who was cancelled waits for the transaction that his records are in: "no" is not said of them.
+UNDER_WAY_S: Final = 2.0
+
 _LOCKED: Final = "the spool file is locked by another process; nothing was stored"
+
+_CLOSED: Final = "the spool is closed; nothing was stored"
+_CUT_OFF: Final = "the spool was closed while this was being written; it may have been stored"
 
 _Told = tuple[Sequence[Record], Outcome]
 
 
 class _Append:
-    """Records that somebody waits to have accepted."""
+    """Records that somebody waits to have accepted; ``given_up``: who waited for them was cancelled."""
 
-    __slots__ = ("chunks", "future", "refused", "until")
+    __slots__ = ("chunks", "future", "given_up", "refused", "until")
 
     def __init__(
         self, chunks: list[Chunk], refused: Sequence[Refused], future: asyncio.Future[None], until: float
@@ -46,6 +54,7 @@ class _Append:
         self.refused = refused
         self.future = future
         self.until = until
+        self.given_up = False
 
 
 class Committer:
@@ -87,17 +96,34 @@ class Committer:
     async def append(self, chunks: list[Chunk], refused: Sequence[Refused], timeout_s: float | None) -> None:
         """Return once these are in the file.
 
+        If the caller is cancelled: what nobody has begun to write is dropped; what is being written is waited for,
+        for ``UNDER_WAY_S`` at most.
+
         Raises:
             Busy: Others had it to themselves for so long.
-            SpoolError: They are not.
+            SpoolError: They are not, or nobody can tell; see its ``stored``.
         """
         if self._closing:
-            raise SpoolError("the spool is closed")
+            raise SpoolError(_CLOSED, stored=False)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         until = time.monotonic() + (PATIENCE_S if timeout_s is None else timeout_s)
-        self._appends.append(_Append(chunks, refused, future, until))
+        append = _Append(chunks, refused, future, until)
+        self._appends.append(append)
         self._work.set()
-        await future
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await self._give_up(append)
+            raise
+
+    async def _give_up(self, append: _Append) -> None:
+        append.given_up = True
+        if append in self._appends:
+            self._appends.remove(append)
+            self._refuse([append], SpoolError(_CLOSED, stored=False))
+            return
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([append.future], timeout=UNDER_WAY_S)
 
     def touch(self, chunk: Chunk) -> None:
         """Something happened to a chunk: it is written with the next transaction, or a later one."""
@@ -133,8 +159,8 @@ class Committer:
         lost = sum(sum(chunk.counts.values()) for chunk in self._dirty.values())
         if lost:
             logger.error("outcomes could not be stored; these events may be sent again", extra={"events": lost})
-        self._refuse(self._appends, SpoolError("the spool is closed"))
-        self._fail(self._strict, SpoolError("the spool is closed"))
+        self._refuse(self._appends, SpoolError(_CLOSED, stored=False))
+        self._fail(self._strict, SpoolError(_CLOSED, stored=False))
         for future in self._patient:
             future.cancel()
 
@@ -188,16 +214,17 @@ class Committer:
         self._sync = False
         self._running = True
         try:
-            await self._commit(group, min([append.until for append in appends], default=time.monotonic() + PATIENCE_S))
+            await self._commit(group, appends)
         except BaseException as error:
-            failure = error if isinstance(error, SpoolError) else SpoolError("storage failed")
+            failure = self._failure(group, error)
             for change in group.changes:
                 chunk = change.undo()
                 self._dirty[chunk.id] = chunk
             self._told = told + self._told
             self._patient = patient + self._patient
             # whoever may wait longer for others does, before all that came later
-            waiting = [one for one in appends if isinstance(error, Busy) and one.until > time.monotonic()]
+            now = time.monotonic()
+            waiting = [one for one in appends if isinstance(error, Busy) and one.until > now and not one.given_up]
             self._appends = waiting + self._appends
             self._refuse([one for one in appends if one not in waiting], failure)
             self._fail(strict, failure)
@@ -210,6 +237,10 @@ class Committer:
             return
         finally:
             self._running = False
+        for change in group.changes:
+            if not change.left:
+                # its row is gone: a touch that came while it was being deleted would find another process's doing
+                self._dirty.pop(change.chunk.id, None)
         self._finished(group.changes)
         self._stored(group.appended)
         for append in appends:
@@ -224,7 +255,16 @@ class Committer:
             if not future.done():
                 future.set_result(None)
 
-    async def _commit(self, group: Group, until: float) -> None:
+    def _failure(self, group: Group, error: BaseException) -> SpoolError:
+        """What those hear whose records were in a transaction that did not come about."""
+        if isinstance(error, SpoolError):
+            return error
+        if isinstance(error, asyncio.CancelledError):
+            return SpoolError(_CLOSED, stored=False) if group.call_off() else SpoolError(_CUT_OFF, stored=None)
+        return SpoolError("storage failed", stored=None)
+
+    async def _commit(self, group: Group, appends: Sequence[_Append]) -> None:
+        until = min([append.until for append in appends], default=time.monotonic() + PATIENCE_S)
         job = self._thread.submit(self._store.commit, group)
         while True:
             done, _ = await asyncio.wait([job], timeout=max(0.0, min(_LOOK_S, until - time.monotonic())))
@@ -234,16 +274,18 @@ class Committer:
             late = [append for append in self._appends if append.until <= now]
             self._appends = [append for append in self._appends if append.until > now]
             self._refuse(late, Busy(_LOCKED))
-            if now >= until and group.call_off():
+            unwanted = bool(appends) and all(append.given_up for append in appends)
+            if (now >= until or unwanted) and group.call_off():
                 job.add_done_callback(_seen)
                 raise Busy(_LOCKED)
-            if now >= until:
+            if now >= until or unwanted:
                 return await job  # it is being written
 
     def _refuse(self, appends: Sequence[_Append], error: SpoolError) -> None:
-        for append in appends:
-            for chunk in append.chunks:
-                chunk.drop()
+        if error.stored is False:  # else the thread may be reading them
+            for append in appends:
+                for chunk in append.chunks:
+                    chunk.drop()
         self._fail([append.future for append in appends], error)
 
     def _fail(self, futures: Sequence[asyncio.Future[None]], error: SpoolError) -> None:

@@ -55,6 +55,8 @@ class SpoolFile:
         self._seen = -1
         self.owner = 0
         self._written = False
+        #: The last transaction came as far as its end.
+        self._ending = False
 
     # Lifecycle.
 
@@ -272,9 +274,11 @@ class SpoolFile:
         if level != self._synchronous:
             db.execute(f"PRAGMA synchronous = {level}")
             self._synchronous = level
+        self._ending = False
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
+            self._ending = True
             db.execute("COMMIT")
             self._written = True
         except BaseException:

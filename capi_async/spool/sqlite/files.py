@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import re
 import time
 import weakref
 from collections.abc import Iterator
@@ -13,12 +15,25 @@ from typing import Final
 
 from capi_async.errors import ConfigError
 
-#: Where a lock and shared memory of one host mean nothing to the next.
+#: Where a lock and shared memory of one host mean nothing to the next: network disks, and folders of a host that are
+#: shown to a guest or a container.
 _NETWORK: Final = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "fuse.sshfs", "fuse.glusterfs", "glusterfs", "lustre", "afs",
-     "fuse.s3fs", "fuse.gcsfuse", "gpfs", "beegfs", "ocfs2", "gfs2", "fuse.cephfs", "ncpfs", "coda")
+     "fuse.s3fs", "fuse.gcsfuse", "gpfs", "beegfs", "ocfs2", "gfs2", "fuse.cephfs", "ncpfs", "coda", "9p", "virtiofs",
+     "vboxsf", "vmhgfs", "prl_fs", "drvfs", "davfs", "fuse.davfs", "fuse.grpcfuse", "fuse.osxfs", "fuse.vmhgfs-fuse",
+     "fuse.rclone", "fuse.juicefs", "fuse.goofys", "fuse.mount-s3", "fuse.blobfuse", "fuse.blobfuse2", "fuse.seaweedfs",
+     "fuse.mfs", "fuse.cvmfs2", "fuse.lustre", "fuse.nfs", "fuse.smbnetfs", "fuse.curlftpfs")
 )  # fmt: skip
+#: File systems in user space that keep what they hold on this host.
+_LOCAL_FUSE: Final = frozenset(
+    ("fuse.fuse-overlayfs", "fuse.mergerfs", "fuse.gocryptfs", "fuse.encfs", "fuse.bindfs", "fuse.lxcfs", "fuse.ext4",
+     "fuse.ext2", "fuse.ntfs-3g", "fuse.exfat", "fuse.zfs")
+)  # fmt: skip
+#: Blanks and backslashes in the names of mount points, as the system writes them.
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 _SIDES: Final = ("", "-wal", "-shm")
+
+logger = logging.getLogger(__name__)
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
@@ -32,15 +47,28 @@ class Lock:
 
     def acquire(self, *, wait: bool) -> bool:
         """Take it; False if another holds it and ``wait`` is False."""
+        while True:
+            if self._file < 0:
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                _watch_forks()
+                _held.add(self)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                return False
+            if self.in_place():
+                return True
+            # deleted, as by whoever tidies up: the next process makes another one, and would be locked out by nobody
+            self.close()
+
+    def in_place(self) -> bool:
+        """Whether the file that is open is still the one that its name leads to."""
         if self._file < 0:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            _watch_forks()
-            _held.add(self)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
             return False
-        return True
+        try:
+            return os.path.samestat(self.path.lstat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
 
     @property
     def file(self) -> int:
@@ -141,12 +169,21 @@ def refuse_network(path: Path) -> None:
         ConfigError: The directory lies on a network file system, as far as the system tells.
     """
     try:
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace")
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
     except OSError:
         return
     kind = file_system(path.resolve(), mounts)
     if kind in _NETWORK:
-        raise ConfigError(f"spool: {path} lies on a network file system ({kind}); use a local disk, or the redis spool")
+        raise ConfigError(
+            f"spool: {path} lies on a file system that others share ({kind}), where locks and shared memory mean "
+            "nothing; use a local disk, or the redis spool"
+        )
+    if (kind == "fuse" or kind.startswith("fuse.")) and kind not in _LOCAL_FUSE:
+        logger.warning(
+            "spool: %s lies on a file system in user space (%s): if another host can reach it, or it does not know "
+            "locks and shared memory, events get lost; a local disk is safe",
+            path, kind, extra={"path": str(path), "kind": kind},
+        )  # fmt: skip
 
 
 def file_system(path: Path, mounts: str) -> str:
@@ -157,7 +194,7 @@ def file_system(path: Path, mounts: str) -> str:
         fields = before.split()
         if len(fields) < 5 or not after:
             continue
-        point = fields[4].encode().decode("unicode_escape")
+        point = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[4])
         # later mounts on the same point hide earlier ones
         if path.is_relative_to(point) and len(point) >= best:
             best, kind = len(point), after.split()[0]

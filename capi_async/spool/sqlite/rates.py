@@ -39,16 +39,27 @@ class SharedRates:
             rate: Tokens per second, for all processes together.
             burst: Tokens that gather at most; at least 1.
         """
-        burst = max(1.0, burst)
         with self._lock():
-            at = self._place(account)
-            now = self._now()
-            tokens, since = self._read(at)
-            if not 0.0 < since <= now:  # never used, or written before the host was started anew
-                tokens, since = burst, now
-            tokens = min(burst, tokens + (now - since) * rate)
-            taken = float(int(min(tokens + 1e-9, max(1.0, min(wanted, rate * BLOCK_S)))))
-            self._write(at, max(0.0, tokens - taken), now)
+            return self._draw(account, rate, max(1.0, burst), wanted)
+
+    def try_draw(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
+        """Like :meth:`draw`, but without waiting: ``None`` if another process has the file at this moment."""
+        if not self._lock.acquire(wait=False):
+            return None
+        try:
+            return self._draw(account, rate, max(1.0, burst), wanted)
+        finally:
+            self._lock.release()
+
+    def _draw(self, account: str, rate: float, burst: float, wanted: float) -> float:
+        at = self._place(account)
+        now = self._now()
+        tokens, since = self._read(at)
+        if not 0.0 < since <= now:  # never used, or written before the host was started anew
+            tokens, since = burst, now
+        tokens = min(burst, tokens + (now - since) * rate)
+        taken = float(int(min(tokens + 1e-9, max(1.0, min(wanted, rate * BLOCK_S)))))
+        self._write(at, max(0.0, tokens - taken), now)
         return taken if taken >= 1.0 else -(1.0 - tokens) / rate
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Final, ParamSpec, TypeVar
@@ -56,6 +57,13 @@ CLOSE_S: Final = 5.0
 #: Records in memory that wait for older ones before no more are fetched in search of one that does not.
 _MAX_WAITING: Final = 20_000
 
+#: How often, and after how many seconds each time, the file of shared rates is tried while another process has it;
+#: for how many seconds it is tried once only after that was in vain; and seconds between two warnings of it.
+_RATES_TRIES: Final = 50
+_RATES_TRY_S: Final = 0.001
+_RATES_LEFT_S: Final = 0.25
+_WARN_AGAIN_S: Final = 60.0
+
 _RETIRED: Final = Outcome(kind="dead", reason="configuration changed: no destination of this name")
 
 
@@ -72,9 +80,16 @@ class SqliteSpool:
 
     def __init__(self, options: Options, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
-        self._store = Store(options, wall=clock.wall)
+        self._options = options
+        self._store = self._make_store()
         self._rates = SharedRates(options.path.with_name(options.path.name + "-rates"), now=clock.monotonic)
+        self._rates_held_until = 0.0
+        self._rates_warned_at = -_WARN_AGAIN_S
         self._thread: OwnedThread | None = None
+        #: Closing goes on; whoever opens it again waits until it is over.
+        self._closed: asyncio.Future[None] | None = None
+        #: Another process has written something that was not looked at yet.
+        self._changed = True
         #: Moves the log into the file, which nobody who sends should wait for.
         self._beside = OwnedThread("capi_async-sqlite-checkpoint")
         self._committer: Committer | None = None
@@ -100,6 +115,7 @@ class SqliteSpool:
         deliver: bool = True,
         recall: Callable[[], Awaitable[None]] = nobody_holds,
     ) -> None:
+        await self._old_close()
         fresh = self._thread is None
         thread = self._thread = self._thread or OwnedThread("capi_async-sqlite")
         self._wake = wake
@@ -129,9 +145,23 @@ class SqliteSpool:
     async def close(self) -> None:
         if self._thread is None:
             return
+        closed = self._closed = asyncio.get_running_loop().create_future()
+        try:
+            await self._close(self._thread)
+        finally:
+            closed.set_result(None)
+
+    async def _old_close(self) -> None:
+        """Return once the last run has let go of the file; what it was writing is written then, or never will be."""
+        closed, self._closed = self._closed, None
+        # a loop that has ended took its close with it
+        if closed is not None and closed.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait([closed])
+
+    async def _close(self, thread: OwnedThread) -> None:
         self._wake = _nobody
         self._settled = nobody_asks
-        thread, self._thread = self._thread, None
+        self._thread = None
         if self._tending is not None:
             self._tending.cancel()
             await asyncio.wait([self._tending])
@@ -147,6 +177,8 @@ class SqliteSpool:
         done, _ = await asyncio.wait([asyncio.ensure_future(thread.run(self._store.close))], timeout=CLOSE_S)
         if not done:
             logger.warning("storage does not answer; the spool file is left as after a crash")
+            # the thread may come round later: whoever opens the spool again must not share this one with it
+            self._store = self._make_store()
         thread.stop()
         self._rates.close()
         self._queues.start((), deliver=self._deliver)
@@ -320,23 +352,42 @@ class SqliteSpool:
             for name, counts in self._store.ledger().items()
         }
 
-    async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float:
+    async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
         """Take request tokens that all processes on this file share: so many, or minus the seconds to wait.
 
-        See :meth:`~capi_async.spool.sqlite.rates.SharedRates.draw`. Some 10 µs, without waiting for the disk.
+        See :meth:`~capi_async.spool.sqlite.rates.SharedRates.draw`. Some 10 µs, without waiting for the disk. ``None``
+        if another process does not let go of the file, as one that was stopped while it held it.
 
         Raises:
             SpoolError: The file beside the spool cannot be used.
         """
+        now = time.monotonic()
         try:
-            return self._rates.draw(account, rate=rate, burst=burst, wanted=wanted)
+            for _ in range(_RATES_TRIES if now >= self._rates_held_until else 1):
+                drawn = self._rates.try_draw(account, rate=rate, burst=burst, wanted=wanted)
+                if drawn is not None:
+                    self._rates_held_until = 0.0
+                    return drawn
+                await asyncio.sleep(_RATES_TRY_S)
         except OSError as error:
             raise SpoolError(f"shared rates cannot be kept: {error.strerror}") from error
+        if now >= self._rates_warned_at + _WARN_AGAIN_S:
+            self._rates_warned_at = now
+            logger.warning(
+                "spool: another process holds %s-rates and does not let go of it (stopped, or in a debugger?); until "
+                "it does, this process keeps the request rate by itself",
+                self._store.path, extra={"path": str(self._store.path)},
+            )  # fmt: skip
+        self._rates_held_until = now + _RATES_LEFT_S
+        return None
 
     async def withhold_tokens(self, account: str, *, rate: float, burst: float, seconds: float) -> None:
         """Each process learns it from its own answers: those of one host come soon."""
 
     # Below.
+
+    def _make_store(self) -> Store:
+        return Store(self._options, wall=self._clock.wall)
 
     def _make_stopper(self, recall: Callable[[], Awaitable[None]]) -> Stopper:
         return Stopper(
@@ -351,7 +402,7 @@ class SqliteSpool:
 
     def _writer(self) -> Committer:
         if self._committer is None:
-            raise SpoolError("the spool is not open")
+            raise SpoolError("the spool is not open", stored=False)
         return self._committer
 
     async def _call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -392,15 +443,17 @@ class SqliteSpool:
         last.update(dict.fromkeys(due, now))
         if "checkpoint" in due and await self._beside.run(self._store.checkpoint):
             await self._call(self._store.finish_checkpoint)
-        changed = await self._call(self._store.changed)
+        # kept until it has been looked at: a look that fails on its way must not lose it
+        self._changed = await self._call(self._store.changed) or self._changed
         if "adopt" in due:
             await self._call(self._store.check_place)
-            changed = await self._call(self._store.adopt) or changed
+            self._changed = await self._call(self._store.adopt) or self._changed
         if "retire" in due and self._deliver and await self._call(self._store.alone):
             await self._call(self._store.retire, tuple(self._queues.lines), _RETIRED)
-        if changed or self._stopper.called():
+        if self._changed or self._stopper.called():
             await self._stopper.heed()
             await self._count()
+            self._changed = False
         if self._queues.traces:
             await self._stopper.erase_traces()
         if "shrink" in due:

@@ -63,11 +63,17 @@ class Store(SpoolFile):
                     raise Busy("the spool file was locked by another process for too long; nothing was stored")
                 ids = self._write(db, group)
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_BUSY:
                 raise Busy("the spool file is locked by another process; nothing was stored") from error
-            raise SpoolError(f"storage failed: {error}") from error
+            # a sync that failed at the very end may have left what a start after a power cut takes for stored
+            stored = None if self._ending and code == sqlite3.SQLITE_IOERR else False
+            raise SpoolError(f"storage failed: {error}", stored=stored) from error
         except OSError as error:
-            raise SpoolError(f"storage failed: {error.strerror}") from error
+            raise SpoolError(f"storage failed: {error.strerror}", stored=False) from error
+        except SpoolError as error:
+            error.stored = False  # whatever it was, it kept the transaction from being ended
+            raise
         for chunk, number in zip(group.appended, ids, strict=True):
             chunk.id = number
 
