@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -248,10 +248,10 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
         """Fill defaults and check what all destinations share; subclasses call it first."""
         force_setattr(self, "name", self.name or self.type)
         url = (self.base_url or self.default_base_url).rstrip("/")
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = web_address(url)
+        if parts is None:
             raise ConfigError(f"{self.name}: base_url needs an http(s) address")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise ConfigError(f"{self.name}: base_url must be https, because requests carry a credential")
         force_setattr(self, "base_url", url)
         if self.resend not in ("safe", "always", "never"):
@@ -342,6 +342,16 @@ _POSITIVE: Final = (
     "max_batch_events", "max_batch_bytes", "requests_per_s", "burst", "max_in_flight", "max_age_s", "max_attempts",
     "request_timeout_s",
 )  # fmt: skip
+
+
+def web_address(text: str) -> SplitResult | None:
+    """The parts of an http(s) address that names a host, or None. What cannot be split is no address, and no error."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises for one that cannot be
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.hostname else None
 
 
 def is_loopback(host: str) -> bool:

@@ -107,6 +107,8 @@ HEAD = f'[destinations.snap]\npixel_id = "{PIXEL}"\n'
         (HEAD + 'access_token = "t"\nmax_batch_events = 3000', "cannot exceed the platform's 2000"),
         (HEAD + 'access_token = "t"\nbase_url = "http://snap.example"', "base_url must be https"),
         (HEAD + 'access_token = "t"\nbase_url = "snap.example"', "base_url needs an http(s) address"),
+        (HEAD + 'access_token = "t"\nbase_url = "https://[::1"', "base_url needs an http(s) address"),
+        (HEAD + 'access_token = "t"\nbase_url = "https://a:99999"', "base_url needs an http(s) address"),
         (HEAD + 'access_token = "t"\nresend = "maybe"', "snap: "),
         ('[destinations.acne]\ntoken = "t"', "no destination type 'acne'; there are snap, "),
         ("linger = 1\n" + HEAD + 'access_token = "t"', "Object contains unknown field `linger`"),

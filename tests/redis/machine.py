@@ -26,8 +26,9 @@ class SpoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = HandClock()
-        self.loop = asyncio.new_event_loop()
+        # before there is a loop: the test may be skipped here, and nobody would close it
         self.spool = self.make(self.clock)
+        self.loop = asyncio.new_event_loop()
         self.run(self.spool.open(["a"], lambda _name: None))
         self.number = 0
         self.waiting: list[Record] = []  # in the order of acceptance

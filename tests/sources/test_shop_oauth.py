@@ -86,6 +86,8 @@ def test_the_callback_gives_its_code_only_for_its_own_state() -> None:
     assert read_callback({"code": "TTC_1", "state": "s"}, expected_state="s") == "TTC_1"
     assert read_callback("https://x.example/cb?code=TTC_1&state=s", expected_state="s") == "TTC_1"
     assert read_callback("?code=a%2Bb&state=s", expected_state="s") == "a+b"
+    assert read_callback("code=a%2Bb&state=s", expected_state="s") == "a+b"
+    assert read_callback("https://[::1?code=c&state=s#code=x", expected_state="s") == "c"
 
 
 REFUSED: list[tuple[dict[str, str], dict[str, Any], str]] = [

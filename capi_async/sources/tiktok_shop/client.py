@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import aiohttp
@@ -40,7 +39,7 @@ from capi_async.sources.tiktok_shop.operations.orders import OrderOperations
 from capi_async.sources.tiktok_shop.operations.products import ProductOperations
 from capi_async.sources.tiktok_shop.sign import sign
 from capi_async.sources.tiktok_shop.tokens import MemoryTokens, TokenKeeper, TokenStore
-from capi_async.spec import Credential, Secret, Transport, is_loopback
+from capi_async.spec import Credential, Secret, Transport, is_loopback, web_address
 
 BASE_URL: Final = "https://open-api.tiktokglobalshop.com"
 
@@ -521,10 +520,10 @@ class _Known:
 
 def _checked_url(name: str, value: str) -> str:
     url = value.rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = web_address(url)
+    if parts is None or parts.query or parts.fragment:
         raise ConfigError(f"tiktok_shop: {name} needs an http(s) address without a query")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ConfigError(f"tiktok_shop: {name} must be https, because requests carry a credential")
     return url
 

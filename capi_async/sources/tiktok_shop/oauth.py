@@ -121,7 +121,9 @@ def read_callback(
 
 
 def _query_of(address: str) -> dict[str, str]:
-    values = parse_qs(urlsplit(address).query or address.lstrip("?"), keep_blank_values=True)
+    # not urlsplit, which raises for a host that cannot be: only the query counts, and it may be given alone
+    _, mark, query = address.partition("#")[0].partition("?")
+    values = parse_qs(query if mark else address, keep_blank_values=True)
     return {name: found[-1] for name, found in values.items()}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
 
@@ -25,7 +26,10 @@ SCHEMES: Final[dict[str, tuple[Kind, bool]]] = {
 }
 
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:,@/]+)(?::(\d{1,5}))?")
+#: ``scheme://authority/path?query``. Not ``urlsplit``: from 3.11.10, 3.12.4 and 3.13.0rc1 on it refuses brackets
+#: anywhere but at the beginning of the host, and an address of several hosts has them in the middle.
+_ADDRESS: Final = re.compile(r"([A-Za-z+]+)://([^/?]*)([^?]*)(?:\?(.*))?", re.DOTALL)
+_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\[\],@/]+)?)\]|([^\[\]:,@/\s]+))(?::([0-9]{1,5}))?")
 _NUMBERS: Final = {"lease_s": 15.0, "replicas": 0.0, "dead_days": 30.0, "dead_max": 1e6, "patience_s": 3.0}
 _TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 
@@ -67,7 +71,7 @@ class Options(Struct, frozen=True, kw_only=True):
     @property
     def place(self) -> str:
         """For people: where it is, without credentials."""
-        return ",".join(f"{host}:{port}" for host, port in self.hosts)
+        return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
 
     def __repr__(self) -> str:
         return f"Options({self.kind}, {self.place}, prefix={self.prefix!r})"
@@ -77,27 +81,29 @@ def parse(url: str) -> Options:
     """Read ``redis://user:password@host:6379/0?prefix=shop`` and its relatives.
 
     ``rediss://`` is TLS, ``redis+sentinel://host:26379,host2:26379/mymaster/0`` asks Sentinels for the master,
-    ``redis+cluster://host:6379,host2:6379`` is a Cluster. ``password``, ``sentinel_password`` and ``keys`` behind the
-    question mark name where a secret is: ``env:NAME`` or ``file:/path``.
+    ``redis+cluster://host:6379,host2:6379`` is a Cluster. An IPv6 address stands in brackets: ``[::1]:6379``.
+    ``password``, ``sentinel_password`` and ``keys`` behind the question mark name where a secret is: ``env:NAME`` or
+    ``file:/path``. In a user, a password or a name, ``/``, ``?``, ``#``, ``:``, ``@`` and ``%`` are written ``%2F`` and
+    so on.
 
     Raises:
         ConfigError: It is malformed; the text says how it should look, and never repeats a credential.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise ConfigError("spool: write redis://host:6379/0") from None
-    if parts.scheme not in SCHEMES:
+    match = _ADDRESS.fullmatch(url.strip())
+    if match is None or match[1].lower() not in SCHEMES:
         raise ConfigError(f"spool: write {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
-    kind, secure = SCHEMES[parts.scheme]
-    credentials, _, places = parts.netloc.rpartition("@")
+    if "#" in url:
+        # what stands behind it would be left out, which in a password nobody would see
+        raise ConfigError("spool: write %23 for a # in the address")
+    kind, secure = SCHEMES[match[1].lower()]
+    credentials, _, places = match[2].rpartition("@")
     username, _, password = credentials.partition(":")
-    service, db = _path(kind, parts)
+    service, db = _path(kind, match[3])
     numbers = dict(_NUMBERS)
     tls: dict[str, Any] = {}
     texts: dict[str, str] = {}
     keys: tuple[str, ...] = ()
-    for option, value in parse_qsl(parts.query, keep_blank_values=True):
+    for option, value in parse_qsl(match[4] or "", keep_blank_values=True):
         if option in numbers:
             numbers[option] = _number(option, value)
         elif option in _TLS and secure:
@@ -121,9 +127,14 @@ def parse(url: str) -> Options:
         raise ConfigError("spool: replicas=... is not offered on a Cluster")
     if numbers["lease_s"] < 0.2:
         raise ConfigError("spool: lease_s must be at least 0.2 seconds")
+    hosts = _hosts(places, 26379 if kind == "sentinel" else 6379)
+    if kind == "single" and len(hosts) > 1:
+        raise ConfigError(
+            "spool: several hosts are Sentinels or a Cluster: write redis+sentinel:// or redis+cluster://"
+        )
     return Options(
         kind=kind,
-        hosts=_hosts(places, 26379 if kind == "sentinel" else 6379),
+        hosts=hosts,
         db=db,
         service=service,
         username=unquote(username) or None,
@@ -142,8 +153,8 @@ def parse(url: str) -> Options:
     )
 
 
-def _path(kind: Kind, parts: SplitResult) -> tuple[str, int]:
-    names = [unquote(name) for name in parts.path.split("/") if name]
+def _path(kind: Kind, path: str) -> tuple[str, int]:
+    names = [unquote(name) for name in path.split("/") if name]
     service = ""
     if kind == "sentinel":
         if not names:
@@ -160,10 +171,21 @@ def _hosts(places: str, port: int) -> tuple[tuple[str, int], ...]:
     hosts = []
     for place in places.split(","):
         match = _HOST.fullmatch(place)
-        if match is None:
-            raise ConfigError("spool: needs a host, such as redis://host:6379/0")
-        hosts.append((match[1].strip("[]"), int(match[2] or port)))
+        if match is None or (match[1] and not _is_ipv6(unquote(match[1]))):
+            raise ConfigError("spool: needs a host, such as redis://host:6379/0 (IPv6: redis://[::1]:6379/0)")
+        number = int(match[3] or port)
+        if not 0 < number < 65_536:
+            raise ConfigError("spool: a port is a number from 1 to 65535")
+        hosts.append((unquote(match[1]) if match[1] else match[2], number))
     return tuple(hosts)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(option: str, value: str) -> float:
@@ -183,7 +205,7 @@ def _secret(option: str, value: str) -> str:
     elif kind == "file":
         try:
             text = Path(name).read_text("utf-8").strip()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: not a path, or not text
             raise ConfigError(f"spool: {option}: {name} cannot be read ({type(error).__name__})") from None
     else:
         raise ConfigError(f"spool: {option} names where it is: {option}=env:NAME or {option}=file:/path")

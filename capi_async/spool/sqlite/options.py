@@ -92,7 +92,7 @@ def _keys(value: str) -> tuple[str, ...]:
     elif kind == "file":
         try:
             text = Path(name).read_text("utf-8")
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: not a path, or not text
             raise ConfigError(f"spool: keys: {name} cannot be read ({type(error).__name__})") from None
     else:
         raise ConfigError("spool: keys names where the keys are: keys=env:NAME or keys=file:/path")

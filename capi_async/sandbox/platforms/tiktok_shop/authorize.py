@@ -55,7 +55,10 @@ def authorize(call: Call, known: Authorizations, consent: Consent, local_hosts: 
 
 def _local(target: str, local_hosts: Collection[str]) -> str:
     # Codes go nowhere but to this machine, whoever made up the link.
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:  # no address
+        return ""
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
     return target if parts.scheme in ("http", "https") and host in local_hosts else ""
 

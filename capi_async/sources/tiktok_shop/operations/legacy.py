@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
@@ -34,6 +33,7 @@ from capi_async.sources.tiktok_shop.operations.base import (
     text_within,
     unsupported,
 )
+from capi_async.spec import web_address
 
 POST_STATUSES: Final = ("PUBLISHED", "DRAFT", "SCHEDULED")
 _MAX_TITLE: Final = 150
@@ -198,7 +198,7 @@ class LegacyOperations(Asking):
         product_ids: Sequence[str] | None,
         tags: Sequence[str] | None,
     ) -> Published:
-        if urlsplit(video_url).scheme not in ("http", "https"):
+        if web_address(video_url) is None:
             raise TikTokShopValidationError("video: bytes, a path object, or an http address as text")
         text_within("title", title, _MAX_TITLE)
         if description:
