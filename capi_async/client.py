@@ -279,6 +279,20 @@ class Client:
         await self._running().opened()
         return await self._spool.remembered(event_ids) if isinstance(self._spool, Remembering) else frozenset()
 
+    def room(self) -> int:
+        """Events that the queue of every destination takes now, before ``overflow`` decides; 0 where one is full.
+
+        For those who hand over events from a store of their own, and would rather wait than have any dropped.
+
+        Raises:
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+        """
+        self._running()
+        depths = [self._spool.depth(name) for name in self._names]
+        if any(depth.bytes >= self._settings.max_pending_bytes for depth in depths):
+            return 0
+        return max(0, self._settings.max_pending_events - max(depth.events for depth in depths))
+
     async def flush(self, timeout_s: float = 10.0) -> bool:
         """Send what lingers and wait until every accepted event is settled; False if time ran out."""
         return await self._running().flush(timeout_s)

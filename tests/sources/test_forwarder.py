@@ -340,10 +340,11 @@ async def test_an_order_that_the_shop_refuses_holds_up_no_other(bench: Bench) ->
 
 
 async def test_an_order_unknown_for_long_is_let_go(bench: Bench) -> None:
-    """It cannot be asked for for ever."""
+    """It cannot be asked for for ever, once answers that list others leave it out."""
     client = await bench.opened()
     state = MemoryState()
-    await state.take_in((), [(SHOP, "1")], at=time.time(), max_waiting=10)
+    bench.shelf.put("2")
+    await state.take_in((), [(SHOP, "1"), (SHOP, "2")], at=time.time(), max_waiting=10)
     waiting = Waiting(SHOP, "1", time.time())
     for tries in range(10):
         await state.postpone([Waiting(SHOP, "1", waiting.since, tries)], until=0.0)
@@ -353,10 +354,8 @@ async def test_an_order_unknown_for_long_is_let_go(bench: Bench) -> None:
         assert await state.next_due([SHOP]) is None
 
 
-async def test_an_order_that_makes_no_event_is_dropped_and_told_of(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    """By its number and the field at fault."""
+async def test_an_order_that_makes_no_event_is_kept_and_told_of(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """By its number and the field at fault; when it changes, it is read again."""
     client = await bench.opened()
     bench.shelf.put("1", payment={"currency": "dollars", "total_amount": "5"})
     bench.shelf.put("2")
@@ -364,9 +363,15 @@ async def test_an_order_that_makes_no_event_is_dropped_and_told_of(
         await forwarder.receive(*webhook("1"))
         await forwarder.receive(*webhook("2"))
         await forwarder.settled()
-        assert forwarder.counts.never == {"malformed currency": 1}
-    assert await bench.arrived(client) == ids("2")
-    assert any(record.__dict__.get("field") == "currency" for record in caplog.records)
+        assert forwarder.counts.later == {"malformed currency": 1}
+        assert forwarder.counts.never == {}
+        assert await bench.arrived(client) == ids("2")
+        bench.shelf.put("1", payment={"currency": "USD", "total_amount": "5"})
+        await forwarder.receive(*webhook("1", "IN_TRANSIT"))
+        await forwarder.settled()
+    assert await bench.arrived(client) == ids("2", "1")
+    [record] = [record for record in caplog.records if record.__dict__.get("field") == "currency"]
+    assert "order 1 makes no purchase" in record.getMessage()
 
 
 async def test_a_client_without_room_gets_the_order_later(bench: Bench) -> None:
@@ -531,7 +536,7 @@ async def test_what_a_dead_process_had_taken_in_is_forwarded_by_its_sibling(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without any news of its own."""
-    monkeypatch.setattr("capi_async.sources.tiktok_shop.forwarder._LOOK_S", 0.05)
+    monkeypatch.setattr("capi_async.sources.tiktok_shop.handling.LOOK_S", 0.05)
     client = await bench.opened()
     async with bench.forwarder(client, state=bench.state) as forwarder:
         await forwarder.settled()

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from capi_async.sources.tiktok_shop.models import Id, Model, read
+from capi_async.sources.tiktok_shop.models import Id, Model, Time, read
 
 #: The only spelling in which a webhook names a cancelled order; order detail writes ``CANCELLED``.
 WEBHOOK_CANCELLED: Final = "CANCEL"
@@ -43,8 +43,39 @@ class Notification(Struct, frozen=True, kw_only=True):
         """What is the same in every notification of the same news; empty where only ``id`` tells copies apart."""
         return ""
 
+    @property
+    def order_ids(self) -> tuple[str, ...]:
+        """The orders that it names, wherever its topic writes them; topics are added and renumbered."""
+        return tuple(dict.fromkeys(_named_orders(self.data)))
+
+    @property
+    def status_of_order(self) -> str:
+        """The status that it tells of its order; empty if its topic tells none."""
+        status = self.data.get("order_status")
+        return status if isinstance(status, str) else ""
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(type={self.type}, id={self.id!r}, shop_id={self.shop_id!r})"
+
+
+#: Where topics write the orders that they are about: of packages there may be several, of orders one.
+_ORDER_FIELDS: Final = ("order_id", "order_ids", "order_id_list")
+_NESTED_FIELDS: Final = ("package_list", "packages", "order_list", "orders")
+_MAX_ORDERS: Final = 100
+
+
+def _named_orders(data: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
+    for name in _ORDER_FIELDS:
+        value = data.get(name)
+        values = value if isinstance(value, list) else [value]
+        found += [str(one) for one in values if isinstance(one, str | int) and not isinstance(one, bool) and one]
+    for name in _NESTED_FIELDS:
+        value = data.get(name)
+        for part in value if isinstance(value, list) else ():
+            if isinstance(part, dict):
+                found += _named_orders({key: part[key] for key in _ORDER_FIELDS if key in part})
+    return found[:_MAX_ORDERS]
 
 
 class OrderStatusChanged(Notification, frozen=True, kw_only=True):
@@ -134,7 +165,7 @@ class _Envelope(Model, frozen=True, kw_only=True):
     type: int = -1
     tts_notification_id: Id = ""
     shop_id: Id = ""
-    timestamp: int = 0
+    timestamp: Time = 0
     data: Raw = Raw(b"{}")
 
 
@@ -149,13 +180,13 @@ class _OrderData(_Data, frozen=True, kw_only=True):
     order_id: Id = ""
     order_status: str = ""
     is_on_hold_order: bool = False
-    update_time: int = 0
+    update_time: Time = 0
 
 
 class _AddressData(_Data, frozen=True, kw_only=True):
     required = ("order_id",)
     order_id: Id = ""
-    update_time: int = 0
+    update_time: Time = 0
 
 
 class _DeauthorizedData(_Data, frozen=True, kw_only=True):
@@ -182,7 +213,7 @@ class _ReturnData(_Data, frozen=True, kw_only=True):
     return_status: str = ""
     return_type: str = ""
     return_role: str = ""
-    update_time: int = 0
+    update_time: Time = 0
 
 
 #: Topic to the struct it becomes, and to the fields that are read for it.

@@ -11,6 +11,7 @@ Source: Partner Center, the pages of the operations, copies of 2025-12 and 2026.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast, get_args, get_origin
@@ -19,11 +20,17 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from capi_async.outcome import UNREADABLE
+from capi_async.sources.tiktok_shop.lenient import amount, amount_of, instant, mended_json
+
 if TYPE_CHECKING:
     Id: TypeAlias = str
+    Time: TypeAlias = int
 else:
     #: Beyond 2^53, and sent as a number by some endpoints; always text once it is read.
     Id = str | int
+    #: Whole seconds since the epoch once it is read, whichever unit it came in; 0 if it is absent or no time.
+    Time = int | float | str
 
 T = TypeVar("T")
 
@@ -32,11 +39,20 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of what is read. Its repr shows ids and states, and nothing of a person."""
 
     def __post_init__(self) -> None:
-        """Make text of ids that came as numbers."""
-        for name in _ids(type(self)):
+        """Make text of ids that came as numbers, seconds of times; amounts that are none are absent."""
+        ids, times, amounts = _kinds(type(self))
+        for name in ids:
             value = getattr(self, name)
             if type(value) is int:
                 force_setattr(self, name, str(value))
+        for name in times:
+            value = getattr(self, name)
+            if value != 0 or type(value) is not int:
+                force_setattr(self, name, instant(value))
+        for name in amounts:
+            value = getattr(self, name)
+            if value is not None and amount(value) is None:
+                force_setattr(self, name, None)
 
     def __repr__(self) -> str:
         shown = [
@@ -49,8 +65,14 @@ _SHOWN: Final = ("id", "status", "currency")
 
 
 @lru_cache(maxsize=256)
-def _ids(kind: Any) -> tuple[str, ...]:
-    return tuple([field.name for field in msgspec.structs.fields(kind) if field.type == Id])
+def _kinds(kind: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Names of the fields that hold ids, times and amounts."""
+    fields = msgspec.structs.fields(kind)
+    return (
+        tuple([field.name for field in fields if field.type == Id]),
+        tuple([field.name for field in fields if field.type == Time]),
+        tuple([field.name for field in fields if field.type == Decimal | None]),
+    )
 
 
 class Amount(Model, frozen=True, kw_only=True):
@@ -313,7 +335,8 @@ class Order(Model, frozen=True, kw_only=True):
     Attributes:
         status: ``UNPAID``, ``ON_HOLD``, ``AWAITING_SHIPMENT``, ``PARTIALLY_SHIPPING``, ``AWAITING_COLLECTION``,
             ``IN_TRANSIT``, ``DELIVERED``, ``COMPLETED``, ``CANCELLED``, or what the platform invents next.
-        paid_time: 0 until it is paid.
+        create_time, update_time, paid_time, cancel_time: Seconds since the epoch; 0 where there is none (``paid_time``:
+            until it is paid). Milliseconds and text are understood.
         user_id: TikTok Shop's id of the buyer.
         buyer_email: A relay alias of the platform; it identifies nobody elsewhere.
         recipient_address: ``None`` in ``UNPAID`` and ``ON_HOLD``.
@@ -324,10 +347,10 @@ class Order(Model, frozen=True, kw_only=True):
     id: Id = ""
     status: str = ""
     user_id: Id = ""
-    create_time: int = 0
-    update_time: int = 0
-    paid_time: int = 0
-    cancel_time: int = 0
+    create_time: Time = 0
+    update_time: Time = 0
+    paid_time: Time = 0
+    cancel_time: Time = 0
     cancel_reason: str = ""
     cancellation_initiator: str = ""
     buyer_email: str = ""
@@ -467,6 +490,17 @@ def read(data: bytes | Mapping[str, Any], kind: type[T]) -> T:
     Raises:
         msgspec.MsgspecError: It is no JSON, or not even roughly of this kind.
     """
+    if isinstance(data, Mapping):
+        return _read(data, kind)
+    with suppress(*UNREADABLE):
+        return _read(data, kind)
+    # one text cut in the middle of an emoji must not cost the hundred orders around it
+    if (mended := mended_json(data)) is None:
+        raise msgspec.DecodeError("not JSON")
+    return _read(mended, kind)
+
+
+def _read(data: bytes | Mapping[str, Any], kind: type[T]) -> T:
     try:
         if not isinstance(data, Mapping):
             decoded: T = _decoder(cast("Any", kind)).decode(data)
@@ -509,6 +543,9 @@ def _mended(value: Any, kind: Any) -> Any:
         return None if value is None else _mended(value, next(one for one in arguments if one is not type(None)))
     if kind is str and type(value) is int:
         return str(value)
+    if kind is Decimal and isinstance(value, str):
+        found_amount = amount_of(value)
+        return _ABSENT if found_amount is None else found_amount
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from capi_async.errors import ConfigError, EventError
 from capi_async.event import Consent, Event, Item, User
-from capi_async.sources.tiktok_shop.models import LineItem, Order, Payment, RecipientAddress
+from capi_async.sources.tiktok_shop.models import LineItem, Order, RecipientAddress
 
 #: What of the buyer may leave: TikTok Shop's id of them; a phone that is not masked; the recipient's name; city,
 #: state, postal code and country; an e-mail address that is not TikTok's own relay.
@@ -40,6 +41,9 @@ CANCELLED: Final = frozenset(("CANCELLED", "CANCEL"))
 
 #: Currencies without decimals, as TikTok Shop writes them.
 WITHOUT_DECIMALS: Final = frozenset(("JPY", "IDR", "VND"))
+
+#: Names of articles are cut here: they are for people to read.
+_MAX_NAME: Final = 500
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _PUNCTUATION: Final = str.maketrans("", "", " ()-.\u00a0")
@@ -74,10 +78,10 @@ def purchase_verdict(
         return "never", "a replacement or an exchange"
     if order.order_type == "ZERO_LOTTERY":
         return "never", "a give-away"
-    if order.payment.total_amount is not None and order.payment.total_amount <= 0:
-        return "never", "nothing was charged"
     if order.status == "UNPAID" or not order.status:
         return "later", "not paid"
+    if order.payment.total_amount is not None and order.payment.total_amount <= 0:
+        return "never", "nothing was charged"
     paid = order.paid_time > 0 or (order.status in PAID and (cash_on_delivery or not order.is_cod))
     if not paid:
         return "later", "not paid"
@@ -110,33 +114,42 @@ def order_to_event(
         consent, to, test: As of :class:`~capi_async.event.Event`.
 
     Raises:
-        EventError: The order has no id, no amount or no currency.
+        EventError: The order has no id, no amount, no currency or no time.
         ConfigError: ``share`` names something else.
 
     Its ``source`` is ``other``: no website saw this sale. Pieces of the same article at the same price become one item;
-    gifts and cancelled lines are left out. JPY, IDR and VND amounts carry no decimals.
+    gifts and cancelled lines are left out. JPY, IDR and VND amounts carry no decimals. Whatever else cannot be used (a
+    line's price, a part of an address) is left out, and costs nothing but itself.
     """
     check_share(share)
     if not order.id or not shop_id:
         raise EventError("order_id", "an order needs its id and its shop's")
     payment = order.payment
     value = payment.total_amount if value_of == "total" else payment.sub_total
-    if value is None or not payment.currency:
-        raise EventError("value", "the order says neither amount nor currency; read its detail")
+    currency = payment.currency.strip().upper()
+    if value is None or not currency:
+        raise EventError("value", "the order names no amount that can be read, or no currency")
+    if not (at := counted_at(order)):
+        raise EventError("time", "the order names no time that can be read")
     return Event(
         "purchase",
         event_id=event_id_of(shop_id, order.id),
-        time=datetime.fromtimestamp(order.paid_time or order.create_time, UTC),
+        time=datetime.fromtimestamp(at, UTC),
         source="other",
         user=_user(order, frozenset(share)),
-        value=_plain(value, payment.currency),
-        currency=payment.currency,
+        value=_plain(value, currency),
+        currency=currency,
         order_id=order.id,
-        items=_items(order.line_items, payment, item_id),
+        items=_items(order.line_items, currency, item_id),
         consent=consent,
         to=to,
         test=test,
     )
+
+
+def counted_at(order: Order) -> int:
+    """When the purchase was made, in seconds since the epoch: when it was paid, else made, else last changed."""
+    return order.paid_time or order.create_time or order.update_time
 
 
 def check_share(share: object) -> None:
@@ -156,10 +169,11 @@ def _plain(amount: Decimal, currency: str) -> Decimal:
     return amount
 
 
-def _items(lines: Iterable[LineItem], payment: Payment, item_id: ItemId) -> list[Item]:
+def _items(lines: Iterable[LineItem], currency: str, item_id: ItemId) -> list[Item]:
     pieces: dict[tuple[str, str, Decimal | None], list[LineItem]] = {}
     for line in lines:
-        if line.is_gift or line.cancel_user or line.cancel_reason or line.display_status in CANCELLED:
+        # a discount that is written as a line is no article that was sold
+        if line.is_gift or _is_cancelled(line) or (line.sale_price is not None and line.sale_price < 0):
             continue
         pieces.setdefault((line.product_id, line.sku_id, line.sale_price), []).append(line)
     found = []
@@ -168,16 +182,25 @@ def _items(lines: Iterable[LineItem], payment: Payment, item_id: ItemId) -> list
         name = getattr(one, item_id) or one.sku_id or one.product_id
         if not name:
             continue
-        found.append(
-            Item(
-                id=name,
-                quantity=len(same),
-                price=None if price is None else _plain(price, one.currency or payment.currency),
-                name=one.product_name or None,
-                variant=one.sku_name or None,
-            )
-        )
+        plain = None if price is None else _plain(price, one.currency.strip().upper() or currency)
+        told: dict[str, Any] = {
+            "price": plain,
+            "name": one.product_name[:_MAX_NAME] or None,
+            "variant": one.sku_name[:_MAX_NAME] or None,
+        }
+        try:
+            found.append(Item(id=name, quantity=len(same), **told))
+        except EventError:  # what an article costs and is called is not needed to count it
+            with suppress(EventError):
+                found.append(Item(id=name, quantity=len(same)))
     return found
+
+
+def _is_cancelled(line: LineItem) -> bool:
+    """Whether this unit was taken back; a request to do so, which the seller may refuse, does not count."""
+    if line.display_status:
+        return line.display_status in CANCELLED
+    return bool(line.cancel_user or line.cancel_reason)
 
 
 def _user(order: Order, share: frozenset[Share]) -> User:
@@ -196,7 +219,20 @@ def _user(order: Order, share: frozenset[Share]) -> User:
             found["zip"] = _clear(address.postal_code)
             found["city"] = _district(address, _CITY)
             found["state"] = _district(address, _STATE)
-    return User(**{name: value for name, value in found.items() if value})
+    known = {name: value for name, value in found.items() if value}
+    try:
+        return User(**known)
+    except EventError:
+        return User(**{name: value for name, value in known.items() if _is_usable(name, value)})
+
+
+def _is_usable(name: str, value: Any) -> bool:
+    """Whether this part of what is known of the buyer can be told by itself."""
+    try:
+        User(**{name: value})
+    except EventError:
+        return False
+    return True
 
 
 def _clear(text: str) -> str | None:
