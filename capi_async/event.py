@@ -11,16 +11,18 @@ import os
 import re
 import time as _time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import astuple, force_setattr
 
 from capi_async.errors import EventError
+from capi_async.plain import made_plain, measured, plain_integer, plain_number, plain_text, shown
 
 if TYPE_CHECKING:
     # What callers may pass. A made struct always holds a Decimal (or date, or text), which msgspec
@@ -75,6 +77,27 @@ _DEFAULT_VARIANT: Final = {
 }
 
 
+# Bounds of one event, checked when it is made: one that is larger would hold up all others on their way. The number of
+# values in properties and extra is bounded too, see :data:`capi_async.plain.MAX_VALUES`.
+
+#: Lines of a cart or an order.
+MAX_ITEMS: Final = 10_000
+#: Values of one user field, such as e-mail addresses.
+MAX_IDENTIFIERS: Final = 100
+#: Names in ``Event.to``.
+MAX_ADDRESSEES: Final = 1_000
+#: Characters of all texts of an event together; those of its user, page, click ids, app and device are bounded each by
+#: itself. No platform takes a request of more than four million bytes.
+MAX_EVENT_CHARS: Final = 2 * 1024 * 1024
+#: Bytes of an event's JSON: what is larger is not looked into.
+MAX_JSON_BYTES: Final = 4 * 1024 * 1024
+
+#: Texts up to this length need not be counted.
+_USUAL_CHARS: Final = 4_096
+#: With fewer items, none of them unusual, the texts need not be counted.
+_USUAL_ITEMS: Final = 64
+
+
 def utc_now() -> datetime:
     """The current time, aware."""
     return datetime.now(UTC)
@@ -105,9 +128,12 @@ class Hashed(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     variant: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.digest, str) or not _DIGEST.match(self.digest):
+        digest = plain_text(self.digest)
+        if digest is None or not _DIGEST.match(digest):
             raise EventError("digest", "needs 64 hexadecimal digits (a SHA-256)")
-        force_setattr(self, "digest", self.digest.lower())
+        force_setattr(self, "digest", digest.lower())
+        if self.variant is not None and type(self.variant) is not str:
+            force_setattr(self, "variant", plain_text(self.variant))
 
     def __repr__(self) -> str:
         return f"Hashed({self.digest[:4]}…, variant={self.variant!r})"
@@ -119,10 +145,21 @@ def _shown(struct: Struct) -> str:
     return f"{type(struct).__name__}({', '.join(f'{name}=…' for name in names)})"
 
 
+def _are_short_texts(values: tuple[Any, ...]) -> bool:
+    """Whether all values are ``None`` or text of no length to speak of, and of no subclass.
+
+    Whatever is not, may be good all the same; it is then checked field by field.
+    """
+    for value in values:  # noqa: SIM110 - a generator would cost more, and this runs several times per event
+        if value is not None and (type(value) is not str or len(value) > _USUAL_CHARS):
+            return False
+    return True
+
+
 def _is_usual(struct: Struct, usual: type[Struct]) -> bool:
     """Whether all values are of the types that nearly every such struct has: one call for all of its fields.
 
-    Whatever is not, may be good all the same; it is then checked field by field.
+    Subclasses of text pass. Whatever does not, may be good all the same; it is then checked field by field.
     """
     try:
         msgspec.convert(astuple(struct), usual)
@@ -132,13 +169,34 @@ def _is_usual(struct: Struct, usual: type[Struct]) -> bool:
 
 
 def _require_text(struct: Struct, where: str, names: Sequence[str], *, hashed: bool = False) -> None:
-    """Name the field that is not text; called when the quick check of all of them has failed."""
+    """Make plain what is text of some kind, and name what is not; called when the quick check of all has failed.
+
+    Raises:
+        EventError: No text, or more of it than an event may hold.
+    """
+    chars = 0
     for name in names:
         value = getattr(struct, name)
-        if value is None or isinstance(value, str) or (hashed and isinstance(value, Hashed)):
+        if value is None or (hashed and isinstance(value, Hashed)):
             continue
-        kinds = "text or Hashed" if hashed else "text"
-        raise EventError(f"{where}{name}", f"needs {kinds}, got {type(value).__name__}")
+        if type(value) is not str:
+            text = plain_text(value)
+            if text is None:
+                kinds = "text or Hashed" if hashed else "text"
+                raise EventError(f"{where}{name}", f"needs {kinds}, got {_kind(value)}")
+            force_setattr(struct, name, text)
+            value = text
+        chars += len(value)
+        if chars > MAX_EVENT_CHARS:
+            raise EventError(f"{where}{name}", _TOO_LARGE)
+
+
+def _kind(value: object) -> str:
+    """The name of a value's type, as an error may repeat it."""
+    return shown(type(value).__name__)
+
+
+_TOO_LARGE: Final = f"makes the event larger than {MAX_EVENT_CHARS:,} characters; no platform takes that"
 
 
 def _check_digest(field: str, value: Hashed) -> None:
@@ -203,51 +261,66 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     idfv: str | None = None
 
     def __post_init__(self) -> None:
-        if _is_usual(self, _UsualUser):
-            return
+        if not _are_short_texts(astuple(self)):
+            self._check()
+
+    def _check(self) -> None:
         _require_text(self, "user.", _USER_TEXTS, hashed=True)
         _require_text(self, "user.", _USER_CLEAR)
         for field in (*_USER_TEXTS, "date_of_birth"):
             value = getattr(self, field)
             if isinstance(value, Hashed):
                 _check_digest(field, value)
-        born = self.date_of_birth
-        if born is not None and not isinstance(born, (str, date, Hashed)):
-            raise EventError("user.date_of_birth", f"needs a date, text or Hashed, got {type(born).__name__}")
+        self._check_born()
         for field in _USER_LISTS:
-            value = getattr(self, field)
-            several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-            for one in value if several else (value,):
-                if isinstance(one, Hashed):
-                    _check_digest(field, one)
-                elif one is not None and not isinstance(one, str):
-                    raise EventError(f"user.{field}", f"needs text, Hashed or a list of them, got {type(one).__name__}")
+            self._check_list(field)
+
+    def _check_born(self) -> None:
+        born = self.date_of_birth
+        if born is None or type(born) in (str, date, Hashed):
+            return
+        if isinstance(born, date):
+            try:
+                force_setattr(self, "date_of_birth", date(born.year, born.month, born.day))
+            except (TypeError, ValueError):  # pandas has dates that are none
+                raise EventError("user.date_of_birth", "is no date") from None
+            return
+        text = plain_text(born)
+        if text is None:
+            raise EventError("user.date_of_birth", f"needs a date, text or Hashed, got {_kind(born)}")
+        force_setattr(self, "date_of_birth", text)
+
+    def _check_list(self, field: str) -> None:
+        value = getattr(self, field)
+        if value is None:
+            return
+        several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+        if several and len(value) > MAX_IDENTIFIERS:
+            raise EventError(f"user.{field}", f"holds more than {MAX_IDENTIFIERS} values; nobody has so many")
+        found: list[Any] = []
+        chars = 0
+        for one in value if several else (value,):
+            if isinstance(one, Hashed):
+                _check_digest(field, one)
+            elif one is not None:
+                text = plain_text(one)
+                if text is None:
+                    raise EventError(f"user.{field}", f"needs text, Hashed or a list of them, got {_kind(one)}")
+                chars += len(text)
+                one = text
+            found.append(one)
+        if chars > MAX_EVENT_CHARS:
+            raise EventError(f"user.{field}", _TOO_LARGE)
+        if not several:
+            force_setattr(self, field, found[0])
+        elif any(old is not new for old, new in zip(value, found, strict=True)):
+            force_setattr(self, field, found)
 
     def __repr__(self) -> str:
         return _shown(self)
 
 
-class _UsualUser(Struct, array_like=True, gc=False):
-    """The fields of :class:`User`, in their order, all plain text."""
-
-    email: str | None
-    phone: str | None
-    external_id: str | None
-    first_name: str | None
-    middle_name: str | None
-    last_name: str | None
-    city: str | None
-    state: str | None
-    zip: str | None
-    country: str | None
-    gender: str | None
-    date_of_birth: str | None
-    ip: str | None
-    user_agent: str | None
-    mobile_ad_id: str | None
-    idfv: str | None
-
-
+_NUMBERS: Final = (str, Decimal, float, int)
 #: Longer amounts are looked at more closely.
 _PLAIN_AMOUNT_CHARS: Final = 16
 
@@ -265,19 +338,24 @@ def amount(value: Amount | None, field: str) -> Decimal | None:
         # nothing about digits with a point between them need be checked further
         if whole.isdigit() and (cents.isdigit() or not dot) and len(whole) <= _MAX_MAGNITUDE:
             return Decimal(value)
-    if isinstance(value, Decimal):
-        number = value
-    elif isinstance(value, str):
+    known: Any = value
+    if type(value) not in _NUMBERS:
+        text = plain_text(value)
+        known = plain_number(value) if text is None else text
+    kind = type(known)
+    if kind is Decimal:
+        number = known
+    elif kind is str:
         try:
-            number = Decimal(value)
-        except InvalidOperation:
+            number = Decimal(known)
+        except (InvalidOperation, ValueError):
             raise EventError(field, "is not a decimal number; write it like '12.50'") from None
-    elif isinstance(value, float):
-        number = Decimal(repr(value))
-    elif type(value) is int:
-        number = Decimal(value)
+    elif kind is float:
+        number = Decimal(repr(known))
+    elif kind is int:
+        number = Decimal(known)
     else:
-        raise EventError(field, f"needs a Decimal, int, float or decimal text, got {type(value).__name__}")
+        raise EventError(field, f"needs a Decimal, int, float or decimal text, got {_kind(value)}")
     if not number.is_finite():
         raise EventError(field, "must be finite")
     if number.is_signed():
@@ -314,21 +392,38 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     delivery_category: DeliveryCategory | None = None
 
     def __post_init__(self) -> None:
-        if not _is_usual(self, _UsualItem):
+        if (
+            type(self.quantity) is not int
+            or not _is_usual(self, _UsualItem)
+            or not _are_short_texts(
+                (self.id, self.name, self.category, self.brand, self.variant, self.delivery_category)
+            )
+        ):
             self._check()
         price = self.price
         if price is not None:
-            # prices come back: an order's totals hardly do
-            force_setattr(self, "price", _price(price) if type(price) is str else amount(price, "items.price"))
+            # prices come back: an order's totals hardly do. Longer texts stay out of the cache, or they would fill it
+            usual = type(price) is str and len(price) <= _PLAIN_AMOUNT_CHARS
+            force_setattr(self, "price", _price(price) if usual else amount(price, "items.price"))
 
     def _check(self) -> None:
-        if type(self.id) is not str or not self.id:
+        if not plain_text(self.id):
             raise EventError("items.id", "needs text that is not empty")
-        _require_text(self, "items.", ("name", "category", "brand", "variant"))
-        if type(self.quantity) is not int or self.quantity < 1:
+        _require_text(self, "items.", ("id", "name", "category", "brand", "variant"))
+        quantity: Any = plain_integer(self.quantity)
+        if type(quantity) is not int or quantity < 1:
             raise EventError("items.quantity", "needs a whole number of at least 1")
-        if self.delivery_category not in _DELIVERY:
-            raise EventError("items.delivery_category", "needs in_store, curbside or home_delivery")
+        force_setattr(self, "quantity", quantity)
+        _require_one_of(self, "items.", "delivery_category", _DELIVERY, "needs in_store, curbside or home_delivery")
+
+
+def _require_one_of(struct: Struct, where: str, name: str, choices: tuple[Any, ...], wanted: str) -> None:
+    value = getattr(struct, name)
+    text = plain_text(value)
+    if text is not None and text in choices:
+        force_setattr(struct, name, text)
+    elif value is not None or None not in choices:
+        raise EventError(f"{where}{name}", wanted)
 
 
 @lru_cache(maxsize=8192)
@@ -363,19 +458,11 @@ class Page(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     title: str | None = None
 
     def __post_init__(self) -> None:
-        if not _is_usual(self, _UsualPage):
+        if not _are_short_texts(astuple(self)):
             _require_text(self, "page.", self.__struct_fields__)
 
     def __repr__(self) -> str:
         return _shown(self)
-
-
-class _UsualPage(Struct, array_like=True, gc=False):
-    """The fields of :class:`Page`, in their order."""
-
-    url: str | None
-    referrer: str | None
-    title: str | None
 
 
 class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -418,10 +505,12 @@ class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
             if value is None:
                 continue
             if name == "fbclid_seen":
-                _require_aware("click.fbclid_seen", value)
-            elif not isinstance(value, str):
-                raise EventError(f"click.{name}", f"needs text, got {type(value).__name__}")
-            elif value != (trimmed := value.strip()) or not value:
+                _require_aware(self, "click.", "fbclid_seen")
+                continue
+            if type(value) is not str or len(value) > _USUAL_CHARS:
+                _require_text(self, "click.", (name,))
+                value = getattr(self, name)
+            if value != (trimmed := value.strip()) or not value:
                 force_setattr(self, name, trimmed or None)
 
     def __repr__(self) -> str:
@@ -456,10 +545,9 @@ class App(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         _require_text(self, "app.", _APP_TEXTS)
-        if self.att_status not in _ATT:
-            raise EventError("app.att_status", f"needs one of {', '.join(get_args(AttStatus))}")
+        _require_one_of(self, "app.", "att_status", _ATT, f"needs one of {', '.join(get_args(AttStatus))}")
         if self.install_time is not None:
-            _require_aware("app.install_time", self.install_time)
+            _require_aware(self, "app.", "install_time")
         if self.application_tracking is not None and not isinstance(self.application_tracking, bool):
             raise EventError("app.application_tracking", "needs True, False or None")
 
@@ -503,8 +591,12 @@ class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
         _require_text(self, "device.", _DEVICE_TEXTS)
         for name in _DEVICE_NUMBERS:
             value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 0):
+            if value is None:
+                continue
+            number: Any = plain_integer(value)
+            if type(number) is not int or number < 0:
                 raise EventError(f"device.{name}", "needs a whole number of at least 0")
+            force_setattr(self, name, number)
         if self.os is not None:
             force_setattr(self, "os", self.os.strip().lower() or None)
         if self.screen_density is not None:
@@ -539,10 +631,11 @@ class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool):
                 raise EventError(f"consent.{name}", "needs True, False or None (not stated)")
-        if self.region is not None and not (
-            isinstance(self.region, str) and re.fullmatch(r"[A-Za-z]{2}(-[A-Za-z0-9]{1,3})?", self.region)
-        ):
-            raise EventError("consent.region", "needs an ISO 3166-2 code such as US-CA")
+        if self.region is not None:
+            region = plain_text(self.region)
+            if region is None or not re.fullmatch(r"[A-Za-z]{2}(-[A-Za-z0-9]{1,3})?", region):
+                raise EventError("consent.region", "needs an ISO 3166-2 code such as US-CA")
+            force_setattr(self, "region", region)
 
 
 NO_USER: Final = User()
@@ -627,9 +720,17 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             or (self.consent is not None and type(self.consent) is not Consent)
             or type(self.time) is not datetime
             or self.time.tzinfo is not UTC
+            or (self.num_items is not None and type(self.num_items) is not int)
             or not _is_usual(self, _UsualEvent)
             or not self.name.strip()
-        ):
+            or not _are_short_texts(
+                (
+                    self.name, self.event_id, self.source, self.currency, self.order_id, self.search_string,
+                    self.content_type, self.content_name, self.content_category, self.description, self.method,
+                    self.delivery_category, self.subscription_id,
+                )
+            )
+        ):  # fmt: skip
             self._check()
         if not self.event_id:
             force_setattr(self, "event_id", f"{self.name}:{self.order_id}" if self.order_id else new_event_id())
@@ -644,45 +745,69 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         items = self.items
         if items != () and not (type(items) is tuple and len(items) == 1 and type(items[0]) is Item):
             self._check_items()
+        if self.properties or self.extra:
+            self._check_free()
 
     def _check_items(self) -> None:
         items = self.items
         if type(items) not in (tuple, list) and (isinstance(items, (str, bytes)) or not isinstance(items, Sequence)):
             raise EventError("items", "needs a list of Item(...)")
+        if len(items) > MAX_ITEMS:
+            raise EventError("items", f"holds more than {MAX_ITEMS:,} items; is it one order?")
         for index, item in enumerate(items):
             if type(item) is not Item:
-                raise EventError(f"items[{index}]", f"needs Item(...), got {type(item).__name__}")
+                raise EventError(f"items[{index}]", f"needs Item(...), got {_kind(item)}")
+        if len(items) > _USUAL_ITEMS:
+            self._check_size("items")
+
+    def _check_free(self) -> None:
+        """Make ``properties`` and ``extra`` plain, and hold them to their bounds."""
+        for field in ("properties", "extra"):
+            given: Mapping[str, Any] = getattr(self, field)
+            _, chars, plain = measured(field, given)
+            if not plain:
+                force_setattr(self, field, made_plain(field, given))
+            if chars > _USUAL_CHARS:
+                self._check_size(field)
+
+    def _check_size(self, field: str) -> None:
+        """Refuse an event whose texts are too long together; ``field`` is that which made somebody ask."""
+        values = [getattr(self, name) for name in ("name", "event_id", *_EVENT_TEXTS)]
+        for item in self.items:
+            values += (item.id, item.name, item.category, item.brand, item.variant)
+        chars = sum([len(value) for value in values if value])
+        if self.properties or self.extra:
+            chars += measured("properties", self.properties)[1] + measured("extra", self.extra)[1]
+        if chars > MAX_EVENT_CHARS:
+            raise EventError(field, _TOO_LARGE)
 
     def _check(self) -> None:
         """Check field by field what is not as usual: name the culprit, or find that there is none."""
-        if type(self.name) is not str or not self.name.strip():
+        name = plain_text(self.name)
+        if name is None or not name.strip():
             raise EventError("name", "needs the event's name, such as 'purchase'")
-        _require_aware("time", self.time)
-        _require_text(self, "", _EVENT_TEXTS)
-        if self.event_id is not None and type(self.event_id) is not str:
+        _require_aware(self, "", "time")
+        if self.event_id is not None and plain_text(self.event_id) is None:
             raise EventError("event_id", "needs text; write str(...) around a number")
-        if self.source not in _SOURCES:
-            raise EventError("source", f"needs one of {', '.join(sorted(_SOURCES))}")
+        _require_text(self, "", ("name", "event_id", *_EVENT_TEXTS))
+        _require_one_of(self, "", "source", _SOURCES, f"needs one of {', '.join(sorted(_SOURCES))}")
         if self.predicted_ltv is not None:
             force_setattr(self, "predicted_ltv", amount(self.predicted_ltv, "predicted_ltv"))
-        if self.num_items is not None and (type(self.num_items) is not int or self.num_items < 0):
-            raise EventError("num_items", "needs a whole number of at least 0")
-        if self.content_type not in _CONTENT_TYPES:
-            raise EventError("content_type", "needs product or product_group")
-        if self.delivery_category not in _DELIVERY:
-            raise EventError("delivery_category", "needs in_store, curbside or home_delivery")
+        if self.num_items is not None:
+            pieces: Any = plain_integer(self.num_items)
+            if type(pieces) is not int or pieces < 0:
+                raise EventError("num_items", "needs a whole number of at least 0")
+            force_setattr(self, "num_items", pieces)
+        _require_one_of(self, "", "content_type", _CONTENT_TYPES, "needs product or product_group")
+        _require_one_of(self, "", "delivery_category", _DELIVERY, "needs in_store, curbside or home_delivery")
         for field, kind, nothing in _PARTS:
             value = getattr(self, field)
             if value is None:
                 force_setattr(self, field, nothing)
             elif type(value) is not kind:
-                raise EventError(field, f"needs {kind.__name__}(...), got {type(value).__name__}")
-        if self.to is not None and (
-            isinstance(self.to, str)
-            or not isinstance(self.to, Sequence)
-            or not all(isinstance(name, str) for name in self.to)
-        ):
-            raise EventError("to", "needs a list of destination names")
+                raise EventError(field, f"needs {kind.__name__}(...), got {_kind(value)}")
+        if self.to is not None:
+            self._check_to()
         if self.properties and not isinstance(self.properties, Mapping):
             raise EventError("properties", "needs a mapping")
         if self.extra and not (
@@ -691,6 +816,21 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             raise EventError("extra", "needs destination names mapped to objects, such as {'snap': {...}}")
         if type(self.test) is not bool:
             raise EventError("test", "needs True or False")
+        self._check_size(max(_EVENT_TEXTS, key=lambda field: len(getattr(self, field) or "")))
+
+    def _check_to(self) -> None:
+        to: Any = self.to
+        if isinstance(to, str) or not isinstance(to, Sequence):
+            raise EventError("to", "needs a list of destination names")
+        if len(to) > MAX_ADDRESSEES:
+            raise EventError("to", f"holds more than {MAX_ADDRESSEES:,} names")
+        names = list(map(plain_text, to))
+        if None in names:
+            raise EventError("to", "needs a list of destination names")
+        if sum(map(len, filter(None, names))) > MAX_EVENT_CHARS:
+            raise EventError("to", _TOO_LARGE)
+        if any(type(name) is not str for name in to):
+            force_setattr(self, "to", names)
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Event:
@@ -699,10 +839,14 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         Raises:
             EventError: Not JSON, or malformed; ``field`` is the path of the culprit.
         """
+        if len(data) > _USUAL_JSON:
+            _require_bounds(data)
         try:
             return _decoder.decode(data)
         except msgspec.ValidationError as error:
             raise _translated(error) from None
+        except RecursionError:
+            raise EventError("", _TOO_DEEP) from None
         except msgspec.DecodeError as error:
             # the library's text gives a byte position and no content
             raise EventError("", f"not a JSON object: {error}") from None
@@ -716,10 +860,14 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         Raises:
             EventError: ``field`` is the path of the culprit.
         """
+        if isinstance(data, dict) and isinstance(items := data.get("items"), (list, tuple)) and len(items) > MAX_ITEMS:
+            raise EventError("items", f"holds more than {MAX_ITEMS:,} items; is it one order?")
         try:
             return msgspec.convert(data, cls)
         except msgspec.ValidationError as error:
             raise _translated(error) from None
+        except RecursionError:
+            raise EventError("", _TOO_DEEP) from None
 
     def __repr__(self) -> str:
         return f"Event({self.name!r}, event_id={self.event_id!r}, time={self.time.isoformat()!r}, …)"
@@ -763,6 +911,31 @@ _PARTS: Final = (
     ("app", App, None), ("device", Device, None), ("consent", Consent, None),
 )  # fmt: skip
 _decoder: Final = msgspec.json.Decoder(Event)
+_TOO_DEEP: Final = "is nested too deeply; flatten properties and extra"
+#: Shorter JSON cannot hold too much of anything.
+_USUAL_JSON: Final = 64 * 1024
+
+
+class _Outline(Struct):
+    """What of an event's JSON is counted before any of it is read."""
+
+    items: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_outline: Final = msgspec.json.Decoder(_Outline)
+
+
+def _require_bounds(data: bytes | str) -> None:
+    if len(data) > MAX_JSON_BYTES:
+        raise EventError("", f"is longer than {MAX_JSON_BYTES:,} bytes; no platform takes such an event")
+    try:
+        items = _outline.decode(data).items
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):  # the decoder says it better
+        return
+    if isinstance(items, list) and len(items) > MAX_ITEMS:
+        raise EventError("items", f"holds more than {MAX_ITEMS:,} items; is it one order?")
+
+
 _AT: Final = re.compile(r"(?P<text>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>[^`]{0,64})")
 _EXPECTED: Final = re.compile(r"(Expected|Object missing required field|Invalid enum value|Invalid RFC3339)")
@@ -778,7 +951,7 @@ def _translated(error: msgspec.ValidationError) -> EventError:
         field = cause.field.replace("items", index[0], 1) if index else cause.field
         return EventError(field, cause.reason)
     if unknown := _UNKNOWN.match(text):
-        return EventError(f"{path}.{unknown['name']}".lstrip("."), "there is no such field; check its spelling")
+        return EventError(f"{path}.{shown(unknown['name'])}".lstrip("."), "there is no such field; check its spelling")
     if path.endswith(("time", "fbclid_seen")):
         return EventError(path, _TIME_ADVICE)
     if text.startswith("Invalid enum value"):
@@ -792,11 +965,29 @@ _TIME_ADVICE: Final = (
 )
 
 
-def _require_aware(field: str, value: object) -> None:
+def _require_aware(struct: Struct, where: str, name: str) -> None:
+    """Refuse what is no aware time, and make plain what is one of somebody's own class or zone."""
+    value: Any = getattr(struct, name)
+    if type(value) is datetime and value.tzinfo is UTC:
+        return
+    field = f"{where}{name}"
     if not isinstance(value, datetime):
         raise EventError(field, _TIME_ADVICE)
-    if value.tzinfo is not UTC and value.utcoffset() is None:
-        raise EventError(field, f"has no time zone: {_TIME_ADVICE}")
+    try:
+        offset = value.utcoffset()
+        if offset is None:
+            raise EventError(field, f"has no time zone: {_TIME_ADVICE}")
+        if type(value) is datetime and type(value.tzinfo) in (timezone, ZoneInfo):
+            return
+        zone = UTC if offset == timedelta() else timezone(offset)
+        plain = datetime(
+            value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond, zone
+        )
+    except EventError:
+        raise
+    except Exception:  # a class and a zone are the caller's code, and pandas has times that are none
+        raise EventError(field, f"is no time: {_TIME_ADVICE}") from None
+    force_setattr(struct, name, plain)
 
 
 def new_event_id() -> str:

@@ -154,7 +154,10 @@ def soundex(text: str) -> str:
 
 _LOCAL_PART: Final = b"!#$%&'+-./0123456789=?^_`abcdefghijklmnopqrstuvwxyz{|}~"
 # Possessive, so that a hostile address costs one pass.
-_ascii_domain: Final = lru_cache(maxsize=4096)(re.compile(r"(?:[0-9a-z_\-]++\.)++[0-9a-z_\-]++").fullmatch)
+_is_ascii_domain: Final = re.compile(r"(?:[0-9a-z_\-]++\.)++[0-9a-z_\-]++").fullmatch
+_known_domain: Final = lru_cache(maxsize=4096)(_is_ascii_domain)
+#: Longer domains do not exist, and would fill the cache.
+_DOMAIN_CHARS: Final = 100
 _wide_email: Final = re.compile(
     r"[^\s@,;:<>()\[\]\\\"]++@(?:[^\s@,;:<>()\[\]\\\".]++\.)++[^\s@,;:<>()\[\]\\\".]++"
 ).fullmatch
@@ -173,7 +176,8 @@ def email(text: str) -> str:
 def _ascii_email(text: str) -> bool:
     """Whether ASCII ``text`` is an address. Its domain is nearly always one that was looked at before."""
     local, _, domain = text.partition("@")
-    return bool(local) and not local.encode().translate(None, _LOCAL_PART) and _ascii_domain(domain) is not None
+    is_domain = _known_domain if len(domain) <= _DOMAIN_CHARS else _is_ascii_domain
+    return bool(local) and not local.encode().translate(None, _LOCAL_PART) and is_domain(domain) is not None
 
 
 def _address(text: str) -> str:

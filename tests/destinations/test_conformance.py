@@ -498,17 +498,17 @@ def test_an_account_made_from_another_follows_its_own_settings(type_name: str) -
         {"properties": {"\ud83d": 1}},
         {"properties": {"when": object()}},
         {"properties": {"nested": [{"deep": {1, 2}}]}},
-        {"properties": {"number": 10**40, "infinite": float("inf"), "none": None}},
+        {"properties": {"number": 10**40, "none": None}},
         {"extra": {name: {"user_data": None, "custom_data": [], "user": "", "properties": 0} for name in TYPES}},
         {"extra": {name: {"event_name": None, "event": 1, "eventName": [], "event_type": {}} for name in TYPES}},
         {"extra": {name: {"x": object()} for name in TYPES}},
         {"num_items": 10**30},
-        {"content_name": "x" * 5_000_000},
+        {"content_name": "x" * 2_000_000},
     ],
     ids=lambda changes: "-".join(changes),
 )
 def test_what_cannot_be_sent_is_refused_and_costs_no_other_event(type_name: str, changes: dict[str, Any]) -> None:
-    """Half a surrogate pair, an object, 5 MB of text: one outcome for this event, and its neighbours go on."""
+    """Half a surrogate pair, an object, 2 MB of text: one outcome for this event, and its neighbours go on."""
     made_for = account(type_name)
     made = [good_event(event_id="before"), good_event(event_id="odd", **changes), good_event(event_id="after")]
     before, odd, after = _prepared(made_for, made)

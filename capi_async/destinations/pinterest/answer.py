@@ -111,9 +111,21 @@ def _of_row(row: _Row) -> Verdict:
     return rejected(_clean(row.error_message or "refused without a reason"))
 
 
-@lru_cache(maxsize=256)
 def _accepted(warning: str) -> Verdict:
     """Accepted with Pinterest's remark, such as a missing ``external_id``; the same few come back with most events."""
+    return _accepted_before(warning) if len(warning) <= _REMARK_CHARS else _newly_accepted(warning)
+
+
+#: Longer remarks are none of those that come back, and stay out of the cache.
+_REMARK_CHARS: Final = 200
+
+
+@lru_cache(maxsize=256)
+def _accepted_before(warning: str) -> Verdict:
+    return _newly_accepted(warning)
+
+
+def _newly_accepted(warning: str) -> Verdict:
     return Verdict(kind="accepted", reason=redact(_clean(warning)))
 
 

@@ -133,11 +133,19 @@ def named(destination: Destination, event: Event, known: frozenset[str]) -> tupl
         name = event.name
     if name in known:
         return name, ()
-    return _custom(name, known)
+    return _custom(name, known) if len(name) <= _NAME_CHARS else _looked_up(name, known)
+
+
+#: Longer names are nobody's habit: they stay out of the cache, which any page could fill with them.
+_NAME_CHARS: Final = 100
 
 
 @lru_cache(maxsize=1024)
 def _custom(name: str, known: frozenset[str]) -> tuple[str, tuple[str, ...]] | Refusal:
+    return _looked_up(name, known)
+
+
+def _looked_up(name: str, known: frozenset[str]) -> tuple[str, tuple[str, ...]] | Refusal:
     if real := _alias_of(name):
         return Refusal("rejected", "name", f"{name!r} is reserved by TikTok", f"use {real!r} or another name")
     folded = _folded(name)
