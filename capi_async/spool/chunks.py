@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -70,9 +70,16 @@ class State(Struct, array_like=True, gc=False):
     fates: list[Fate]
 
 
+#: In front of what carries a checksum. MessagePack never uses this byte: without it stands what earlier releases wrote.
+_CHECKED: Final = b"\xc1"
+
+#: Start and stop of a run of indexes, and seconds since the epoch.
+Run: TypeAlias = tuple[int, int, float]
+
 _encoder = msgspec.msgpack.Encoder()
 _columns = msgspec.msgpack.Decoder(_Columns)
 _state = msgspec.msgpack.Decoder(State)
+_runs = msgspec.msgpack.Decoder(list[Run])
 
 
 def encode(records: Sequence[Record | None]) -> bytes:
@@ -133,8 +140,8 @@ def decode(destination: str, data: bytes) -> list[Record]:
 
 
 def encode_state(state: State) -> bytes:
-    """The bytes of a state."""
-    return _encoder.encode(state)
+    """The bytes of a state, with a checksum: a flipped bit would be an event that is never sent, or sent again."""
+    return _checked(_encoder.encode(state))
 
 
 def decode_state(data: bytes | None) -> State:
@@ -146,9 +153,46 @@ def decode_state(data: bytes | None) -> State:
     if not data:
         return State(b"", [])
     try:
-        return _state.decode(data)
+        return _state.decode(_unchecked(data))
     except msgspec.MsgspecError as error:
         raise DamagedChunk("state") from error
+
+
+def has_checksum(data: bytes | None) -> bool:
+    """Whether a state that can be decoded surely is what was written; those of earlier releases carry no checksum."""
+    return not data or data[:1] == _CHECKED
+
+
+def encode_runs(runs: Sequence[Run]) -> bytes:
+    """The bytes of runs of indexes, with a checksum."""
+    return _checked(_encoder.encode(runs))
+
+
+def decode_runs(data: bytes | None) -> list[Run]:
+    """The runs that :func:`encode_runs` was given; none where nothing was stored.
+
+    Raises:
+        DamagedChunk: The bytes are not what was written.
+    """
+    if not data:
+        return []
+    try:
+        return _runs.decode(_unchecked(data))
+    except msgspec.MsgspecError as error:
+        raise DamagedChunk("runs") from error
+
+
+def _checked(data: bytes) -> bytes:
+    return _CHECKED + zlib.crc32(data).to_bytes(4, "little") + data
+
+
+def _unchecked(data: bytes) -> bytes | memoryview:
+    if data[:1] != _CHECKED:
+        return data
+    rest = memoryview(data)[5:]
+    if zlib.crc32(rest) != int.from_bytes(data[1:5], "little"):
+        raise DamagedChunk("checksum of what happened to its records")
+    return rest
 
 
 def bits(flags: Sequence[bool]) -> bytes:

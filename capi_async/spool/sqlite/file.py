@@ -337,8 +337,11 @@ class SpoolFile:
                 raise Damaged(found)
 
     def _check_keys(self) -> None:
-        names = self._ready().execute("SELECT sealed FROM chunk UNION SELECT sealed FROM letter")
-        for (name,) in names:
+        # as bytes: one that is damaged is no text, and costs its own row only
+        names = self._ready().execute(
+            "SELECT CAST(sealed AS BLOB) FROM chunk UNION SELECT CAST(sealed AS BLOB) FROM letter"
+        )
+        for name in [one.decode("ascii", "ignore") for (one,) in names if one.isascii()]:
             if name and (self._cipher is None or not self._cipher.knows(name)):
                 raise ConfigError(
                     f"spool: {self.path} holds events encrypted with a key that is not among those given (keys=...)"

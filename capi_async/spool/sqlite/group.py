@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record
-from capi_async.spool.chunks import MAX_BYTES, MAX_RECORDS, Fate, State, bits, encode_state
+from capi_async.spool.chunks import MAX_BYTES, MAX_RECORDS, Fate, Run, State, bits, encode_runs, encode_state
 from capi_async.spool.waiting import SETTLED
 
 
@@ -22,7 +22,7 @@ class Chunk:
         id: Of its row; 0 until it is stored.
         records: By index; ``None`` where a record had been settled before this process read the row.
         left, size: Records that are not settled, and the bytes of their bodies.
-        attempted_at: Seconds since the epoch of the first request that carried one of its resendable records.
+        tried: Runs of resendable records that a first request carried, or is about to, with the time of that.
         marks: Index to the time at which a record was noted as possibly about to arrive.
         waits: Index to (due, wait), in seconds, of the records that wait for their time.
         counts: Outcomes since the last commit, ``freed`` their bytes, ``letters`` those to be kept.
@@ -30,8 +30,8 @@ class Chunk:
     """
 
     __slots__ = (
-        "attempted_at", "counts", "destination", "foreign", "freed", "id", "keyed", "left", "letters", "marks",
-        "records", "scrub", "size", "touched", "waits",
+        "counts", "destination", "foreign", "freed", "id", "keyed", "left", "letters", "marks", "records", "scrub",
+        "size", "touched", "tried", "tried_changed", "waits",
     )  # fmt: skip
 
     def __init__(self, destination: str, records: list[Record | None], size: int) -> None:
@@ -40,7 +40,8 @@ class Chunk:
         self.records = records
         self.left = len(records)
         self.size = size
-        self.attempted_at = 0.0
+        self.tried: list[Run] = []
+        self.tried_changed = False
         self.marks: dict[int, float] = {}
         self.waits: dict[int, tuple[float, float]] = {}
         self.counts: dict[str, int] = {}
@@ -52,6 +53,26 @@ class Chunk:
         self.keyed = False
         #: Order keys for which another process holds an older record, as the last look showed.
         self.foreign: frozenset[int] = frozenset()
+
+    def carry(self, start: int, stop: int, now: float) -> None:
+        """A first request is about to carry these."""
+        last = self.tried[-1] if self.tried else None
+        if last is not None and last[1] == start and last[2] == now:
+            self.tried[-1] = (last[0], stop, now)
+        else:
+            self.tried.append((start, stop, now))
+        self.tried_changed = True
+
+    def put_down(self, at: int) -> None:
+        """No request carried this one after all."""
+        runs: list[Run] = []
+        for start, stop, since in self.tried:
+            if start <= at < stop:
+                self.tried_changed = True
+                runs += [run for run in ((start, at, since), (at + 1, stop, since)) if run[0] < run[1]]
+            else:
+                runs.append((start, stop, since))
+        self.tried = runs
 
     def drop(self) -> None:
         """Let go of the records. They name their chunk, and no collector looks for cycles through them."""
@@ -91,7 +112,7 @@ class Change(Struct, gc=False):
     chunk: Chunk
     left: int
     size: int
-    attempted_at: float
+    tried: bytes | None
     state: bytes | None
     counts: dict[str, int]
     freed: int
@@ -105,14 +126,15 @@ class Change(Struct, gc=False):
             chunk,
             chunk.left,
             chunk.size,
-            chunk.attempted_at,
+            encode_runs(chunk.tried) if chunk.left and chunk.tried_changed else None,
             chunk.state() if chunk.left and chunk.touched else None,
             chunk.counts,
             chunk.freed,
             chunk.letters,
             chunk.scrub,
         )
-        chunk.counts, chunk.freed, chunk.letters, chunk.scrub, chunk.touched = {}, 0, [], False, False
+        chunk.counts, chunk.freed, chunk.letters, chunk.scrub = {}, 0, [], False
+        chunk.touched = chunk.tried_changed = False
         return change
 
     def undo(self) -> Chunk:
@@ -123,7 +145,7 @@ class Change(Struct, gc=False):
         chunk.freed += self.freed
         chunk.letters = self.letters + chunk.letters
         chunk.scrub = chunk.scrub or self.scrub
-        chunk.touched = True
+        chunk.touched = chunk.tried_changed = True
         return chunk
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from capi_async.outcome import Outcome
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
 from capi_async.spool.chunks import DamagedChunk, decode, encode
+from capi_async.spool.sqlite import damage
+
+logger = logging.getLogger(__name__)
 
 Seal = Callable[[bytes, str], tuple[str, bytes]]
 OpenSealed = Callable[[bytes, str, str], bytes]
@@ -19,7 +22,7 @@ _COLUMNS = "id, destination, kind, event_id, reason, at, size"
 
 
 class Letters:
-    """The table of dead letters; every method belongs into a transaction of the owned thread."""
+    """The table of dead letters; every method belongs into the owned thread."""
 
     def __init__(self, seal: Seal, open_sealed: OpenSealed) -> None:
         self._seal = seal
@@ -47,35 +50,51 @@ class Letters:
         return [DeadLetter(*row) for row in found]
 
     def read(self, db: sqlite3.Connection, ids: Iterable[int]) -> Iterator[tuple[DeadLetter, Record]]:
-        """Letters with their records."""
-        for number in ids:
-            row = db.execute(f"SELECT {_COLUMNS}, sealed, data FROM letter WHERE id = ?", (number,)).fetchone()  # noqa: S608
-            if row is not None:
-                letter = DeadLetter(*row[:-2])
-                data = self._open_sealed(row[-1], row[-2], letter.destination)
-                yield letter, decode(letter.destination, data)[0]
+        """Letters with their records; one that cannot be read is left out, and left alone.
 
-    def remove(self, db: sqlite3.Connection, letters: Iterable[DeadLetter]) -> None:
-        """Keep these no longer; what the ledger says of them is the caller's affair."""
-        db.executemany("DELETE FROM letter WHERE id = ?", [(letter.id,) for letter in letters])
-
-    def settle_matching(
-        self, db: sqlite3.Connection, matches: Callable[[Record], bool], kind: str, *, after: int, limit: int
-    ) -> tuple[Counter[tuple[str, str]], int]:
-        """Remove those that match among ``limit`` behind ``after``; how the ledger changes, and the last, 0 at the end.
-
-        One that cannot be read is left alone.
+        Call it outside of a transaction: one that has met a broken page cannot be ended.
         """
+        for number in ids:
+            try:
+                row = damage.read(
+                    db,
+                    f"SELECT {_COLUMNS}, sealed, CAST(data AS BLOB) FROM letter WHERE id = ?",  # noqa: S608
+                    (number,),
+                )
+                if row is None:
+                    continue
+                letter = DeadLetter(*row[:-2])
+                (record,) = decode(letter.destination, self._open_sealed(row[-1], row[-2], letter.destination))
+            except (DamagedChunk, ValueError) as error:
+                logger.warning(
+                    "spool: a dead letter cannot be read (%s) and stays where it is", error, extra={"letter": number}
+                )
+                continue
+            yield letter, record
+
+    def remove(self, db: sqlite3.Connection, letter: DeadLetter) -> bool:
+        """Keep it no longer; whether it was there. What the ledger says of it is the caller's affair."""
+        return db.execute("DELETE FROM letter WHERE id = ?", (letter.id,)).rowcount > 0
+
+    def matching(
+        self, db: sqlite3.Connection, matches: Callable[[Record], bool], *, after: int, limit: int
+    ) -> tuple[list[DeadLetter], int]:
+        """Those that match among ``limit`` behind ``after``; and the last one looked at, 0 at the end.
+
+        One that cannot be read is left alone. Call it outside of a transaction.
+        """
+        rows = db.execute("SELECT id FROM letter WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
+        ids = [number for (number,) in rows]
+        return [letter for letter, record in self.read(db, ids) if matches(record)], ids[-1] if ids else 0
+
+    def settle(self, db: sqlite3.Connection, letters: Iterable[DeadLetter], kind: str) -> Counter[tuple[str, str]]:
+        """Remove those that are still there; how the ledger changes."""
         counts: Counter[tuple[str, str]] = Counter()
-        last = 0
-        for (last,) in db.execute("SELECT id FROM letter WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall():
-            with suppress(DamagedChunk):
-                for letter, record in self.read(db, (last,)):
-                    if matches(record):
-                        self.remove(db, (letter,))
-                        counts[letter.destination, letter.kind] -= 1
-                        counts[letter.destination, kind] += 1
-        return counts, last
+        for letter in letters:
+            if self.remove(db, letter):
+                counts[letter.destination, letter.kind] -= 1
+                counts[letter.destination, kind] += 1
+        return counts
 
     def prune(self, db: sqlite3.Connection, *, before: float, keep: int) -> int:
         """Let go of what is older than ``before``, and of the oldest beyond ``keep``; the ledger keeps its counts."""

@@ -21,7 +21,8 @@ class Line(Waiting):
 
     Attributes:
         events, bytes: Unsettled records of this process, in memory and in the file.
-        cold: Those of them that are in the file only; all behind chunk ``cursor``, and younger than all in memory.
+        cold: Those of them that are in the file only; all behind chunk ``cursor``, and younger than all in memory;
+            ``cold_bytes`` of their bodies.
         unowned: Events and bytes in the file that belong to no process.
     """
 
@@ -34,6 +35,7 @@ class Line(Waiting):
         self.events = 0
         self.bytes = 0
         self.cold = 0
+        self.cold_bytes = 0
         self.cursor = 0
         self.unowned = (0, 0)
 

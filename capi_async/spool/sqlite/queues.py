@@ -12,12 +12,14 @@ from capi_async.outcome import Outcome
 from capi_async.spool.base import KEPT, Record
 from capi_async.spool.sqlite.group import Change, Chunk
 from capi_async.spool.sqlite.line import Line
-from capi_async.spool.sqlite.store import Row, monotonic_due
+from capi_async.spool.sqlite.store import Looked, monotonic_due
 from capi_async.spool.waiting import SETTLED
 
 #: Chunks whose receipts are looked through at a time, and for each that is added.
 _CHUNKS_A_LOOK: Final = 32
 _CHUNKS_A_CHUNK: Final = 3
+
+_DAMAGED: Final = Outcome(kind="dead", reason="what was stored of it is damaged and cannot be read")
 
 
 class Queues:
@@ -71,6 +73,7 @@ class Queues:
                 if not line.cold:
                     line.cursor = chunk.id - 1
                 line.cold += chunk.left
+                line.cold_bytes += chunk.size
                 self._cool(chunk)
             self._wake(chunk.destination)
 
@@ -110,31 +113,32 @@ class Queues:
             if record.order_key is not None and self.lines[record.destination].leave(record):
                 self._wake(record.destination)
 
-    def enter_cold(self, line: Line, rows: Sequence[Row]) -> None:
-        """What was in the file only, and is next."""
-        for row in rows:
-            line.cold -= row.chunk.left
-            line.cursor = row.chunk.id
-        if not rows:
-            # the rest was damaged, and counted as dead
-            line.events -= line.cold
-            line.cold = 0
-        self._enter(line, rows)
+    def enter_cold(self, line: Line, looked: Looked) -> None:
+        """What was in the file only, and is next; what of it cannot be read is pending no more."""
+        events, size = (looked.events, looked.bytes) if looked.last else (line.cold, line.cold_bytes)
+        line.cold = max(0, line.cold - events)
+        line.cold_bytes = max(0, line.cold_bytes - size) if line.cold else 0
+        line.cursor = looked.last or line.cursor
+        line.events -= events - sum(row.chunk.left for row in looked.rows)
+        line.bytes -= size - sum(row.chunk.size for row in looked.rows)
+        self._enter(line, looked)
 
-    def enter_claimed(self, line: Line, rows: Sequence[Row]) -> None:
-        """What was nobody's, and is this process's now."""
+    def enter_claimed(self, line: Line, looked: Looked) -> None:
+        """What was nobody's, and is this process's now, as far as it can be read."""
         events, size = line.unowned
-        for row in rows:
-            events -= row.chunk.left
-            size -= row.chunk.size
-            line.events += row.chunk.left
-            line.bytes += row.chunk.size
-        line.unowned = (max(0, events), max(0, size)) if rows else (0, 0)
-        self._enter(line, rows)
+        events, size = max(0, events - looked.events), max(0, size - looked.bytes)
+        line.unowned = (events, size) if looked.last else (0, 0)
+        line.events += sum(row.chunk.left for row in looked.rows)
+        line.bytes += sum(row.chunk.size for row in looked.rows)
+        self._enter(line, looked)
 
-    def _enter(self, line: Line, rows: Sequence[Row]) -> None:
+    def _enter(self, line: Line, looked: Looked) -> None:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        for row in rows:
+        for number in looked.buried:
+            for receipt in self._receipts.pop(number, {}).values():
+                self._forget(receipt)
+                receipt.settle(line.name, _DAMAGED)
+        for row in looked.rows:
             chunk = row.chunk
             self.chunks[chunk.id] = chunk
             chunk.waits = row.waits
@@ -194,6 +198,7 @@ class Queues:
         line = self.lines.get(destination)
         if line is not None and line.cold and chunk > line.cursor:
             line.cold -= 1
+            line.cold_bytes -= size
             line.events -= 1
             line.bytes -= size
         receipt = self._receipts.get(chunk, {}).pop(at, None)

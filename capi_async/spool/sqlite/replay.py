@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Final
 
-from capi_async.spool.base import DeadLetter, LetterFilter, Record
-from capi_async.spool.chunks import DamagedChunk
+from capi_async.spool.base import LetterFilter, Record
 from capi_async.spool.sqlite.group import split
 from capi_async.spool.sqlite.store import Store, count
 
@@ -30,23 +28,21 @@ def replay(
     refused = {one.id for one in wanted_letters if permitted is not None and not permitted(one.event_id)}
     replayed: Counter[str] = Counter()
     for start in range(0, len(ids), _A_TURN):
+        found = store.read_letters(ids[start : start + _A_TURN])
         with store.transaction(sync=True) as db:
             counts: Counter[tuple[str, str]] = Counter()
-            letters: list[DeadLetter] = []
             again: list[Record] = []
-            found = store.letters.read(db, ids[start : start + _A_TURN])
-            with suppress(DamagedChunk):
-                for letter, record in found:
-                    letters.append(letter)
-                    counts[letter.destination, letter.kind] -= 1
-                    if record.expires_at <= now:
-                        counts[letter.destination, "expired"] += 1
-                    elif letter.id in refused:
-                        counts[letter.destination, "skipped"] += 1
-                    else:
-                        again.append(record)
-                        replayed[letter.destination] += 1
-            store.letters.remove(db, letters)
+            for letter, record in found:
+                if not store.letters.remove(db, letter):
+                    continue  # somebody else was faster
+                counts[letter.destination, letter.kind] -= 1
+                if record.expires_at <= now:
+                    counts[letter.destination, "expired"] += 1
+                elif letter.id in refused:
+                    counts[letter.destination, "skipped"] += 1
+                else:
+                    again.append(record)
+                    replayed[letter.destination] += 1
             for chunk in split(again):
                 store.insert(db, chunk, mine=False)
                 counts[chunk.destination, "pending"] += chunk.left

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 #: In the file's header: it is ours ("CAPI"), and which form the tables have.
 APPLICATION: Final = 0x43415049
-VERSION: Final = 2
+VERSION: Final = 3
 
 _TABLES: Final = """
 CREATE TABLE owner (
@@ -56,8 +56,15 @@ CREATE TABLE stop (
 CREATE INDEX stop_chunk ON stop (chunk);
 """
 
+#: Since form 3: which records of a chunk a first request carried. ``attempted_at`` was about the whole chunk; only what
+#: earlier releases wrote has it.
+_TRIED: Final = "ALTER TABLE chunk ADD COLUMN tried BLOB"
+
 #: Form of the tables to what brings a file from that form to the next, within one transaction.
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: lambda db: _run(db, _STOP)}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: lambda db: _run(db, _STOP),
+    2: lambda db: _run(db, _TRIED),
+}
 
 
 def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
@@ -151,7 +158,7 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
-    _run(connection, _TABLES + _STOP)
+    _run(connection, _TABLES + _STOP + _TRIED)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")

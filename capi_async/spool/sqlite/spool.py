@@ -29,7 +29,7 @@ from capi_async.spool.base import (
 )
 from capi_async.spool.chunks import MAX_WAIT_S
 from capi_async.spool.sqlite.committer import Committer
-from capi_async.spool.sqlite.group import split
+from capi_async.spool.sqlite.group import Chunk, split
 from capi_async.spool.sqlite.line import Line
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.queues import Queues
@@ -204,15 +204,16 @@ class SqliteSpool:
         """Get more into memory, if there is any: first what is this process's own."""
         async with self._stopper.moving:
             if line.cold:
-                rows = await self._call(
+                looked = await self._call(
                     self._store.load, line.name, after=line.cursor, records=limit, max_bytes=max_bytes
                 )
-                self._queues.enter_cold(line, rows)
+                self._queues.enter_cold(line, looked)
             else:
-                rows = await self._call(self._store.claim, line.name, records=limit, max_bytes=max_bytes)
-                self._queues.enter_claimed(line, rows)
+                looked = await self._call(self._store.claim, line.name, records=limit, max_bytes=max_bytes)
+                self._queues.enter_claimed(line, looked)
                 await self._look_at_foreign()
-        return bool(rows)
+        # what could not be read is behind us: the next call looks at what follows
+        return bool(looked.last)
 
     async def mark_attempted(self, records: Sequence[Record]) -> None:
         if self._stopper.called():
@@ -222,19 +223,27 @@ class SqliteSpool:
         now = self._clock.wall()
         writer = self._writer()
         fragile = False
+        carried: Chunk | None = None
+        start = stop = 0
         for record in records:
-            chunk = record.chunk
             if record.resend_for_s > 0 and not record.attempts:
-                # of the first attempt it is enough to know that it was made, and when
-                if not chunk.attempted_at:
-                    chunk.attempted_at = now
-                    writer.touch(chunk)
+                # of the first attempt it is enough to know that it was made, and when: it is written by runs
+                if record.chunk is carried and record.at == stop:
+                    stop += 1
+                    continue
+                if carried is not None:
+                    carried.carry(start, stop, now)
+                carried, start, stop = record.chunk, record.at, record.at + 1
+                writer.touch(record.chunk)
             elif not record.maybe_since:
+                chunk = record.chunk
                 fragile = fragile or record.resend_for_s <= 0
                 if record.at not in chunk.marks:
                     chunk.marks[record.at] = now
                     chunk.touched = True
                     writer.touch(chunk)
+        if carried is not None:
+            carried.carry(start, stop, now)
         await writer.marked(sync=fragile)
 
     async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
@@ -270,6 +279,13 @@ class SqliteSpool:
                     chunk.waits[record.at] = (wall, after_s)
                 chunk.touched = True
                 if self._committer is not None:
+                    self._committer.touch(chunk)
+            elif chunk.tried or chunk.marks:
+                # noted as about to be sent, and not sent: nothing may say later that it might have arrived
+                chunk.put_down(record.at)
+                if chunk.marks.pop(record.at, None) is not None:
+                    chunk.touched = True
+                if (chunk.touched or chunk.tried_changed) and self._committer is not None:
                     self._committer.touch(chunk)
             if after_s > 0:
                 line.delay(record, due)

@@ -8,7 +8,7 @@ that whoever takes the chunk up after a crash does not send it again.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -18,6 +18,7 @@ from msgspec import Struct
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record
 from capi_async.spool.chunks import DamagedChunk, bits, decode, decode_state, encode, encode_state, is_set
+from capi_async.spool.sqlite import damage
 
 Seal = Callable[[bytes, str], tuple[str, bytes]]
 OpenSealed = Callable[[bytes, str, str], bytes]
@@ -60,11 +61,9 @@ def marked(places: Iterable[int]) -> bytes:
 
 def matching(db: sqlite3.Connection, open_sealed: OpenSealed, chunk: int, matches: Callable[[Record], bool]) -> bytes:
     """A mask of the records in a row that match, settled ones included: their bodies are to leave it, too."""
-    destination, sealed, data = db.execute(
-        "SELECT destination, sealed, data FROM chunk JOIN body USING (id) WHERE chunk.id = ?", (chunk,)
-    ).fetchone()
     try:
-        records = decode(destination, open_sealed(data, sealed, destination))
+        row = damage.whole(db, chunk)
+        records = decode(row.destination, open_sealed(row.data, row.sealed, row.destination))
     except (DamagedChunk, ValueError):
         return b""  # whoever leases it reports it
     return bits([bool(record.body) and matches(record) for record in records])
@@ -118,12 +117,30 @@ def forget_answers(db: sqlite3.Connection, now: float) -> None:
     )
 
 
+def broken(db: sqlite3.Connection) -> frozenset[int]:
+    """Chunks that something was asked of and that cannot be read; call it outside of a transaction."""
+    rows = db.execute("SELECT DISTINCT chunk FROM stop WHERE stopped IS NULL OR under_way > 0").fetchall()
+    found = set()
+    for (number,) in rows:
+        try:
+            damage.whole(db, number)
+        except DamagedChunk:
+            found.add(number)
+    return frozenset(found)
+
+
 def obey(
-    db: sqlite3.Connection, seal: Seal, open_sealed: OpenSealed, owner: int, cursors: Mapping[str, int]
+    db: sqlite3.Connection,
+    seal: Seal,
+    open_sealed: OpenSealed,
+    owner: int,
+    cursors: Mapping[str, int],
+    unreadable: Container[int],
 ) -> list[Hit]:
     """Settle, in the file, what was asked of chunks that nobody has in memory, and answer.
 
-    These are nobody's, or ``owner``'s and behind their destination's cursor.
+    These are nobody's, or ``owner``'s and behind their destination's cursor. Of an unreadable one nothing is left to
+    stop: whoever leases it reports it.
     """
     hits: list[Hit] = []
     rows = db.execute(
@@ -134,6 +151,9 @@ def obey(
     ).fetchall()
     for number, chunk, mask, outcome, stopped, holder, destination in rows:
         if holder and chunk <= cursors.get(destination, chunk):
+            continue
+        if chunk in unreadable:
+            answer(db, [(number, stopped or 0, 0)])
             continue
         end = _outcome.decode(outcome)
         mine = take_out(db, seal, open_sealed, chunk, partial(_in, mask), end)
@@ -158,15 +178,11 @@ def take_out(
 
     The ledger is the caller's affair.
     """
-    row = db.execute(
-        "SELECT destination, sealed, state, data FROM chunk JOIN body USING (id) WHERE chunk.id = ?", (chunk,)
-    ).fetchone()
-    if row is None:
-        return []
-    destination, sealed, state, data = row
     try:
-        records = decode(destination, open_sealed(data, sealed, destination))
-        was = decode_state(state)
+        row = damage.whole(db, chunk)
+        destination = row.destination
+        records = decode(destination, open_sealed(row.data, row.sealed, destination))
+        was = decode_state(row.state)
     except (DamagedChunk, ValueError):
         return []  # whoever leases it reports it
     dead = [index for index, record in enumerate(records) if record.body and chosen(index, record)]

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Busy, Record
-from capi_async.spool.chunks import DamagedChunk, decode, decode_state, encode, is_set
-from capi_async.spool.sqlite import memory, stops
+from capi_async.spool.base import Busy, DeadLetter, Record, size_of
+from capi_async.spool.chunks import DamagedChunk, decode, decode_runs, decode_state, encode, has_checksum, is_set
+from capi_async.spool.sqlite import damage, memory, stops
 from capi_async.spool.sqlite.file import SpoolFile
 from capi_async.spool.sqlite.group import Change, Chunk, Group, key_number
 from capi_async.spool.sqlite.letters import Letters
@@ -32,11 +32,42 @@ _ROWS_A_LOOK: Final = 64
 _LETTERS_A_LOOK: Final = 500
 
 
+#: What somebody wants stopped is not taken up before it is.
+_UNSTOPPED: Final = "NOT EXISTS (SELECT 1 FROM stop WHERE stop.chunk = chunk.id AND (stopped IS NULL OR under_way > 0))"
+_CLAIMABLE: Final = (
+    "SELECT id FROM chunk INDEXED BY chunk_line WHERE owner = 0 AND destination = ? AND "
+    + _UNSTOPPED
+    + " ORDER BY id LIMIT ?"
+)
+_TAKE: Final = "UPDATE chunk SET owner = ? WHERE id = ? AND owner = 0 AND " + _UNSTOPPED
+
+
 class Row(Struct, gc=False):
     """A chunk read back from the file, and (wall due, wait) by index."""
 
     chunk: Chunk
     waits: dict[int, tuple[float, float]]
+
+
+class Looked(Struct, gc=False):
+    """What was read back at once.
+
+    Attributes:
+        rows: Those that can be read.
+        events, bytes: Unsettled records, and bytes of their bodies, in all that was looked at, as they were counted.
+        last: The last row that was looked at; 0 if there was none.
+        buried: Those that cannot be read: their events are dead.
+    """
+
+    rows: list[Row]
+    buried: list[int]
+    events: int = 0
+    bytes: int = 0
+    last: int = 0
+
+
+class _Miscounted(DamagedChunk):
+    """A row says that there are more records in it, or fewer, than there are."""
 
 
 class Store(SpoolFile):
@@ -47,6 +78,8 @@ class Store(SpoolFile):
         self.letters = Letters(self._seal, self._open_sealed)
         #: What is appended is for this process; if not, for whoever wants it.
         self.keeps = True
+        #: Rows that can be neither read nor removed.
+        self._unreadable: set[int] = set()
 
     # Writing.
 
@@ -117,9 +150,9 @@ class Store(SpoolFile):
         where = (chunk.id, self.owner)
         if change.left:
             cursor = db.execute(
-                'UPDATE chunk SET "left" = ?, size = ?, attempted_at = ?, state = coalesce(?, state)'
+                'UPDATE chunk SET "left" = ?, size = ?, tried = coalesce(?, tried), state = coalesce(?, state)'
                 " WHERE id = ? AND owner = ?",
-                (change.left, change.size, change.attempted_at, change.state, *where),
+                (change.left, change.size, change.tried, change.state, *where),
             )
         else:
             cursor = db.execute("DELETE FROM chunk WHERE id = ? AND owner = ?", where)
@@ -143,69 +176,150 @@ class Store(SpoolFile):
 
     # Reading.
 
-    def load(self, destination: str, *, after: int, records: int, max_bytes: int) -> list[Row]:
+    def load(self, destination: str, *, after: int, records: int, max_bytes: int) -> Looked:
         """What this process owns behind chunk ``after``: about ``records`` or ``max_bytes``, at least one chunk."""
-        db = self._ready()
-        found = db.execute(
-            'SELECT id, "left", size FROM chunk WHERE owner = ? AND destination = ? AND id > ? ORDER BY id LIMIT ?',
+        # by the index alone: one row that cannot be read must not hide those behind it
+        found = self._ready().execute(
+            "SELECT id FROM chunk INDEXED BY chunk_line WHERE owner = ? AND destination = ? AND id > ?"
+            " ORDER BY id LIMIT ?",
             (self.owner, destination, after, max(records, 1)),
         )
-        return self._read(destination, _first(found, records, max_bytes))
+        return self._read(destination, self._first([number for (number,) in found], records, max_bytes))
 
-    def claim(self, destination: str, *, records: int, max_bytes: int) -> list[Row]:
+    def claim(self, destination: str, *, records: int, max_bytes: int) -> Looked:
         """Take what nobody owns: about ``records`` or ``max_bytes``, at least one chunk if there is any."""
+        found = self._ready().execute(_CLAIMABLE, (destination, max(records, 1)))
+        # before the transaction: one that has met a broken page cannot be ended
+        counted = self._first([number for (number,) in found], records, max_bytes)
         with self._transaction(sync=False) as db:
-            found = db.execute(
-                # what somebody wants stopped is not taken up before it is
-                'SELECT id, "left", size FROM chunk WHERE owner = 0 AND destination = ? AND NOT EXISTS'
-                " (SELECT 1 FROM stop WHERE stop.chunk = chunk.id AND (stopped IS NULL OR under_way > 0))"
-                " ORDER BY id LIMIT ?",
-                (destination, max(records, 1)),
-            )
-            ids = _first(found, records, max_bytes)
-            db.executemany("UPDATE chunk SET owner = ? WHERE id = ?", [(self.owner, number) for number in ids])
-        return self._read(destination, ids)
+            for number, counts in list(counted.items()):
+                taken = (
+                    counts is None
+                    or db.execute(
+                        _TAKE,
+                        (self.owner, number),
+                    ).rowcount
+                )
+                if not taken:
+                    del counted[number]  # another process was faster
+        try:
+            return self._read(destination, counted)
+        except BaseException:
+            # nobody would look for what is ours, and in nobody's memory
+            with self._transaction(sync=False) as db:
+                db.executemany("UPDATE chunk SET owner = 0 WHERE id = ?", [(number,) for number in counted])
+            raise
 
-    def _read(self, destination: str, ids: Sequence[int]) -> list[Row]:
+    def _first(self, ids: Iterable[int], records: int, max_bytes: int) -> dict[int, tuple[int, int] | None]:
+        """Rows up to about so much, with their unsettled records and bytes; ``None`` for one that cannot be read."""
         db = self._ready()
-        rows: list[Row] = []
+        counted: dict[int, tuple[int, int] | None] = {}
+        events = size = 0
         for number in ids:
-            found = db.execute(
-                'SELECT "left", size, attempted_at, keyed, sealed, state, data'
-                " FROM chunk LEFT JOIN body USING (id) WHERE chunk.id = ?",
-                (number,),
-            ).fetchone()
-            left, size, attempted_at, keyed, sealed, state, data = found
-            try:
-                if data is None:
-                    raise DamagedChunk("missing")
-                records = decode(destination, self._open_sealed(data, sealed, destination))
-                row = _row(destination, records, state, attempted_at)
-            except (DamagedChunk, ValueError) as error:
-                self._bury(destination, number, left, size, data, error)
+            if number in self._unreadable:
                 continue
-            chunk = row.chunk
-            chunk.id, chunk.left, chunk.size, chunk.keyed = number, left, size, bool(keyed)
-            if keyed:
-                keys = {key_number(one.order_key) for one in chunk.records if one is not None and one.order_key}
-                chunk.foreign = self._foreign(db, chunk, number, keys)
-            rows.append(row)
-        return rows
+            one = damage.counts(db, number) or self._mend(number)
+            if counted and (events >= records or size + (one[1] if one else 0) > max_bytes):
+                break
+            counted[number] = one
+            if one is not None:
+                events += one[0]
+                size += one[1]
+        return counted
 
-    def _bury(self, destination: str, number: int, left: int, size: int, data: bytes | None, error: Exception) -> None:
-        """A chunk that cannot be read any more is kept apart, and its events are dead."""
+    def _mend(self, number: int) -> tuple[int, int] | None:
+        """Counts of a row whose own are damaged, written again; ``None`` if its records cannot be read either."""
+        try:
+            row = damage.whole(self._ready(), number)
+            records = decode(row.destination, self._open_sealed(row.data, row.sealed, row.destination))
+            held = [one for one in _row(row.destination, records, row).chunk.records if one is not None]
+        except (DamagedChunk, ValueError):
+            return None
+        if not held or not has_checksum(row.state):
+            return None
+        logger.warning(
+            "spool: %s: the counts of stored events were damaged and were mended", row.destination,
+            extra={"destination": row.destination, "events": len(held)},
+        )  # fmt: skip
+        counts = len(held), size_of(held)
+        with self._transaction(sync=False) as db:
+            db.execute('UPDATE chunk SET "left" = ?, size = ? WHERE id = ?', (*counts, number))
+        return counts
+
+    def _read(self, destination: str, counted: Mapping[int, tuple[int, int] | None]) -> Looked:
+        looked = Looked([], [])
+        for number, one in counted.items():
+            try:
+                if one is None:
+                    raise DamagedChunk("its counts")
+                try:
+                    row = self._read_row(destination, number, one)
+                except _Miscounted:
+                    true = self._mend(number)
+                    if true is None:
+                        raise
+                    row = self._read_row(destination, number, true)
+            except (DamagedChunk, ValueError) as error:
+                one = self._bury(destination, number, error)
+                looked.buried.append(number)
+            else:
+                looked.rows.append(row)
+            looked.events += one[0]
+            looked.bytes += one[1]
+            looked.last = number
+        return looked
+
+    def _read_row(self, destination: str, number: int, counted: tuple[int, int]) -> Row:
+        """A row whose counts are these.
+
+        Raises:
+            DamagedChunk, ValueError: It is not what was written.
+        """
+        db = self._ready()
+        row = damage.whole(db, number)
+        records = decode(destination, self._open_sealed(row.data, row.sealed, destination))
+        made = _row(destination, records, row)
+        chunk = made.chunk
+        held = [one for one in chunk.records if one is not None]
+        chunk.id, chunk.left, chunk.size, chunk.keyed = number, len(held), size_of(held), row.keyed
+        if (chunk.left, chunk.size) != counted:
+            raise _Miscounted("what is settled")
+        if chunk.keyed:
+            keys = {key_number(one.order_key) for one in held if one.order_key}
+            chunk.foreign = self._foreign(db, chunk, number, keys)
+        return made
+
+    def _bury(self, destination: str, number: int, error: Exception) -> tuple[int, int]:
+        """A chunk that cannot be read any more is kept apart, and its events are dead; how many, and of what size."""
+        db = self._ready()
+        # before the transaction: one that has met a broken page cannot be ended
+        data = damage.remains(db, number)
+        left, size = damage.counts(db, number) or damage.missing(db, destination, number)
+        gone = False
+        try:
+            with self._transaction(sync=True) as db:
+                gone = damage.remove(db, number, body=data is not None)
+                if gone:
+                    db.execute(
+                        "INSERT OR REPLACE INTO damaged (id, destination, at, data) VALUES (?, ?, ?, ?)",
+                        (number, destination, self._wall(), data),
+                    )
+                    lost = {(destination, "pending"): -left, (destination, "bytes"): -size, (destination, "dead"): left}
+                    count(db, lost)
+        except sqlite3.Error as failure:
+            if not damage.is_of_row(failure):
+                raise
+            gone = False
+        if not gone:
+            # not even removed: it stays where it is, and nobody looks at it again
+            self._unreadable.add(number)
         logger.error(
-            "stored events are damaged", extra={"destination": destination, "events": left, "error": str(error)}
-        )
-        with self._transaction(sync=True) as db:
-            db.execute(
-                "INSERT OR REPLACE INTO damaged (id, destination, at, data) VALUES (?, ?, ?, ?)",
-                (number, destination, self._wall(), data),
-            )
-            for table in ("chunk", "body"):
-                db.execute(f"DELETE FROM {table} WHERE id = ?", (number,))  # noqa: S608  # one of two constants
-            db.execute("DELETE FROM order_key WHERE chunk = ?", (number,))
-            count(db, {(destination, "pending"): -left, (destination, "bytes"): -size, (destination, "dead"): left})
+            "spool: %s: %d stored events are damaged (%s) and cannot be sent; they count as dead%s",
+            destination, left, error,
+            ", and what is left of them is in the table 'damaged' of the spool file" if gone else "",
+            extra={"destination": destination, "events": left, "error": str(error)},
+        )  # fmt: skip
+        return left, size
 
     def still_foreign(self, chunks: Sequence[Chunk]) -> list[frozenset[int]]:
         """For each chunk, the order keys for which another process still holds an older record."""
@@ -226,7 +340,9 @@ class Store(SpoolFile):
     def unowned(self) -> Counts:
         """Destination to (events, bytes) of what nobody owns."""
         found = self._ready().execute(
-            'SELECT destination, sum("left"), sum(size) FROM chunk WHERE owner = 0 GROUP BY destination'
+            # a row whose count is damaged counts, too: only who leases it can mend it
+            """SELECT destination, sum(CASE WHEN typeof("left") = 'integer' THEN max("left", 1) ELSE 1 END),"""
+            " sum(size) FROM chunk WHERE owner = 0 GROUP BY destination"
         )
         return {name: (events, size) for name, events, size in found}
 
@@ -242,15 +358,14 @@ class Store(SpoolFile):
 
     def scan(self, matches: Callable[[Record], bool], after: int) -> tuple[list[int], int]:
         """Rows behind ``after``, whoever owns them, that hold a match; and the last one looked at, 0 at the end."""
-        rows = self._ready().execute(
-            "SELECT id, destination, sealed, data FROM chunk JOIN body USING (id) WHERE id > ? ORDER BY id LIMIT ?",
-            (after, _ROWS_A_LOOK),
-        )
+        db = self._ready()
+        rows = db.execute("SELECT id FROM chunk WHERE id > ? ORDER BY id LIMIT ?", (after, _ROWS_A_LOOK)).fetchall()
         found: list[int] = []
         last = 0
-        for last, destination, sealed, data in rows:
+        for (last,) in rows:
             try:
-                records = decode(destination, self._open_sealed(data, sealed, destination))
+                row = damage.whole(db, last)
+                records = decode(row.destination, self._open_sealed(row.data, row.sealed, row.destination))
             except (DamagedChunk, ValueError):
                 continue  # whoever leases it reports it
             if any(record.body and matches(record) for record in records):
@@ -301,14 +416,19 @@ class Store(SpoolFile):
 
     def sweep_letters(self, matches: Callable[[Record], bool], kind: str, after: int) -> tuple[Counter[str], int]:
         """Remove dead letters behind ``after`` that match; how many per destination, and the last one looked at."""
+        matching, last = self.letters.matching(self._ready(), matches, after=after, limit=_LETTERS_A_LOOK)
         with self.transaction(sync=True) as db:
             self._overwrite(db, True)
-            counts, last = self.letters.settle_matching(db, matches, kind, after=after, limit=_LETTERS_A_LOOK)
+            counts = self.letters.settle(db, matching, kind)
             count(db, counts)
         found: Counter[str] = Counter()
         for (name, one), number in counts.items():
             found[name] += number if one == kind else 0
         return found, last
+
+    def read_letters(self, ids: Iterable[int]) -> list[tuple[DeadLetter, Record]]:
+        """Dead letters that can be read, with their records."""
+        return list(self.letters.read(self._ready(), ids))
 
     def asked(self) -> list[Asked]:
         """What other processes want stopped of what this one holds."""
@@ -318,9 +438,10 @@ class Store(SpoolFile):
         """Settle what others want stopped and nobody has in memory."""
         if not self._ready().execute("SELECT 1 FROM stop WHERE stopped IS NULL OR under_way > 0 LIMIT 1").fetchone():
             return []
+        broken = stops.broken(self._ready())
         with self.transaction(sync=True) as db:
             self._overwrite(db, True)
-            hits = stops.obey(db, self._seal, self._open_sealed, self.owner, cursors)
+            hits = stops.obey(db, self._seal, self._open_sealed, self.owner, cursors, broken)
             self._count_hits(db, hits)
         return hits
 
@@ -347,9 +468,9 @@ class Store(SpoolFile):
         """What nobody owns, made for destinations that nobody ``known`` here serves, becomes dead letters."""
         retired = 0
         for name in self.unowned().keys() - set(known):
-            while rows := self.claim(name, records=1_000, max_bytes=1 << 24):
+            while (looked := self.claim(name, records=1_000, max_bytes=1 << 24)).last:
                 with self.transaction(sync=True) as db:
-                    for row in rows:
+                    for row in looked.rows:
                         chunk = row.chunk
                         records = [record for record in chunk.records if record is not None]
                         kinds = ["uncertain" if record.maybe_since else "dead" for record in records]
@@ -394,24 +515,12 @@ def count(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int]) -> None
     )
 
 
-def _first(found: Iterable[tuple[int, int, int]], records: int, max_bytes: int) -> list[int]:
-    ids: list[int] = []
-    events = size = 0
-    for number, left, length in found:
-        if ids and (events >= records or size + length > max_bytes):
-            break
-        ids.append(number)
-        events += left
-        size += length
-    return ids
-
-
-def _row(destination: str, records: Sequence[Record], state: bytes | None, attempted_at: float) -> Row:
+def _row(destination: str, records: Sequence[Record], stored: damage.Stored) -> Row:
     """A chunk as another process, or this one before, left it; what may have arrived is known to."""
-    was = decode_state(state)
+    was = decode_state(stored.state)
     kept: list[Record | None] = [None if is_set(was.settled, index) else record for index, record in enumerate(records)]
     chunk = Chunk(destination, kept, 0)
-    chunk.attempted_at = attempted_at
+    chunk.tried = decode_runs(stored.tried)
     known = set()
     waits: dict[int, tuple[float, float]] = {}
     for fate in was.fates:
@@ -423,12 +532,16 @@ def _row(destination: str, records: Sequence[Record], state: bytes | None, attem
             record.attempts, record.failures, record.maybe_since = fate.attempts, fate.failures, fate.maybe_since
             if fate.due_at:
                 waits[index] = (fate.due_at, fate.wait_s)
+    tried = chunk.tried
+    if not tried and stored.attempted_at:
+        tried = [(0, len(kept), stored.attempted_at)]  # as earlier releases noted it: of any, and so of all
+    since = {index: at for start, stop, at in reversed(tried) for index in range(start, min(stop, len(kept)))}
     for index, record in enumerate(kept):
         if record is None:
             continue
         record.chunk, record.at = chunk, index
-        if attempted_at and index not in known and record.resend_for_s > 0:
-            record.attempts, record.maybe_since = 1, attempted_at
+        if index in since and index not in known and record.resend_for_s > 0:
+            record.attempts, record.maybe_since = 1, since[index]
     return Row(chunk, waits)
 
 
