@@ -33,13 +33,14 @@ _LETTERS_A_LOOK: Final = 500
 
 
 #: What somebody wants stopped is not taken up before it is.
-_UNSTOPPED: Final = "NOT EXISTS (SELECT 1 FROM stop WHERE stop.chunk = chunk.id AND (stopped IS NULL OR under_way > 0))"
-_CLAIMABLE: Final = (
-    "SELECT id FROM chunk INDEXED BY chunk_line WHERE owner = 0 AND destination = ? AND "
-    + _UNSTOPPED
-    + " ORDER BY id LIMIT ?"
-)
-_TAKE: Final = "UPDATE chunk SET owner = ? WHERE id = ? AND owner = 0 AND " + _UNSTOPPED
+_CLAIMABLE: Final = """
+SELECT id FROM chunk INDEXED BY chunk_line WHERE owner = 0 AND destination = ? AND NOT EXISTS
+    (SELECT 1 FROM stop WHERE stop.chunk = chunk.id AND (stopped IS NULL OR under_way > 0)) ORDER BY id LIMIT ?
+"""
+_CLAIM: Final = """
+UPDATE chunk SET owner = ? WHERE id = ? AND owner = 0 AND NOT EXISTS
+    (SELECT 1 FROM stop WHERE stop.chunk = chunk.id AND (stopped IS NULL OR under_way > 0))
+"""
 
 
 class Row(Struct, gc=False):
@@ -193,14 +194,7 @@ class Store(SpoolFile):
         counted = self._first([number for (number,) in found], records, max_bytes)
         with self._transaction(sync=False) as db:
             for number, counts in list(counted.items()):
-                taken = (
-                    counts is None
-                    or db.execute(
-                        _TAKE,
-                        (self.owner, number),
-                    ).rowcount
-                )
-                if not taken:
+                if counts is not None and not db.execute(_CLAIM, (self.owner, number)).rowcount:
                     del counted[number]  # another process was faster
         try:
             return self._read(destination, counted)
