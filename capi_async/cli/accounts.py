@@ -98,3 +98,17 @@ def configured(
 def _known(names: Sequence[str], known: Sequence[str]) -> None:
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"--to: no destination {', '.join(unknown)}; there are {', '.join(known)}")
+
+
+def destinations_for(
+    sandbox: bool, config: Path | None, names: Sequence[str] = (), *, test: bool = False
+) -> tuple[list[Destination], dict[str, Any]]:
+    """The destinations of a command that sends nothing, and what of the client's options bears on an event.
+
+    Raises:
+        ConfigError: As :func:`sandbox_destinations` and :func:`configured`.
+    """
+    if sandbox:
+        return sandbox_destinations(lambda name: f"http://127.0.0.1/{name}", names, test=test), {}
+    destinations, options = configured(config, names, test=test)
+    return destinations, {key: value for key, value in options.items() if key in ("consent", "phone_region")}

@@ -10,6 +10,7 @@ import capi_async
 from capi_async.cli import queue, tiktok_shop
 from capi_async.cli.bench import bench
 from capi_async.cli.explain import explain
+from capi_async.cli.first_mapping import mapping
 from capi_async.cli.sandbox import sandbox
 from capi_async.cli.send import send
 from capi_async.cli.worker import worker
@@ -20,11 +21,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command()(send)
 app.command()(explain)
+app.command()(mapping)
 app.command()(sandbox)
 app.command()(bench)
 app.command()(worker)

@@ -17,15 +17,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from capi_async.cli.failing import say
 from capi_async.cli.mapping import Mapper
 from capi_async.cli.pump import pumped
-from capi_async.cli.readers import Good, Problem, Read, Source, read
+from capi_async.cli.readers import Good, Problem, Source, read
+from capi_async.cli.reporting import Reporter
 from capi_async.cli.table import DestinationFacts, facts
 from capi_async.cli.tally import Tally
+from capi_async.cli.unidentified import Unidentified
 from capi_async.client import Client
 from capi_async.errors import CapiError, EventError
 from capi_async.spec import Destination
 
-#: Bad lines shown and kept one by one; the others are only counted.
-_MAX_PROBLEMS: Final = 100
 #: With nothing left but destinations whose account is refused, how long somebody may still mend it.
 _HOPELESS_S: Final = 10.0
 _INTERRUPTED_S: Final = 10.0
@@ -38,14 +38,16 @@ class Ended(Struct, frozen=True, kw_only=True):
     Attributes:
         events: Good lines read.
         problems: The first bad lines.
+        unread: Identifiers of skipped events that could not be read, and why.
         stopped: Why not everything was read or awaited; empty if it was.
-        lost: Whether something was rejected or lost, or a line was bad.
+        lost: Whether something was rejected or lost, a line was bad, or every single event was skipped.
     """
 
     destinations: Mapping[str, DestinationFacts]
     events: int
     bad_lines: int
     problems: Sequence[Problem]
+    unread: Sequence[str]
     seconds: float
     interrupted: bool
     stopped: str
@@ -59,18 +61,26 @@ class Delivery:
         options: Of the client.
         timeout_s: Seconds to wait for room without any progress.
         deadline_s: Seconds to wait for outcomes after the last line.
+        group_by: Field of a CSV whose equal values in neighbouring rows make one event; empty for none.
     """
 
     def __init__(
-        self, destinations: Sequence[Destination], options: Mapping[str, Any], *, timeout_s: float, deadline_s: float
+        self,
+        destinations: Sequence[Destination],
+        options: Mapping[str, Any],
+        *,
+        timeout_s: float,
+        deadline_s: float,
+        group_by: str = "",
     ) -> None:
         self._tally = Tally(destination.name for destination in destinations)
         self._client = Client(destinations, hooks=[self._tally], **options)
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
+        self._group_by = group_by
         self._events = 0
-        self._bad = 0
-        self._problems: list[Problem] = []
+        self._reporter = Reporter()
+        self._unread = Unidentified()
         self._stopped = ""
 
     async def run(self, sources: Sequence[Source], mapper: Mapper | None) -> Ended:
@@ -97,57 +107,57 @@ class Delivery:
         return Ended(
             destinations=found,
             events=self._events,
-            bad_lines=self._bad,
-            problems=self._problems,
+            bad_lines=self._reporter.bad_lines,
+            problems=self._reporter.problems,
+            unread=self._unread.lines(),
             seconds=round(time.monotonic() - started, 3),
             interrupted=interrupted,
             stopped=self._stopped,
-            lost=bool(self._bad or report.unstored or self._stopped or any(one.lost for one in found.values())),
+            lost=bool(
+                self._reporter.bad_lines
+                or report.unstored
+                or self._stopped
+                or any(one.lost for one in found.values())
+                or (self._events and not any(one.delivered for one in found.values()))
+            ),
         )
 
     async def _feed(self, sources: Sequence[Source], mapper: Mapper | None, bar: _Bar) -> None:
         try:
             for source in sources:
-                async with aclosing(pumped(read(source, mapper))) as pieces:
+                async with aclosing(pumped(read(source, mapper, group_by=self._group_by))) as pieces:
                     async for piece in pieces:
-                        await self._send([one for one in piece if self._is_good(one)])
+                        good: list[Good] = []
+                        for one in piece:
+                            good.append(one) if isinstance(one, Good) else self._reporter.tell(one)
+                        await self._send(good)
                         bar.show()
+            self._reporter.end()
         except CapiError as error:
             # with nothing sent yet it is a mistake like any other; else the table must still be told
             if not self._events:
                 raise
             self._stopped = str(error)
 
-    def _is_good(self, one: Read) -> bool:
-        if isinstance(one, Problem):
-            self._report(one)
-            return False
-        return True
-
-    def _report(self, problem: Problem) -> None:
-        self._bad += 1
-        if self._bad <= _MAX_PROBLEMS:
-            self._problems.append(problem)
-            say(str(problem))
-        elif self._bad == _MAX_PROBLEMS + 1:
-            say("capi-async: further bad lines are only counted")
-
-    async def _send(self, lines: Sequence[Any]) -> None:
+    async def _send(self, lines: Sequence[Good]) -> None:
         """Hand one piece to the client, without the lines that only it can tell are bad."""
-        good: list[Good] = list(lines)
+        good = list(lines)
         while good:
             try:
-                receipts = await self._client.send_many([one.event for one in good], timeout_s=self._timeout_s)
+                await self._client.send_many([one.event for one in good], timeout_s=self._timeout_s)
             except EventError as error:
                 match = _INDEX.fullmatch(error.field)
                 if match is None:
                     raise
                 bad = good.pop(int(match[1]))
-                self._report(Problem(bad.file, bad.line, match[2], error.reason))
+                self._reporter.tell(Problem(bad.file, bad.line, match[2], error.reason))
                 continue
-            self._events += len(good)
-            await self._tally.look(receipts, self._client.ledger())
-            return
+            break
+        self._events += len(good)
+        skipped = self._tally.take_unidentified()
+        self._unread.look(self._client, (one.event for one in good if one.event.event_id in skipped))
+        for one in good:
+            self._reporter.repeats.look(one)
 
     async def _wait(self, bar: _Bar) -> None:
         """Until everything has its outcome, the deadline has come, or waiting has become useless."""

@@ -7,26 +7,30 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
 
-from capi_async.cli.accounts import configured, sandbox_destinations
-from capi_async.cli.failing import plainly
-from capi_async.cli.readers import Problem, open_source, read
+from capi_async.cli.accounts import destinations_for
+from capi_async.cli.failing import plainly, say
+from capi_async.cli.mapping import Mapper
+from capi_async.cli.readers import Good, Note, Problem, open_source, read
 from capi_async.client import Client
 from capi_async.engine.explain import Explanation
-from capi_async.errors import CapiError, ConfigError
+from capi_async.errors import ConfigError
 from capi_async.event import Event
 
 
 @plainly
 def explain(
     file: Annotated[
-        str, typer.Argument(help="A file with one event as JSON, or with one per line; - is stdin.", metavar="FILE")
+        str, typer.Argument(help="A file with one event or several, JSON or CSV; - is stdin.", metavar="FILE")
     ],
-    line: Annotated[int | None, typer.Option(help="Which line of a JSONL file.", min=1, metavar="N")] = None,
+    line: Annotated[int | None, typer.Option(help="Which line of the file.", min=1, metavar="N")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML file that says which CSV column is which field.", metavar="FILE")
+    ] = None,
     to: Annotated[
         list[str] | None, typer.Option(help="Only this destination; may be repeated.", metavar="NAME")
     ] = None,
@@ -45,17 +49,10 @@ def explain(
     """
     if sandbox and config:
         raise ConfigError("--sandbox and --config exclude each other")
-    event = _event(file, line)
-    options: dict[str, Any] = {}
-    if sandbox:
-        destinations = sandbox_destinations(lambda name: f"http://127.0.0.1/{name}", to or (), test=test)
-    else:
-        destinations, options = configured(config, to or (), test=test)
-    options = (
-        {"phone_region": phone_region}
-        if phone_region
-        else {key: value for key, value in options.items() if key in ("consent", "phone_region")}
-    )
+    event = _event(file, line, Mapper.load(mapping) if mapping else None)
+    destinations, options = destinations_for(sandbox, config, to or (), test=test)
+    if phone_region:
+        options["phone_region"] = phone_region
     found = Client(destinations, **options).explain(event)
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
@@ -63,26 +60,26 @@ def explain(
         sys.stdout.write("\n".join(_lines(event, found)) + "\n")
 
 
-def _event(name: str, line: int | None) -> Event:
-    """The event asked for: a whole file that is one JSON object, or one line of many."""
-    source = open_source(name, "jsonl")
-    if line is None:
-        with closing(source):
-            try:
-                # a JSON object over several lines is no JSONL
-                return Event.from_json(source.stream.read())
-            except CapiError as error:
-                raise ConfigError(
-                    f"{name}: {error} (of a file with one event per line, choose one by --line)"
-                ) from None
-    with closing(read(source, None)) as pieces:
-        for piece in pieces:
-            for one in piece:
-                if one.line == line:
-                    if isinstance(one, Problem):
-                        raise ConfigError(str(one))
-                    return one.event
-    raise ConfigError(f"{name}: there is no event on line {line}")
+def _event(name: str, line: int | None, mapper: Mapper | None) -> Event:
+    """The event asked for: the only one of a file, or the one on a line."""
+    source = open_source(name, "auto")
+    first: Event | None = None
+    with closing(read(source, mapper)) as pieces:
+        for one in (one for piece in pieces for one in piece):
+            if isinstance(one, Note):
+                say(str(one))
+            elif line is None and (first is not None or isinstance(one, Problem)):
+                where = str(one) if isinstance(one, Problem) else f"{name}: holds several events"
+                raise ConfigError(f"{where} (of a file with several events, choose one by --line)")
+            elif line is None and isinstance(one, Good):
+                first = one.event
+            elif one.line == line:
+                if isinstance(one, Problem):
+                    raise ConfigError(str(one))
+                return one.event
+    if first is None:
+        raise ConfigError(f"{name}: there is no event{f' on line {line}' if line else ' in it'}")
+    return first
 
 
 def _lines(event: Event, found: Mapping[str, Explanation]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.util import find_spec
 
@@ -14,6 +15,10 @@ def main() -> None:
     if any(find_spec(name) is None for name in _NEEDED):
         print("capi-async: the command line needs its extra: install capi_async[cli]", file=sys.stderr)
         raise SystemExit(2)
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that is not UTF-8 gets escaped characters, not a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     from capi_async.cli.app import app
 
     app(prog_name="capi-async")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from difflib import get_close_matches
 from pathlib import Path
 from string import Formatter
 from typing import Any, Final
@@ -13,10 +15,18 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from capi_async.cli.cells import GROUPERS, Moments, Numbers, moment, typed
+from capi_async.cli.encodings import text_of
 from capi_async.errors import ConfigError, EventError
 from capi_async.event import App, ClickIds, Consent, Device, Event, Item, Page, User
 
 EXAMPLE: Final = """\
+delimiter = ";"                      # without it: what the header's columns fit
+decimal = ","                        # without it, an amount that could be two (1.234) is refused
+thousands = "."
+encoding = "cp1252"                  # without it: UTF-8
+trim = true                          # blanks around a cell; false keeps them
+
 [constants]                          # the same on every row
 name = "purchase"
 currency = "GBP"
@@ -25,13 +35,18 @@ currency = "GBP"
 order_id = "InvoiceNo"
 value = "Total"
 "user.email" = "Email"
-"items.id" = "StockCode"             # a row holds one item at most
+"user.country" = "Country"
+"items.id" = "StockCode"             # a row holds one item at most; see --group-lines
 event_id = "{InvoiceNo}-{line}"      # a template of columns; {line} is the line's number
+
+[defaults]                           # where the column's cell is empty
+"user.country" = "GB"
 
 [time]                               # without it an event happens when it is read
 column = "InvoiceDate"
 format = "%Y-%m-%d %H:%M:%S"         # or iso, epoch_seconds, epoch_millis
-timezone = "Europe/London"           # for times that state no offset
+zone = "Europe/London"               # for times that state no offset
+empty = "now"                        # without it, a row without a time is a bad row
 
 [values."user.country"]              # cell = what it stands for; other cells stay
 EIRE = "IE"
@@ -41,36 +56,48 @@ _PARTS: Final[Mapping[str, type[Struct]]] = {
     "user": User, "page": Page, "click": ClickIds, "app": App, "device": Device, "consent": Consent, "items": Item,
 }  # fmt: skip
 _NOT_FROM_CELLS: Final = frozenset({"time", "to", "properties", "extra", *_PARTS})
-_TIMES: Final = frozenset({"click.fbclid_seen", "app.install_time"})
-_WHOLE: Final = frozenset(
-    {"num_items", "items.quantity"}
-    | {f"device.{name}" for name in ("screen_width", "screen_height", "cpu_cores", "storage_gb", "storage_free_gb")}
-)
-_YES_NO: Final = frozenset(
-    {"test", "app.application_tracking", *(f"consent.{name}" for name in Consent.__struct_fields__ if name != "region")}
-)
-_WORDS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _FIELDS: Final = frozenset(
     [name for name in Event.__struct_fields__ if name not in _NOT_FROM_CELLS]
     + [f"{part}.{name}" for part, kind in _PARTS.items() for name in kind.__struct_fields__]
 )
+#: What a cell of the field holds; every other field is text.
+_KINDS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("click.fbclid_seen", "app.install_time"), "time"),
+    **dict.fromkeys(("value", "predicted_ltv", "items.price", "device.screen_density"), "number"),
+    **dict.fromkeys(("num_items", "items.quantity"), "whole"),
+    **dict.fromkeys(
+        (f"device.{name}" for name in ("screen_width", "screen_height", "cpu_cores", "storage_gb", "storage_free_gb")),
+        "whole",
+    ),
+    **dict.fromkeys(("test", "app.application_tracking"), "bool"),
+    **dict.fromkeys((f"consent.{name}" for name in Consent.__struct_fields__ if name != "region"), "bool"),
+}
 
 
 class _Time(Struct, frozen=True):
     column: str
-    format: str
-    zone: tzinfo | None
+    moments: Moments
+    empty_is_now: bool
 
 
 class Mapper(Struct, frozen=True, kw_only=True):
-    """A mapping file that was read and checked; see :data:`EXAMPLE`."""
+    """A mapping file that was read and checked; see :data:`EXAMPLE`.
+
+    Attributes:
+        delimiter: Between cells; empty: to be found out from the header.
+        encoding: Of the file; empty: UTF-8, with or without a byte order mark.
+    """
 
     path: str
     constants: Mapping[str, Any]
     columns: Mapping[str, str]
+    defaults: Mapping[str, str]
     values: Mapping[str, Mapping[str, str]]
     time: _Time | None
     delimiter: str
+    encoding: str
+    numbers: Numbers
+    trim: bool
 
     @classmethod
     def load(cls, path: Path) -> Mapper:
@@ -80,18 +107,29 @@ class Mapper(Struct, frozen=True, kw_only=True):
             ConfigError: It cannot be read or is wrong; the text names the key.
         """
         try:
-            data = tomllib.loads(path.read_text("utf-8"))
+            data = path.read_bytes()
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return cls.of(text_of(data, str(path)), str(path))
+
+    @classmethod
+    def of(cls, text: str, path: str) -> Mapper:
+        """Read the text of a mapping file; ``path`` names it in errors.
+
+        Raises:
+            ConfigError: It is wrong; the text names the key.
+        """
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
-        return _Reading(str(path), data).mapper()
+        return _Reading(path, data).mapper()
 
     def bind(self, header: Sequence[str], file: str) -> Columns:
         """Tie the mapping to a file's header.
 
         Raises:
-            ConfigError: A column is missing from it.
+            ConfigError: A column is missing from it, or stands in it twice.
         """
         return Columns(self, header, file)
 
@@ -100,15 +138,22 @@ class Columns:
     """Makes events of the rows of one file."""
 
     def __init__(self, mapper: Mapper, header: Sequence[str], file: str) -> None:
-        places = {name.strip(): index for index, name in enumerate(header)}
+        places = _Places([name.strip() for name in header], file)
         self._width = len(header)
-        self._constants = mapper.constants
+        self._mapper = mapper
         self._fields = [
-            (field, _cell(f"columns.{field}", source, places, file), mapper.values.get(field))
+            (field, _cell(f"columns.{field}", source, places), mapper.values.get(field), _KINDS.get(field, "text"))
             for field, source in mapper.columns.items()
         ]
+        #: What was read in a way that the mapping does not state, and the first line of it.
+        self.taken: dict[str, int] = {}
         self._time = mapper.time
-        self._time_at = -1 if mapper.time is None else _place("time.column", mapper.time.column, places, file)
+        self._time_at = -1 if mapper.time is None else places.find("time.column", mapper.time.column)
+
+    @property
+    def width(self) -> int:
+        """Cells of a row."""
+        return self._width
 
     def event(self, row: Sequence[str], line: int) -> Event:
         """The event of one row; empty cells are absent fields.
@@ -116,34 +161,99 @@ class Columns:
         Raises:
             EventError: ``field`` names the event's field.
         """
+        found = self.fields(row, line)
+        if self._time is not None and "time" not in found and not self._time.empty_is_now:
+            raise EventError("time", f"column {self._time.column!r} is empty; {NO_TIME_FIX}")
+        return event_of(found)
+
+    def fields(self, row: Sequence[str], line: int) -> dict[str, Any]:
+        """The fields of one row, ``items`` as the one item that it holds; see :func:`event_of`.
+
+        Raises:
+            EventError: ``field`` names the event's field.
+        """
         if len(row) != self._width:
             raise EventError("", f"has {len(row)} cells instead of {self._width}")
+        mapper = self._mapper
         found: dict[str, Any] = {}
-        for field, value in self._constants.items():
+        for field, value in mapper.constants.items():
             _lay(found, field, value)
-        for field, cell, meanings in self._fields:
-            text = cell(row, line).strip()
+        for field, cell, meanings, kind in self._fields:
+            text = cell(row, line)
+            stripped = text.strip()
             if meanings is not None:
-                text = meanings.get(text, text)
-            if text:
-                _lay(found, field, _typed(field, text))
-        if "items" in found:
-            found["items"] = [found["items"]]
+                text = stripped = meanings.get(stripped, stripped)
+            if not stripped:
+                text = stripped = mapper.defaults.get(field, "")
+            if stripped:
+                kept = stripped if mapper.trim or kind != "text" else text
+                value = typed(field, kept, kind, mapper.numbers, _NO_MOMENTS)
+                if kind == "number" and value != kept and not mapper.numbers.decimal:
+                    self.taken.setdefault(DECIMALS_TAKEN, line)
+                _lay(found, field, value)
         if self._time is not None and (stamp := row[self._time_at].strip()):
-            found["time"] = _moment("time", stamp, self._time)
-        return Event.from_dict(found)
+            found["time"] = moment("time", stamp, self._time.moments)
+            if not self._time.moments.format and not stamp[:4].isdigit():
+                self.taken.setdefault(DATES_TAKEN, line)
+        return found
 
 
-def _place(key: str, column: str, places: Mapping[str, int], file: str) -> int:
-    if column not in places:
-        raise ConfigError(f"{key}: {file} has no column {column!r}; there are {', '.join(places)}")
-    return places[column]
+#: What to do about a row without a time.
+NO_TIME_FIX: Final = 'fill it, or say time.empty = "now" in the mapping'
+DECIMALS_TAKEN: Final = (
+    "amounts with separators are read by their form, here first (72,39 is 72.39, 1.234,50 is 1234.50); "
+    "the mapping's decimal states it"
+)
+DATES_TAKEN: Final = (
+    "dates are read by their form, here first (31.12.2026, 31/12/2026 and 12/31/2026 are New Year's Eve); "
+    "the mapping's time.format states it"
+)
+#: Of columns other than [time]: only a form that says everything by itself.
+_NO_MOMENTS: Final = Moments()
 
 
-def _cell(key: str, source: str, places: Mapping[str, int], file: str) -> Callable[[Sequence[str], int], str]:
+def event_of(found: Mapping[str, Any]) -> Event:
+    """The event of what :meth:`Columns.fields` found in a row.
+
+    Raises:
+        EventError: ``field`` names the event's field.
+    """
+    made = dict(found)
+    if "items" in made and not isinstance(made["items"], list):
+        made["items"] = [made["items"]]
+    return Event.from_dict(made)
+
+
+class _Places:
+    """Where the columns of a file are."""
+
+    def __init__(self, header: Sequence[str], file: str) -> None:
+        self._header = header
+        self._file = file
+
+    def __contains__(self, column: str) -> bool:
+        return column in self._header
+
+    def find(self, key: str, column: str) -> int:
+        """The place of a column that a mapping's ``key`` names."""
+        if column not in self._header:
+            near = get_close_matches(column, self._header, 1)
+            hint = f"; is {near[0]!r} meant?" if near else ""
+            raise ConfigError(
+                f"{key}: {self._file} has no column {column!r}; there are {', '.join(self._header)}{hint}"
+            )
+        if self._header.count(column) > 1:
+            raise ConfigError(
+                f"{key}: {self._file} has {self._header.count(column)} columns that are called {column!r}; "
+                "give the one that is meant another name"
+            )
+        return self._header.index(column)
+
+
+def _cell(key: str, source: str, places: _Places) -> Callable[[Sequence[str], int], str]:
     """How to get the text of one field out of a row: a column, or a template of several."""
     if "{" not in source or source in places:
-        at = _place(key, source, places, file)
+        at = places.find(key, source)
         return lambda row, _line: _clean(row[at], source)
     parts: list[tuple[str, int]] = []
     try:
@@ -151,7 +261,7 @@ def _cell(key: str, source: str, places: Mapping[str, int], file: str) -> Callab
     except ValueError:
         raise ConfigError(f"{key}: a brace is missing in the template {source!r}") from None
     for literal, name, _, _ in template:
-        at = -1 if name is None else -2 if name == "line" and name not in places else _place(key, name, places, file)
+        at = -1 if name is None else -2 if name == "line" and name not in places else places.find(key, name)
         parts.append((literal, at))
 
     def fill(row: Sequence[str], line: int) -> str:
@@ -166,7 +276,9 @@ def _cell(key: str, source: str, places: Mapping[str, int], file: str) -> Callab
 
 def _clean(text: str, column: str) -> str:
     if not text.isascii() and _SURROGATE.search(text):
-        raise EventError("", f"column {column!r} is not UTF-8 text")
+        raise EventError(
+            "", f"column {column!r} is not UTF-8 text; say another encoding in the mapping, or save as UTF-8"
+        )
     return text
 
 
@@ -181,39 +293,6 @@ def _lay(found: dict[str, Any], field: str, value: Any) -> None:
         found[part] = value
 
 
-def _typed(field: str, text: str) -> Any:
-    if field in _WHOLE:
-        try:
-            return int(text)
-        except ValueError:
-            raise EventError(field, "needs a whole number") from None
-    if field in _YES_NO:
-        if text.lower() not in _WORDS:
-            raise EventError(field, "needs true or false")
-        return _WORDS[text.lower()]
-    if field in _TIMES:
-        return _moment(field, text, _Time("", "iso", None))
-    return text
-
-
-def _moment(field: str, text: str, how: _Time) -> datetime:
-    try:
-        if how.format in ("epoch_seconds", "epoch_millis"):
-            return datetime.fromtimestamp(float(text) / (1000 if how.format == "epoch_millis" else 1), UTC)
-        time = datetime.fromisoformat(text) if how.format == "iso" else datetime.strptime(text, how.format)  # noqa: DTZ007
-    except (ValueError, OverflowError, OSError):
-        raise EventError(field, f"does not have the form {how.format}") from None
-    if time.tzinfo is None:
-        if how.zone is None:
-            raise EventError(field, "states no offset, and the mapping no time.timezone")
-        time = time.replace(tzinfo=how.zone)
-    # an hour's shift may lead out of the calendar
-    try:
-        return time.astimezone(UTC)
-    except (OverflowError, ValueError):
-        raise EventError(field, "lies outside the calendar") from None
-
-
 class _Reading:
     """Checks one mapping file, key by key."""
 
@@ -222,23 +301,65 @@ class _Reading:
         self._data = data
 
     def mapper(self) -> Mapper:
-        known = {"constants", "columns", "values", "time", "delimiter"}
-        if unknown := sorted(set(self._data) - known):
-            raise self._error(unknown[0], f"there is no such key; there are {', '.join(sorted(known))}")
+        self._known("", self._data, _KEYS)
         constants = self._fields("constants")
         columns = self._texts("columns", self._fields("columns"))
         if twice := sorted(set(constants) & set(columns)):
             raise self._error(f"constants.{twice[0]}", "stands in columns too")
         if "name" not in constants and "name" not in columns:
             raise self._error("constants.name", 'is missing: the event\'s name, such as "purchase"')
+        defaults = self._texts("defaults", self._fields("defaults"))
+        if alone := sorted(set(defaults) - set(columns)):
+            raise self._error(
+                f"defaults.{alone[0]}", "is not in columns; what is the same on every row is a constant"
+            )
         values = {field: self._texts(f"values.{field}", table) for field, table in self._fields("values").items()}
-        delimiter = self._data.get("delimiter", ",")
-        if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
-            raise self._error("delimiter", "needs a single character")
+        decimal = self._character("decimal", ".,")
+        thousands = self._character("thousands", GROUPERS)
+        if decimal and decimal == thousands:
+            raise self._error("thousands", "is the same as decimal")
+        trim = self._data.get("trim", True)
+        if not isinstance(trim, bool):
+            raise self._error("trim", "needs true or false")
         self._try(constants)
         return Mapper(
-            path=self._path, constants=constants, columns=columns, values=values, time=self._time(), delimiter=delimiter
+            path=self._path,
+            constants=constants,
+            columns=columns,
+            defaults=defaults,
+            values=values,
+            time=self._time(),
+            delimiter=self._character("delimiter", None),
+            encoding=self._encoding(),
+            numbers=Numbers(decimal=decimal, thousands=thousands),
+            trim=trim,
         )
+
+    def _character(self, key: str, allowed: str | None) -> str:
+        """A key that holds one character; empty if the mapping lacks it."""
+        if key not in self._data:
+            return ""
+        value = self._data[key]
+        if not isinstance(value, str) or len(value) != 1 or value in '"\r\n' or (allowed and value not in allowed):
+            raise self._error(key, f"needs a single character{f', one of {allowed!r}' if allowed else ''}")
+        return value
+
+    def _encoding(self) -> str:
+        value = self._data.get("encoding", "")
+        try:
+            # a codec that is not for text, such as base64, has no name that text can be read with
+            "".encode(value or "utf-8")
+            codecs.lookup(value or "utf-8")
+        except (LookupError, TypeError, ValueError):
+            raise self._error("encoding", "is not known; write one such as utf-8, cp1252, latin-1 or utf-16") from None
+        return str(value)
+
+    def _known(self, key: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+        """Refuse a key that is not among ``known``, and name the one that is probably meant."""
+        if unknown := sorted(set(table) - set(known)):
+            raise self._error(
+                f"{key}{unknown[0]}", f"there is no such key; there are {', '.join(known)}{_near(unknown[0], known)}"
+            )
 
     def _error(self, key: str, reason: str) -> ConfigError:
         return ConfigError(f"{self._path}: {key}: {reason}")
@@ -261,7 +382,9 @@ class _Reading:
             if name == "time":
                 raise self._error(f"{key}.time", "write a [time] table")
             if name not in _FIELDS and not re.fullmatch(r"properties\.[^.]+", name):
-                raise self._error(f"{key}.{name}", "is no field of an event that a cell can fill")
+                raise self._error(
+                    f"{key}.{name}", f"is no field of an event that a cell can fill{_near(name, _FIELDS)}"
+                )
         return flat
 
     def _texts(self, key: str, table: Any) -> dict[str, str]:
@@ -287,15 +410,46 @@ class _Reading:
         table = self._table("time")
         if not table:
             return None
-        if unknown := sorted(set(table) - {"column", "format", "timezone"}):
-            raise self._error(f"time.{unknown[0]}", "there is no such key; there are column, format, timezone")
+        self._known("time.", table, _TIME_KEYS)
         self._texts("time", table)
         if "column" not in table:
             raise self._error("time.column", "is missing")
+        if "zone" in table and "timezone" in table:
+            raise self._error("time.timezone", "is the older name of time.zone; write one of them")
+        key = "timezone" if "timezone" in table else "zone"
         zone: tzinfo | None = None
-        if "timezone" in table:
+        if key in table:
             try:
-                zone = ZoneInfo(table["timezone"])
+                zone = ZoneInfo(table[key])
             except (KeyError, ValueError, OSError):
-                raise self._error("time.timezone", "is not known here; on Windows, install tzdata") from None
-        return _Time(table["column"], table.get("format", "iso"), zone)
+                raise self._error(f"time.{key}", "is not known here; on Windows, install tzdata") from None
+        if (empty := table.get("empty", "refuse")) not in ("refuse", "now"):
+            raise self._error("time.empty", f"needs refuse or now, not {empty!r}")
+        self._form(table.get("format", ""))
+        return _Time(table["column"], Moments(table.get("format", ""), zone), empty == "now")
+
+    def _form(self, form: str) -> None:
+        """A format that no text can have would make every row a bad one."""
+        if form and form not in _FORMS:
+            try:
+                datetime.strptime(datetime(2026, 12, 31, 23, 59, tzinfo=UTC).strftime(form), form)  # noqa: DTZ007
+            except ValueError:
+                raise self._error(
+                    "time.format", f"needs one of {', '.join(_FORMS)}, or a form such as %d.%m.%Y"
+                ) from None
+            if "%" not in form:
+                raise self._error(
+                    "time.format", f"needs one of {', '.join(_FORMS)}, or a form such as %d.%m.%Y{_near(form, _FORMS)}"
+                )
+
+
+_KEYS: Final = (
+    "columns", "constants", "decimal", "defaults", "delimiter", "encoding", "thousands", "time", "trim", "values",
+)  # fmt: skip
+_TIME_KEYS: Final = ("column", "format", "zone", "timezone", "empty")
+_FORMS: Final = ("iso", "epoch_seconds", "epoch_millis")
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    found = get_close_matches(name, list(known), 1)
+    return f"; is {found[0]} meant?" if found else ""

@@ -45,6 +45,7 @@ Reason = Annotated[str | None, typer.Option(help="Only with this text in the rea
 EventId = Annotated[str | None, typer.Option(help="Only of this event.", metavar="ID")]
 Since = Annotated[datetime | None, typer.Option(help="Only what ended at or after this moment (UTC).")]
 Until = Annotated[datetime | None, typer.Option(help="Only what ended before this moment (UTC).")]
+_KINDS: Final = ("dead", "uncertain")
 Kind = Annotated[str | None, typer.Option(help="Only dead, or only uncertain.", metavar="KIND")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -207,6 +208,8 @@ def _filter(
     until: datetime | None,
     limit: int | None,
 ) -> LetterFilter:
+    if kind is not None and kind not in _KINDS:
+        raise ConfigError(f"--kind: there is no kind {kind[:20]!r} of dead letters; there are {', '.join(_KINDS)}")
     return LetterFilter(
         destination=destination,
         kind=kind,

@@ -12,9 +12,11 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from capi_async.cli.accounts import LIFTED, configured, sandbox_destinations
+from capi_async.cli.accounts import LIFTED, configured, destinations_for, sandbox_destinations
 from capi_async.cli.delivery import Delivery, Ended
+from capi_async.cli.dry_run import DryRun, dry_run, show_dry_run
 from capi_async.cli.failing import EXIT_INTERRUPTED, EXIT_LOST, plainly
 from capi_async.cli.loop import run
 from capi_async.cli.mapping import EXAMPLE, Mapper
@@ -57,6 +59,10 @@ def send(
         Format,
         typer.Option("--format", help="Form of the input; auto goes by the file's name.", metavar="auto|jsonl|csv"),
     ] = Format.AUTO,
+    group_lines: Annotated[
+        str, typer.Option(help="One event of neighbouring CSV rows that are equal in this field.", metavar="FIELD")
+    ] = "",
+    dry: Annotated[bool, typer.Option("--dry-run", help="Send nothing: say what would become of every event.")] = False,
     test: Annotated[bool, typer.Option("--test", help="Use each platform's test mode.")] = False,
     timeout: Annotated[
         float, typer.Option(help="Seconds to wait for room in a queue that does not move.", min=0.0, metavar="SECONDS")
@@ -73,10 +79,11 @@ def send(
     """Send events from files, and say what became of them.
 
     Without --config or --sandbox, destinations come from the environment, such as SNAP_PIXEL_ID and SNAP_ACCESS_TOKEN.
-    JSONL holds one event per line. A bad line is reported with its number and field and does not stop the others.
+    JSON holds one event per line, an array of events, or events over several lines. A bad line is reported with its
+    number and field and does not stop the others. A first mapping for a CSV is written by 'capi-async mapping FILE'.
 
-    The exit code is 0 if nothing was rejected or lost, 1 if something was or a line was bad, 2 if the command or its
-    configuration is wrong, 130 after Ctrl-C.
+    The exit code is 0 if nothing was rejected or lost, 1 if something was, a line was bad or no event at all was
+    delivered, 2 if the command or its configuration is wrong, 130 after Ctrl-C.
     """
     if sandbox and config:
         raise ConfigError("--sandbox and --config exclude each other")
@@ -84,9 +91,18 @@ def send(
     sources = [open_source(name, form.value) for name in files]
     for source in sources:
         if source.format == "csv" and mapper is None:
-            raise ConfigError(f"{source.name}: CSV needs --mapping FILE, see 'capi-async send --help'")
+            raise ConfigError(
+                f"{source.name}: CSV needs --mapping FILE; 'capi-async mapping {source.name}' writes a first one"
+            )
+        if source.format != "csv" and group_lines:
+            raise ConfigError("--group-lines is for CSV; an event of JSON holds its items already")
     more = {"phone_region": phone_region} if phone_region else {}
-    ended = run(_send(sources, mapper, sandbox, config, to or [], test, more, timeout, deadline))
+    if dry:
+        destinations, options = destinations_for(sandbox, config, to or (), test=test)
+        expected = dry_run(destinations, {**options, **more}, sources, mapper, group_lines)
+        _tell(expected, as_json)
+        raise typer.Exit(EXIT_LOST if expected.lost else 0)
+    ended = run(_send(sources, mapper, sandbox, config, to or [], test, more, timeout, deadline, group_lines))
     _tell(ended, as_json)
     raise typer.Exit(EXIT_INTERRUPTED if ended.interrupted else EXIT_LOST if ended.lost else 0)
 
@@ -104,6 +120,7 @@ async def _send(
     more: dict[str, str],
     timeout_s: float,
     deadline_s: float,
+    group_by: str,
 ) -> Ended:
     server = Sandbox(rates={"cutmeshort": None}, keep_events=False) if sandbox else None
     async with server or nullcontext():
@@ -114,17 +131,29 @@ async def _send(
                 print(LIFTED, file=sys.stderr)
         else:
             destinations, options = configured(config, to, test=test)
-        delivery = Delivery(destinations, {**options, **more}, timeout_s=timeout_s, deadline_s=deadline_s)
+        delivery = Delivery(
+            destinations, {**options, **more}, timeout_s=timeout_s, deadline_s=deadline_s, group_by=group_by
+        )
         return await delivery.run(sources, mapper)
 
 
-def _tell(ended: Ended, as_json: bool) -> None:
+def _tell(ended: Ended | DryRun, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(ended), indent=2).decode() + "\n")
         return
     console = Console(highlight=False)
+    if isinstance(ended, DryRun):
+        show_dry_run(console, ended)
+        return
     show(console, ended.destinations)
+    for line in ended.unread:
+        console.print(Text(f"not read: {line}"), soft_wrap=True)
     lines = f"{ended.events:,} events read in {ended.seconds:.1f} s"
     bad = f", {ended.bad_lines:,} bad lines" if ended.bad_lines else ""
     stopped = f"; stopped: {ended.stopped}" if ended.stopped else ""
-    console.print(f"{lines}{bad}{stopped}", soft_wrap=True)
+    nothing = "; no event was delivered" if ended.events and not _any_delivered(ended) else ""
+    console.print(f"{lines}{bad}{stopped}{nothing}", soft_wrap=True)
+
+
+def _any_delivered(ended: Ended) -> bool:
+    return any(one.delivered for one in ended.destinations.values())

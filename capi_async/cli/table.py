@@ -89,7 +89,7 @@ def show(console: Console, found: Mapping[str, DestinationFacts]) -> None:
         )
     print_whole(console, table)
     for name, one in found.items():
-        _show_reasons(console, name, one)
+        show_reasons(console, name, one.reasons)
 
 
 def duration(seconds: float | None) -> str:
@@ -104,12 +104,13 @@ def _count(kind: str, count: int) -> Text:
     return Text(f"{count:,}", style=style)
 
 
-def _show_reasons(console: Console, name: str, one: DestinationFacts) -> None:
-    for reason in one.reasons[:_REASONS_SHOWN]:
+def show_reasons(console: Console, name: str, reasons: Sequence[Reason]) -> None:
+    """The first reasons of one destination."""
+    for reason in reasons[:_REASONS_SHOWN]:
         where = f"{reason.field}: " if reason.field else ""
         fix = f" ({reason.fix})" if reason.fix else ""
         console.print(Text(f"{name}: {reason.kind}: {where}{reason.reason}{fix}"), soft_wrap=True)
-    if len(one.reasons) > _REASONS_SHOWN:
+    if len(reasons) > _REASONS_SHOWN:
         console.print(Text(f"{name}: and other reasons; --json shows more"), soft_wrap=True)
 
 

@@ -6,20 +6,16 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
 
-from capi_async.engine.receipt import Receipt
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Ledger
 from capi_async.telemetry.base import Hook, RequestDone, Settled
 
 #: Distinct reasons kept per destination.
 _MAX_REASONS: Final = 5
-#: Receipts looked at for reasons of refusals at the door.
-_MAX_LOOKS: Final = 5_000
 
 
 class Reason(Struct, frozen=True, omit_defaults=True):
@@ -71,8 +67,7 @@ class Tally(Hook):
     def __init__(self, names: Iterable[str]) -> None:
         self.started_at = time.monotonic()
         self._of = {name: _One() for name in names}
-        self._at_door: dict[str, int] = {}
-        self._looks = 0
+        self._unidentified: set[str] = set()
 
     def on_request(self, done: RequestDone) -> None:
         """Count the request and what it carried."""
@@ -86,9 +81,11 @@ class Tally(Hook):
         one.ended_at = time.monotonic()
         last: Outcome | None = None
         run = 0
-        for outcome in settled.outcomes:
+        for event_id, outcome in zip(settled.event_ids, settled.outcomes, strict=True):
             if outcome.kind != "delivered":
-                _note(one, outcome)
+                note_reason(one.reasons, outcome.kind, outcome.field, outcome.reason, outcome.fix)
+                if outcome.kind == "skipped" and outcome.field.startswith("user"):
+                    self._unidentified.add(event_id)
             elif outcome is last:
                 run += 1
             else:
@@ -98,24 +95,10 @@ class Tally(Hook):
         if last is not None:
             one.durations.add(last.latency_s, run)
 
-    async def look(self, receipts: Sequence[Receipt], ledger: Mapping[str, Ledger]) -> None:
-        """Find the reasons of what ended at the door, which no hook is told, if something newly did."""
-        at_door = {
-            name: counts.skipped + counts.rejected + counts.expired + counts.dropped for name, counts in ledger.items()
-        }
-        fresh = any(
-            count != self._at_door.get(name, 0) and len(self._of[name].reasons) < _MAX_REASONS
-            for name, count in at_door.items()
-        )
-        self._at_door = at_door
-        if not fresh or self._looks >= _MAX_LOOKS:
-            return
-        self._looks += len(receipts)
-        for receipt in receipts:
-            for name, outcome in (await receipt.outcomes(timeout_s=0)).items():
-                if outcome.attempts == 0 and outcome.kind not in ("delivered", "pending"):
-                    self._of[name].ended_at = time.monotonic()
-                    _note(self._of[name], outcome)
+    def take_unidentified(self) -> set[str]:
+        """Ids of events that some destination skipped for want of an identifier, since this was asked last."""
+        taken, self._unidentified = self._unidentified, set()
+        return taken
 
     def requests(self, name: str) -> int:
         """Requests to one destination."""
@@ -142,8 +125,10 @@ class Tally(Hook):
 _DIGITS: Final = re.compile(r"\d+")
 
 
-def _note(one: _One, outcome: Outcome) -> None:
-    if len(one.reasons) < _MAX_REASONS:
+def note_reason(
+    reasons: dict[tuple[str, str, str], Reason], kind: str, field: str, reason: str, fix: str, most: int = _MAX_REASONS
+) -> None:
+    """Keep a reason if it is a new one and there is room."""
+    if len(reasons) < most:
         # platforms number the events of a request: that alone is no other reason
-        key = (outcome.kind, outcome.field, _DIGITS.sub("", outcome.reason))
-        one.reasons.setdefault(key, Reason(outcome.kind, outcome.reason, outcome.field, outcome.fix))
+        reasons.setdefault((kind, field, _DIGITS.sub("", reason)), Reason(kind, reason, field, fix))

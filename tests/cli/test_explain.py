@@ -55,5 +55,5 @@ def test_an_unreadable_event_is_one_line_without_its_value(run: Run) -> None:
     """The field is named."""
     ran = run("explain", "-", "--sandbox", stdin=b'{"name": "purchase", "value": "secret.person"}')
     assert ran.code == 2
-    assert ran.err.startswith("capi-async: -: value: ")
+    assert ran.err.startswith("capi-async: -:1: value: ")
     assert "secret.person" not in ran.err

@@ -94,16 +94,26 @@ def test_bad_rows_name_line_and_field_and_the_others_are_read(tmp_path: Path) ->
         (6, "consent.ad_storage", "needs true or false"),
         (7, "time", "does not have the form %d.%m.%Y %H:%M"),
         (8, "", "has 6 cells instead of 10"),
-        (10, "", "column 'Name' is not UTF-8 text"),
+        (10, "", "column 'Name' is not UTF-8 text; say another encoding in the mapping, or save as UTF-8"),
     ]
     assert found[-1].line == 11
 
 
 def test_a_template_with_an_empty_cell_gives_nothing(tmp_path: Path) -> None:
     """Half of an id would be the same on many rows."""
-    (good,) = _read(tmp_path, (HEADER + ";2;;;;9;1;;;\n").encode())
+    (good,) = _read(tmp_path, (HEADER + ";2;;;;9;1;;;01.07.2026 12:30\n").encode())
     assert isinstance(good, Good)
     assert good.event.event_id != "/2"
+
+
+def test_an_empty_time_is_a_bad_row_unless_the_mapping_says_now(tmp_path: Path) -> None:
+    """An old sale must not be counted as one of today."""
+    row = (HEADER + "1;2;;;;9;1;;;\n").encode()
+    (problem,) = _read(tmp_path, row)
+    assert isinstance(problem, Problem)
+    assert (problem.line, problem.field) == (2, "time")
+    (good,) = _read(tmp_path, row, FULL.replace("[time]", '[time]\nempty = "now"'))
+    assert isinstance(good, Good)
     assert datetime.now(UTC) - good.event.time < timedelta(minutes=1)
 
 
@@ -120,7 +130,19 @@ def test_a_template_with_an_empty_cell_gives_nothing(tmp_path: Path) -> None:
         ('[constants]\nname = "x"\n[columns]\ntime = "A"\n', "columns.time: write a [time] table"),
         ('[constants]\nname = "x"\n[time]\nformat = "iso"\n', "time.column: is missing"),
         ('[constants]\nname = "x"\n[time]\ncolumn = "A"\ntimezone = "Mars/Base"\n', "time.timezone: is not known here"),
-        ('[constants]\nname = "x"\n[time]\ncolumn = "A"\nzone = "UTC"\n', "time.zone: there is no such key"),
+        (
+            '[constants]\nname = "x"\n[time]\ncolumn = "A"\nzoen = "UTC"\n',
+            "time.zoen: there is no such key; there are column, format, zone, timezone, empty; is zone meant?",
+        ),
+        (
+            '[constants]\nname = "x"\n[columns]\n"user.emial" = "A"\n',
+            "columns.user.emial: is no field of an event that a cell can fill; is user.email meant?",
+        ),
+        ('[constants]\nname = "x"\n[defaults]\nvalue = "1"\n', "defaults.value: is not in columns"),
+        ('decimal = ";"\n[constants]\nname = "x"\n', "decimal: needs a single character, one of '.,'"),
+        ('decimal = ","\nthousands = ","\n[constants]\nname = "x"\n', "thousands: is the same as decimal"),
+        ('encoding = "klingon"\n[constants]\nname = "x"\n', "encoding: is not known"),
+        ('[constants]\nname = "x"\n[time]\ncolumn = "A"\nformat = "epoch"\n', "time.format: needs one of iso"),
         ('delimiter = "tab"\n[constants]\nname = "x"\n', "delimiter: needs a single character"),
     ],
 )

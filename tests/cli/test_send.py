@@ -83,9 +83,9 @@ def test_gzipped_files_are_read_as_they_are(run: Run, tmp_path: Path) -> None:
 
 
 def test_refusals_are_told_with_field_and_fix(run: Run) -> None:
-    """At the door as well; a skipped event is no loss."""
+    """Those found before anything is sent as well; a skipped event is no loss beside one that is delivered."""
     nobody = {key: value for key, value in purchase(1).items() if key != "user"}
-    ran = run("send", "-", "--sandbox", "--to", "snap", "--to", "meta", stdin=jsonl(nobody))
+    ran = run("send", "-", "--sandbox", "--to", "snap", "--to", "meta", stdin=jsonl(nobody, purchase(2)))
     assert ran.code == 0
     assert "snap: skipped: user: nobody to identify (set user.email" in ran.out
     late = purchase(1, time="2020-01-01T00:00:00Z")
