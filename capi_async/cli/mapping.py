@@ -310,9 +310,7 @@ class _Reading:
             raise self._error("constants.name", 'is missing: the event\'s name, such as "purchase"')
         defaults = self._texts("defaults", self._fields("defaults"))
         if alone := sorted(set(defaults) - set(columns)):
-            raise self._error(
-                f"defaults.{alone[0]}", "is not in columns; what is the same on every row is a constant"
-            )
+            raise self._error(f"defaults.{alone[0]}", "is not in columns; what is the same on every row is a constant")
         values = {field: self._texts(f"values.{field}", table) for field, table in self._fields("values").items()}
         decimal = self._character("decimal", ".,")
         thousands = self._character("thousands", GROUPERS)
