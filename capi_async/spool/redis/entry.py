@@ -23,6 +23,9 @@ OpenSealed = Callable[[bytes, str, str], bytes]
 
 pack = msgspec.msgpack.encode
 
+#: The state of an entry to whose records nothing happened, where it must stand in place of another.
+_NOTHING: Final = encode_state(State(b"", []))
+
 
 def raw(data: bytes) -> msgspec.Raw:
     """Bytes as Redis's MessagePack knows them: it is older than the type for them, and takes any bytes as text."""
@@ -53,8 +56,8 @@ class New(Struct, gc=False):
     """Records about to become an entry.
 
     Attributes:
-        key: What stands for their order key, empty if there is none; then there is one record.
-        token: Tells an entry that has to wait for an older one from all others.
+        key: What stands for their order key, empty if there is none; with one there is one record.
+        token: Tells the entry from all others, also before Redis has given it an id; empty if nobody here asks.
     """
 
     records: list[Record]
@@ -69,7 +72,9 @@ class New(Struct, gc=False):
         if name:
             fields += ["s", name]
         if self.key:
-            fields += ["k", self.key, "u", self.token]
+            fields += ["k", self.key]
+        if self.token:
+            fields += ["u", self.token]
         if state:
             fields += ["f", state]
         return fields
@@ -83,8 +88,7 @@ class Entry:
         version: Of what was stored about it last.
         records: By index; ``None`` where a record had been settled before this process got the entry.
         left, size: Records that are not settled, and the bytes of their bodies.
-        tried_at: Seconds since the epoch of the first request that carried one of its resendable records.
-        marks: Index to the time at which a record was noted as possibly about to arrive.
+        marks: Index to the time, in seconds since the epoch, at which a record was noted as about to be sent.
         waits: Index to (due, wait), in seconds, of the records that wait for their time.
         counts: Outcomes since it was stored last, ``freed`` their bytes, ``letters`` those to be kept.
         scrub: Bodies of settled records must leave Redis, too.
@@ -93,7 +97,7 @@ class Entry:
 
     __slots__ = (
         "counts", "destination", "epoch", "freed", "id", "key", "left", "letters", "lost", "marks", "records", "scrub",
-        "size", "tried_at", "tried_stored", "version", "waits",
+        "size", "version", "waits",
     )  # fmt: skip
 
     def __init__(self, destination: str, number: str, records: list[Record | None], *, epoch: int, key: str) -> None:
@@ -106,8 +110,6 @@ class Entry:
         kept = [record for record in records if record is not None]
         self.left = len(kept)
         self.size = size_of(kept)
-        self.tried_at = 0.0
-        self.tried_stored = False
         self.marks: dict[int, float] = {}
         self.waits: dict[int, tuple[float, float]] = {}
         self.counts: dict[str, int] = {}
@@ -130,12 +132,12 @@ class Entry:
         settled = [record is None or record.epoch == SETTLED for record in self.records]
         return encode_state(State(bits(settled), fates)) if fates or any(settled) else b""
 
-    def anew(self) -> tuple[New, bytes]:
+    def anew(self, token: str) -> tuple[New, bytes]:
         """An entry without those that are settled, and its state."""
         held = self.held()
         renumbered: list[tuple[int, Record | None]] = [(record.at, record) for record in held]
         fates = self._fates(renumbered, anew=True)
-        return New(held, self.size), encode_state(State(b"", fates)) if fates else b""
+        return New(held, size_of(held), token=token), encode_state(State(b"", fates)) if fates else b""
 
     def _fates(self, places: Sequence[tuple[int, Record | None]], *, anew: bool = False) -> list[Fate]:
         fates: list[Fate] = []
@@ -143,13 +145,13 @@ class Entry:
             if record is None or record.epoch == SETTLED:
                 continue
             since = record.maybe_since or self.marks.get(index, 0.0)
-            if anew and not since and not record.attempts and record.resend_for_s > 0:
-                since = self.tried_at
             due, wait = self.waits.get(index, (0.0, 0.0))
-            if not (record.attempts or since or due):
+            # one that is about to be sent for the first time has no attempt yet; whoever reads this later counts it
+            attempts = record.attempts or (1 if since else 0)
+            if not (attempts or due):
                 continue
             at = number if anew else index
-            same = (record.attempts, record.failures, since, due, wait)
+            same = (attempts, record.failures, since, due, wait)
             last = fates[-1] if fates else None
             if last is not None and last.at + last.count == at and same == _of(last):
                 last.count += 1
@@ -162,8 +164,12 @@ def _of(fate: Fate) -> tuple[int, int, float, float, float]:
     return fate.attempts, fate.failures, fate.maybe_since, fate.due_at, fate.wait_s
 
 
-def split(records: Iterable[Record], token: Callable[[], str]) -> dict[str, list[New]]:
-    """New entries of records of any destinations, in order; a record with an order key stands alone."""
+def split(records: Iterable[Record], token: Callable[[], str], *, named: bool) -> dict[str, list[New]]:
+    """New entries of records of any destinations, in order; a record with an order key stands alone.
+
+    Args:
+        named: Whether all get a token, and not only those that may have to wait for an older one.
+    """
     made: dict[str, list[New]] = {}
     open_: dict[str, New] = {}
     for record in records:
@@ -174,7 +180,7 @@ def split(records: Iterable[Record], token: Callable[[], str]) -> dict[str, list
             continue
         new = open_.get(name)
         if new is None or len(new.records) >= MAX_RECORDS or new.size + size > MAX_BYTES:
-            new = open_[name] = New([], 0)
+            new = open_[name] = New([], 0, token=token() if named else "")
             made.setdefault(name, []).append(new)
         new.records.append(record)
         new.size += size
@@ -208,6 +214,8 @@ def read(
     """An entry as another process, or this one, left it; what may have arrived is known to.
 
     Args:
+        tried_at: Seconds since the epoch of the first request that carried some of its records, nobody knows which:
+            a process of an earlier release noted no more.
         mine: The records themselves, if this process made them.
 
     Raises:
@@ -221,7 +229,7 @@ def read(
         records = decode(destination, open_sealed(fields[b"d"], fields.get(b"s", b"").decode(), destination))
     kept: list[Record | None] = [None if is_set(was.settled, at) else record for at, record in enumerate(records)]
     entry = Entry(destination, number, kept, epoch=epoch, key=fields.get(b"k", b"").decode())
-    entry.version, entry.tried_at, entry.tried_stored = version, tried_at, bool(tried_at)
+    entry.version = version
     known = set()
     for fate in was.fates:
         for index in range(fate.at, min(fate.at + fate.count, len(kept))):
@@ -235,7 +243,7 @@ def read(
     for index, record in enumerate(kept):
         if record is None:
             continue
-        record.chunk, record.at = entry, index
+        record.chunk, record.at, record.epoch = entry, index, 0
         if tried_at and index not in known and record.resend_for_s > 0:
             record.attempts, record.maybe_since = 1, tried_at
     return entry
@@ -246,15 +254,18 @@ def still_s(due_at: float, wait_s: float, wall: float) -> float:
     return max(0.0, min(due_at - wall, wait_s))
 
 
-def take(entry: Entry, seal: Seal, now: float) -> tuple[bytes, list[Record]]:
-    """What happened to an entry, packed, and the records that move to a new one; from here on it counts as stored."""
-    entry.version += 1
+def take(entry: Entry, seal: Seal, now: float, token: Callable[[], str]) -> tuple[bytes, New | None]:
+    """What happened to an entry, packed, and the new one that the rest of its records moves to.
+
+    From here on it counts as stored. If this raises, the entry is as it was.
+    """
+    held = entry.held()
+    left = len(held)
     again: list[str | bytes] = []
-    left = entry.left
-    moving: list[Record] = []
-    if entry.scrub and left and not entry.key and all(record.epoch == 0 for record in entry.held()):
-        new, state = entry.anew()
-        moving, again, left = new.records, new.fields(seal, state), 0
+    new: New | None = None
+    if entry.scrub and held and not entry.key and all(record.epoch == 0 for record in held):
+        new, state = entry.anew(token())
+        again, left = new.fields(seal, state), 0
     letters = [
         (
             raw(pack([record.destination, outcome.kind, record.event_id, outcome.reason, now, len(record.body)])),
@@ -264,16 +275,15 @@ def take(entry: Entry, seal: Seal, now: float) -> tuple[bytes, list[Record]]:
     ]
     moved = sum(entry.counts.values())
     counts = {**entry.counts, "pending": -moved, "bytes": -entry.freed} if moved else {}
-    tried = "" if not entry.tried_at or entry.tried_stored else repr(entry.tried_at)
-    entry.tried_stored = bool(entry.tried_at)
     packed = pack(
         [
-            entry.id, entry.epoch, entry.version, left, raw(entry.state()) if left else "", tried, counts, entry.key,
-            letters, [raw(one.encode() if isinstance(one, str) else one) for one in again],
+            entry.id, entry.epoch, entry.version + 1, left, raw(entry.state() or _NOTHING) if left else "", counts,
+            entry.key, letters, [raw(one.encode() if isinstance(one, str) else one) for one in again],
         ]
     )  # fmt: skip
+    entry.version += 1
     entry.counts, entry.freed, entry.letters = {}, 0, []
-    for record in moving:
+    for record in new.records if new is not None else ():
         record.epoch = SETTLED
     entry.left = left
-    return packed, moving
+    return packed, new

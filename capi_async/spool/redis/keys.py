@@ -40,5 +40,9 @@ class Keys:
         return of
 
     def sequence(self, process: str) -> str:
-        """Number of the last append of a process."""
+        """Number of the last append of a process; with ``:ids`` behind it, what came of that."""
         return f"{self._base}append:{process}"
+
+    def saved(self, process: str, destination: str) -> str:
+        """What came of the last that a process stored of what happened to a destination's entries."""
+        return f"{self._base}saved:{process}:{destination}"

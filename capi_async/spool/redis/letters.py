@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,12 +18,16 @@ from capi_async.spool.redis.keys import Keys
 from capi_async.spool.redis.options import Options
 from capi_async.spool.redis.scripts import MOVE_LETTERS, PRUNE_LETTERS
 
+logger = logging.getLogger(__name__)
+
 Call: TypeAlias = Callable[..., Awaitable[Any]]
 
 DAY: Final = 86_400.0
 
 #: Letters that are looked at, and moved, at a time.
 _A_PAGE: Final = 500
+#: Letters that cannot be read, each of which is told of once.
+_MAX_ASIDE: Final = 1_000
 
 _meta = msgspec.msgpack.Decoder(tuple[str, str, str, str, float, int])
 _sealed = msgspec.msgpack.Decoder(tuple[str, bytes])
@@ -35,23 +40,38 @@ class Letters:
         self._keys = keys
         self._seal = seal
         self._open_sealed = open_sealed
+        self._aside: set[str] = set()
 
     async def pages(self, ask: Call) -> AsyncIterator[list[DeadLetter]]:
-        """All there are, oldest first, page by page; those that leave meanwhile do not disturb."""
+        """All there are, oldest first, page by page; those that leave meanwhile do not disturb.
+
+        One that cannot be read, as another release may have written it, stays where it is, and costs itself only.
+        """
         last = "-inf"
         while True:
-            found = await ask(
-                "ZRANGEBYSCORE", self._keys.letters, f"({last}" if last != "-inf" else last, "+inf", "LIMIT", 0, _A_PAGE
-            )
+            found = _scored(
+                await ask(
+                    "ZRANGEBYSCORE", self._keys.letters, f"({last}" if last != "-inf" else last, "+inf",
+                    "WITHSCORES", "LIMIT", 0, _A_PAGE,
+                )
+            )  # fmt: skip
             if not found:
                 return
             page = []
-            for member in found:
-                number = int(member[:16], 16)
-                destination, kind, event_id, reason, at, size = _meta.decode(member[16:])
-                page.append(DeadLetter(number, destination, kind, event_id, reason, at, size))
-            last = str(page[-1].id)
+            for member, score in found:
+                last = str(int(score))
+                try:
+                    destination, kind, event_id, reason, at, size = _meta.decode(member[16:])
+                except msgspec.MsgspecError:
+                    self._set_aside(last)
+                    continue
+                page.append(DeadLetter(int(score), destination, kind, event_id, reason, at, size))
             yield page
+
+    def _set_aside(self, number: str) -> None:
+        if number not in self._aside and len(self._aside) < _MAX_ASIDE:
+            self._aside.add(number)
+            logger.error("dead letter %s in %s cannot be read and is left alone", number, self._keys.letters)
 
     async def select(self, ask: Call, wanted: LetterFilter) -> list[DeadLetter]:
         """What is kept and wanted, oldest first."""
@@ -70,8 +90,8 @@ class Letters:
         found = []
         for letter, row in zip(page, rows, strict=True):
             if row is not None:
-                name, data = _sealed.decode(row)
-                with suppress(DamagedChunk, ValueError, UnknownKey):
+                with suppress(DamagedChunk, ValueError, UnknownKey, msgspec.MsgspecError):
+                    name, data = _sealed.decode(row)
                     data = self._open_sealed(data, name, letter.destination)
                     found.append((letter, decode(letter.destination, data)[0]))
         return found
@@ -152,6 +172,13 @@ class Letters:
             await self.move(call, [(letter, {}, None) for letter in old])
             if len(old) < len(page):
                 return
+
+
+def _scored(found: Any) -> list[tuple[bytes, float]]:
+    """Members and scores, however the driver gives them."""
+    if found and isinstance(found[0], list | tuple):
+        return [(member, float(score)) for member, score in found]
+    return [(member, float(score)) for member, score in zip(found[::2], found[1::2], strict=True)]
 
 
 def _is_wanted(letter: DeadLetter, wanted: LetterFilter) -> bool:

@@ -18,7 +18,8 @@ Argument: TypeAlias = str | bytes | int | float
 #: Seconds that a connection, and an answer, may take.
 _CONNECT_S: Final = 3.0
 _ANSWER_S: Final = 10.0
-_CONNECTIONS: Final = 32
+#: Commands under way at once; what comes on top of that waits for its turn. One that listens is not one of them.
+_AT_ONCE: Final = 32
 
 #: Answers of a Redis that will be of use again in a while, without anybody's doing.
 _PASSING: Final = ("ReadOnlyError", "MasterDownError", "ClusterDownError", "TryAgainError")
@@ -32,12 +33,18 @@ _PASSING_WORDS: Final = (
     "NOREPLICAS",
     "MISCONF",
 )
+#: Errors of connecting: what was to be asked has not left.
+_UNASKED: Final = ("MasterNotFoundError", "SlaveNotFoundError", "MaxConnectionsError")
+_UNASKED_WORDS: Final = (" connecting to ", "Timeout connecting")
 #: Answers of a Redis that has forgotten everything, or never knew it.
 _EMPTY: Final = ("NOGROUP", "ERR no such key", "ERR The XGROUP subcommand requires")
 
 
 class Away(SpoolError):
-    """Redis is out of reach, or not ready; trying again makes sense."""
+    """Redis is out of reach, or not ready; trying again makes sense.
+
+    ``stored`` is False if what was asked for surely was not done.
+    """
 
 
 class Emptied(SpoolError):
@@ -68,6 +75,7 @@ class Link:
         self._sentinels: Any = None
         self._redis: Any = self._connect()
         self._known: dict[str, str] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def _connect(self) -> Any:
         from redis.asyncio.retry import Retry
@@ -82,13 +90,13 @@ class Link:
             "socket_keepalive": True,
         }
         if options.secure:
-            common |= {"ssl": True, **options.tls}
+            common |= _tls(options)
         if options.kind == "cluster":
             from redis.asyncio.cluster import ClusterNode, RedisCluster
 
             return RedisCluster(startup_nodes=[ClusterNode(*host) for host in options.hosts], **common)
         # whether to try again, and how often, is decided where it is known what is tried
-        common |= {"db": options.db, "retry": Retry(NoBackoff(), 0), "max_connections": _CONNECTIONS}
+        common |= {"db": options.db, "retry": Retry(NoBackoff(), 0)}
         if options.kind == "sentinel":
             from redis.asyncio.sentinel import Sentinel
 
@@ -99,7 +107,7 @@ class Link:
                 "socket_timeout": _ANSWER_S,
             }
             if options.secure:
-                theirs |= {"ssl": True, **options.tls}
+                theirs |= _tls(options)
             made: Any = Sentinel
             self._sentinels = made(list(options.hosts), sentinel_kwargs=theirs)
             return self._sentinels.master_for(options.service, **common)
@@ -160,7 +168,7 @@ class Link:
 
     async def listen(self, keys: dict[str, str], seconds: float) -> list[tuple[str, list[tuple[str, dict[str, str]]]]]:
         """New entries of small streams, as soon as there are any, else nothing after ``seconds``."""
-        found = await self._ask(lambda: self._redis.xread(dict(keys), block=max(1, int(seconds * 1000))))
+        found = await self._now(lambda: self._redis.xread(dict(keys), block=max(1, int(seconds * 1000))))
         pairs = found.items() if isinstance(found, dict) else found or ()
         told = []
         for key, entries in pairs:
@@ -180,6 +188,11 @@ class Link:
             logger.debug("closing a connection failed", extra={"error": type(error).__name__})
 
     async def _ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        # the driver's own bound on connections raises what looks like an outage
+        async with self._turns:
+            return await self._now(ask)
+
+    async def _now(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         task = asyncio.current_task()
         cancelled = task.cancelling() if task is not None else 0
         try:
@@ -192,25 +205,31 @@ class Link:
                 raise asyncio.CancelledError
 
     def _told(self, error: Exception) -> SpoolError:
-        """What an error of the driver means."""
-        errors, place, kind = self._errors, self._options.place, type(error).__name__
-        if isinstance(error, errors.AuthenticationError | errors.AuthorizationError | errors.NoPermissionError):
+        """What an error of the driver means, and whether what was asked for may have been done all the same."""
+        errors, place, kind, said = self._errors, self._options.place, type(error).__name__, str(error)
+        if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
+            return SpoolError(f"Redis at {place} refuses the user or the password", stored=False)
+        if isinstance(error, errors.NoPermissionError):
             return SpoolError(f"Redis at {place} refuses the user or the password")
         if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError | TimeoutError):
-            return Away(f"Redis at {place} is out of reach ({kind})")
-        said = str(error)
-        if (
-            kind in _PASSING
-            or said.startswith(_PASSING_WORDS)
-            or isinstance(error, errors.ClusterError | errors.RedisClusterException)
-        ):
+            # without a connection nothing was asked; in all other cases Redis may have carried it out
+            unasked = kind in _UNASKED or any(words in said for words in _UNASKED_WORDS)
+            return Away(f"Redis at {place} is out of reach ({kind})", stored=False if unasked else None)
+        if said.startswith(_PASSING_WORDS) or kind in _PASSING:
+            return Away(f"Redis at {place} is not ready ({kind})", stored=False)
+        if isinstance(error, errors.ClusterError | errors.RedisClusterException):
             return Away(f"Redis at {place} is not ready ({kind})")
         if any(text in said for text in _EMPTY):
             return Emptied("Redis holds nothing of this spool any more")
         if kind == "OutOfMemoryError" or "OOM" in said:
-            return SpoolError(f"Redis at {place} refuses: it is out of memory")
+            return SpoolError(f"Redis at {place} refuses: it is out of memory", stored=False)
         # of its own words the first: what follows may quote what was sent
         return SpoolError(f"Redis at {place} refuses: {said.split(' ', 1)[0] if kind == 'ResponseError' else kind}")
+
+
+def _tls(options: Options) -> dict[str, Any]:
+    """Settings of a TLS connection; what the driver does unless told otherwise differs from release to release."""
+    return {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True, **options.tls}
 
 
 def _text(value: Any) -> str:

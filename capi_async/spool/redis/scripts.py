@@ -4,11 +4,13 @@ Keys of a destination: ``stream`` (entries of up to 256 records, read by the con
 of one entry: the newest of ``stream``), ``ledger`` (hash of counts), ``state`` (hash: what happened to single records
 of an entry that is held), ``wait`` and ``holders`` (records with an order key: one per key is in the stream, the others
 wait, by key and age), ``stops`` and ``stopped`` (what whoever holds an entry is asked to end, and the answers). Entries
-have the fields ``d`` data, ``s`` name of the key that sealed it, ``n`` records, ``b`` bytes of bodies, ``k`` and ``u``
-of a record with an order key, ``f`` state it begins with.
+have the fields ``d`` data, ``s`` name of the key that sealed it, ``n`` records, ``b`` bytes of bodies, ``k`` order key
+of the one record, ``u`` the name that its maker gave it, ``f`` state it begins with.
 
 Keys of a spool: ``names`` (set of destinations), ``workers`` (sorted set: who was heard of, when), ``letters`` and
-``letter-data`` (dead letters), ``rate:*`` (buckets), ``news`` (throttling). Times are Redis's own.
+``letter-data`` (dead letters), ``rate:*`` (buckets), ``news`` (throttling), ``append:*`` and ``saved:*`` (the number
+of a process's last change, and what came of it: whoever asks again because the answer was lost gets the same answer).
+Times are Redis's own.
 """
 
 from __future__ import annotations
@@ -34,14 +36,20 @@ local function enter_keyed(stream, bell, wait, holders, key, data)
   return false
 end
 local function promote(stream, bell, wait, holders, key)
-  local found = redis.call('ZRANGEBYLEX', wait, '[' .. key, '[' .. key .. '\\255', 'LIMIT', 0, 1)
-  if found[1] then
+  while true do
+    local found = redis.call('ZRANGEBYLEX', wait, '[' .. key, '[' .. key .. '\\255', 'LIMIT', 0, 1)
+    if not found[1] then
+      redis.call('HDEL', holders, key)
+      return 0
+    end
     redis.call('ZREM', wait, found[1])
-    enter(stream, bell, cmsgpack.unpack(string.sub(found[1], 33)))
-    return 1
+    -- one that is damaged must not fail what has been written by now, nor those behind it
+    local whole, fields = pcall(cmsgpack.unpack, string.sub(found[1], 33))
+    if whole and type(fields) == 'table' and #fields > 1 then
+      enter(stream, bell, fields)
+      return 1
+    end
   end
-  redis.call('HDEL', holders, key)
-  return 0
 end
 local function count(ledger, changes)
   for kind, number in pairs(changes) do redis.call('HINCRBY', ledger, kind, number) end
@@ -60,50 +68,78 @@ local function now_ms()
 end
 """
 
+#: KEYS: stream of each destination. Makes the consumer groups that are not there.
+GROUP: Final = (
+    _ALLOW_OOM
+    + """
+for at = 1, #KEYS do
+  local made = redis.pcall('XGROUP', 'CREATE', KEYS[at], 'w', '0', 'MKSTREAM')
+  if made['err'] and not string.find(made['err'], 'BUSYGROUP') then return made end
+end
+return 1
+"""
+)
+
 #: KEYS: seq, names, and of each destination stream, bell, ledger, wait, holders. ARGV: number of this append, and
 #: [[name, counts, [order key or what stands beside the data, ...]], ...]; then, in order, the data of each entry, or
-#: all its fields, packed, if it has an order key.
+#: all its fields, packed, if it has an order key. An append that comes again changes nothing and is answered as the
+#: first time; one that is overtaken by a later one of its process, because it got stuck on its way, changes nothing.
 APPEND: Final = (
     _ENTER
     + """
-local again = redis.call('GET', KEYS[1]) == ARGV[1]
-if not again then redis.call('SET', KEYS[1], ARGV[1], 'EX', 3600) end
+local last = tonumber(redis.call('GET', KEYS[1]) or 0)
+local again = last >= tonumber(ARGV[1])
+local kept = {}
+if again then
+  local packed = last == tonumber(ARGV[1]) and redis.call('GET', KEYS[1] .. ':ids')
+  if packed then kept = cmsgpack.unpack(packed) end
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'EX', 3600)
+end
 local out, at = {}, 2
 for index, one in ipairs(cmsgpack.unpack(ARGV[2])) do
   local base = 2 + (index - 1) * 5
   local stream, bell, ledger = KEYS[base + 1], KEYS[base + 2], KEYS[base + 3]
-  local ids = {}
-  for _, key in ipairs(one[3]) do
+  local ids = kept[index] or {}
+  for number, key in ipairs(one[3]) do
     at = at + 1
     if again then
-      ids[#ids + 1] = false
+      ids[number] = ids[number] or ''
     elseif type(key) == 'table' then
       -- the data is large: the fewer hands it goes through, the better
-      ids[#ids + 1] = redis.call('XADD', stream, '*', 'd', ARGV[at], unpack(key))
-      redis.call('XADD', bell, 'MAXLEN', 1, '*', 'i', ids[#ids])
+      ids[number] = redis.call('XADD', stream, '*', 'd', ARGV[at], unpack(key))
+      redis.call('XADD', bell, 'MAXLEN', 1, '*', 'i', ids[number])
     else
-      ids[#ids + 1] = enter_keyed(stream, bell, KEYS[base + 4], KEYS[base + 5], key, ARGV[at])
+      ids[number] = enter_keyed(stream, bell, KEYS[base + 4], KEYS[base + 5], key, ARGV[at]) or ''
     end
   end
+  kept[index] = ids
   if not again then
     redis.call('SADD', KEYS[2], one[1])
     count(ledger, one[2])
   end
   out[index] = {ids, counts(ledger)}
 end
+if not again then redis.call('SET', KEYS[1] .. ':ids', cmsgpack.pack(kept), 'EX', 3600) end
 return out
 """
 )
 
-#: KEYS: stream, bell, ledger, state, wait, holders, letters, letter-data. ARGV: consumer, and a packed change for each
-#: entry: [id, epoch, version, left, state, tried, counts, order key, letters, fields of what replaces it].
+#: KEYS: stream, bell, ledger, state, wait, holders, letters, letter-data, saved. ARGV: consumer, number of this change,
+#: and a packed change for each entry: [id, epoch, version, left, state, counts, order key, letters, fields of what
+#: replaces it]. One that comes again changes nothing and is answered as the first time.
 SAVE: Final = (
     _ENTER
     + _ALLOW_OOM
     + """
 local lost, freed, moved = {}, 0, {}
 local stream, bell, ledger, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-for at = 2, #ARGV do
+local before = redis.call('GET', KEYS[9])
+if before then
+  local known = cmsgpack.unpack(before)
+  if tonumber(known[1]) >= tonumber(ARGV[2]) then return {known[2], known[3], counts(ledger), known[4]} end
+end
+for at = 3, #ARGV do
   local c = cmsgpack.unpack(ARGV[at])
   local id = c[1]
   if not mine(stream, id, ARGV[1], c[2]) then
@@ -115,18 +151,19 @@ for at = 2, #ARGV do
         redis.call('XACK', stream, 'w', id)
         redis.call('XDEL', stream, id)
         redis.call('HDEL', state, id, 'v' .. id, 't' .. id)
-        if #c[10] > 0 then
+        if #c[9] > 0 then
           moved[#moved + 1] = id
-          moved[#moved + 1] = enter(stream, bell, c[10])
+          moved[#moved + 1] = enter(stream, bell, c[9])
         end
-        if c[8] ~= '' then freed = freed + promote(stream, bell, KEYS[5], KEYS[6], c[8]) end
+        if c[7] ~= '' then freed = freed + promote(stream, bell, KEYS[5], KEYS[6], c[7]) end
       else
         redis.call('HSET', state, 'v' .. id, c[3])
-        if c[5] ~= '' then redis.call('HSET', state, id, c[5]) end
-        if c[6] ~= '' then redis.call('HSETNX', state, 't' .. id, c[6]) end
+        redis.call('HSET', state, id, c[5])
+        -- what an earlier release noted of the whole entry is in the state of its records by now
+        redis.call('HDEL', state, 't' .. id)
       end
-      count(ledger, c[7])
-      for _, letter in ipairs(c[9]) do
+      count(ledger, c[6])
+      for _, letter in ipairs(c[8]) do
         local number = redis.call('HINCRBY', KEYS[8], '', 1)
         redis.call('ZADD', KEYS[7], number, string.format('%016x', number) .. letter[1])
         redis.call('HSET', KEYS[8], number, letter[2])
@@ -134,6 +171,7 @@ for at = 2, #ARGV do
     end
   end
 end
+redis.call('SET', KEYS[9], cmsgpack.pack({ARGV[2], lost, freed, moved}), 'EX', 3600)
 return {lost, freed, counts(ledger), moved}
 """
 )
@@ -155,6 +193,50 @@ return given
 """
 )
 
+#: KEYS: stream, bell. ARGV: a name, a name that nobody has, entries at most. What is held under the one is held under
+#: the other from now on; whether there may be more.
+RENAME: Final = (
+    _ENTER
+    + _ALLOW_OOM
+    + """
+local held = redis.call('XPENDING', KEYS[1], 'w', '-', '+', tonumber(ARGV[3]), ARGV[1])
+for _, one in ipairs(held) do redis.call('XCLAIM', KEYS[1], 'w', ARGV[2], 0, one[1], 'JUSTID') end
+if #held > 0 then redis.call('XADD', KEYS[2], 'MAXLEN', 1, '*', 'o', #held) end
+if #held == tonumber(ARGV[3]) then return 1 end
+redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'w', ARGV[1])
+return 0
+"""
+)
+
+#: KEYS: stream. ARGV: consumer, id to begin with, ids at most. Ids of the entries that it has.
+LIST: Final = """
+local out = {}
+for _, one in ipairs(redis.call('XPENDING', KEYS[1], 'w', ARGV[2], '+', tonumber(ARGV[3]), ARGV[1])) do
+  out[#out + 1] = one[1]
+end
+return out
+"""
+
+#: KEYS: stream, state. ARGV: consumer, ids. Of these the entries that the caller has by now: as of :data:`ADOPT`, under
+#: the epoch that they have.
+RETAKE: Final = """
+local out = {}
+for at = 2, #ARGV do
+  local id = ARGV[at]
+  local held = redis.call('XPENDING', KEYS[1], 'w', id, id, 1)[1]
+  if held and held[2] == ARGV[1] then
+    local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+    if entry then
+      local state = redis.call('HMGET', KEYS[2], id, 'v' .. id, 't' .. id)
+      out[#out + 1] = {id, entry[2], held[4], state[1], state[2], state[3]}
+    else
+      redis.call('XACK', KEYS[1], 'w', id)
+    end
+  end
+end
+return out
+"""
+
 #: Who of a group is dead: whoever was never heard of, or not for too long.
 _DEAD: Final = """
 local function dead(stream, workers, me, lease_ms, now)
@@ -173,18 +255,27 @@ local function dead(stream, workers, me, lease_ms, now)
 end
 """
 
-#: KEYS: stream, workers, state. ARGV: consumer, lease in ms, entries at most, a name to be left alone. Entries of the
-#: dead become the caller's, under a new epoch: [id, fields, epoch, state, version, tried].
+#: KEYS: stream, workers, state. ARGV: consumer, lease in ms, entries at most, a name to be left alone, which means
+#: those of others who live and look through entries, too. Entries of the dead become the caller's, under a new epoch:
+#: [id, fields, epoch, state, version, tried].
 ADOPT: Final = (
     _ENTER
     + _DEAD
     + """
 local out, room = {}, tonumber(ARGV[3])
-for _, one in ipairs(dead(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), now_ms())) do
+local now, lease = now_ms(), tonumber(ARGV[2])
+local function left_alone(name)
+  if ARGV[4] == '' then return false end
+  if name == ARGV[4] then return true end
+  local whose = string.match(name, '^looked%-(.+)%-%d+$')
+  local seen = whose and redis.call('ZSCORE', KEYS[2], whose)
+  return seen and now - tonumber(seen) <= lease
+end
+for _, one in ipairs(dead(KEYS[1], KEYS[2], ARGV[1], lease, now)) do
   local name = one[1]
   if one[2] == 0 then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'w', name)
-  elseif room > 0 and name ~= ARGV[4] then
+    if name ~= ARGV[4] then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'w', name) end
+  elseif room > 0 and not left_alone(name) then
     for _, held in ipairs(redis.call('XPENDING', KEYS[1], 'w', '-', '+', room, name)) do
       local id = held[1]
       local entry = redis.call('XCLAIM', KEYS[1], 'w', ARGV[1], 0, id)[1]
@@ -211,25 +302,38 @@ return 1
 """
 
 #: KEYS: workers, and of each destination stream, ledger. ARGV: consumer ('' only looks), lease in ms. Says that the
-#: caller lives: [workers that deliver, [[entries that belong to the dead, counts], ...]].
+#: caller lives: [workers that deliver, [[entries that belong to the dead, entries that nobody has read, entries that
+#: the caller has, counts], ...]].
 LOOK: Final = (
     _ENTER
-    + _DEAD
+    + _ALLOW_OOM
     + """
 local now, lease = now_ms(), tonumber(ARGV[2])
 if ARGV[1] ~= '' then redis.call('ZADD', KEYS[1], now, ARGV[1]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 86400000)
-local living = 0
+local living = {}
+local workers = 0
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now - lease, '+inf')) do
-  if string.sub(name, 1, 2) == 'w-' then living = living + 1 end
+  living[name] = true
+  if string.sub(name, 1, 2) == 'w-' then workers = workers + 1 end
 end
 local out = {}
 for at = 2, #KEYS, 2 do
-  local orphans = 0
-  for _, one in ipairs(dead(KEYS[at], KEYS[1], ARGV[1], lease, now)) do orphans = orphans + one[2] end
-  out[#out + 1] = {orphans, redis.call('HGETALL', KEYS[at + 1])}
+  local orphans, held, mine = 0, 0, 0
+  for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[at], 'w')) do
+    local c = {}
+    for at = 1, #fields, 2 do c[fields[at]] = fields[at + 1] end
+    held = held + c['pending']
+    if c['name'] == ARGV[1] then
+      mine = c['pending']
+    elseif not living[c['name']] then
+      orphans = orphans + c['pending']
+    end
+  end
+  -- an entry leaves the stream and the list of what is held at once: what is in one only, nobody has read
+  out[#out + 1] = {orphans, redis.call('XLEN', KEYS[at]) - held, mine, redis.call('HGETALL', KEYS[at + 1])}
 end
-return {living, out}
+return {workers, out}
 """
 )
 
@@ -249,9 +353,20 @@ return {last, out}
 """
 
 #: KEYS: stops, bell. ARGV: entry and what is asked, in turns.
-STOP: Final = """
-redis.call('HSET', KEYS[1], unpack(ARGV))
+STOP: Final = (
+    _ALLOW_OOM
+    + """
+for at = 1, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
 redis.call('XADD', KEYS[2], 'MAXLEN', 1, '*', 's', 1)
+return 1
+"""
+)
+
+#: KEYS: stops, stopped. ARGV: entry, how many of its records were stopped. Who asked may be gone: kept for a minute.
+ANSWER: Final = """
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], 60)
 return 1
 """
 
@@ -329,6 +444,7 @@ return {tostring(math.max(0, wait)), 1}
 
 #: KEYS: bucket, news. ARGV: seconds, account, rate, burst. A lesson that is being learnt already is not learnt twice.
 WITHHOLD: Final = """
+redis.call('PEXPIRE', KEYS[1], 3600000)
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1000000
 local had = redis.call('HMGET', KEYS[1], 'closed', 'factor')

@@ -10,6 +10,7 @@ import socket
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from capi_async.errors import SpoolError
@@ -32,24 +33,22 @@ from capi_async.spool.redis.entry import (
     pack_fields,
     split,
 )
-from capi_async.spool.redis.line import MAX_HELD, Line, moment
-from capi_async.spool.redis.link import Away, Emptied, Link
-from capi_async.spool.redis.reach import nobody
+from capi_async.spool.redis.line import MAX_HELD, Line
+from capi_async.spool.redis.link import Away, Link
+from capi_async.spool.redis.minding import Minding
+from capi_async.spool.redis.reach import ALWAYS_S, nobody
 from capi_async.spool.redis.scripts import APPEND, PART
-from capi_async.spool.redis.sweeping import Sweeping
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two attempts to listen to a Redis that is away.
-RETRY_S: Final = 0.2
+#: Seconds more than a caller's that storing may take: until Redis says that it could not do it in time.
+_ANSWER_S: Final = 0.2
 
-#: Seconds that a listener waits for news before it asks again, and that closing may take for what is being stored.
-LISTEN_S: Final = 1.0
+#: Seconds that closing may take for what is being stored.
 CLOSE_S: Final = 5.0
-TIDY_S: Final = 60.0
 
 
-class RedisSpool(Sweeping):
+class RedisSpool(Minding):
     """See :class:`~capi_async.spool.base.Spool`.
 
     What ``append`` returned for is in Redis, and lives as long as Redis keeps what it was told: with ``appendonly yes``
@@ -86,7 +85,7 @@ class RedisSpool(Sweeping):
         self._closing = False
         self._appending = asyncio.Lock()
         self._final = None
-        self._away_since = self._retry_at = 0.0
+        self._failing_since = self._away_since = self._retry_at = 0.0
         self._me = f"{'w' if deliver else 'p'}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         link = self._link = Link(self._options)
         try:
@@ -102,20 +101,23 @@ class RedisSpool(Sweeping):
                     line.inherit(old[name])
             await self._group(link, self._lines)
             # Redis may just have been away, and others had no chance yet to say that they live
-            self._steady_since = self._clock.monotonic()
+            self._steady_since = self._heard_at = self._clock.monotonic()
+            self._gap_s = ALWAYS_S
             await self._look(link)
         except BaseException:
             self._link = None
             await link.close()
             raise
         for line in self._lines.values():
-            self._start(f"save-{line.name}", self._save(line))
-        self._start("look", self._tend())
-        self._start("listen", self._listen())
+            self._start(f"save-{line.name}", partial(self._save, line))
+        self._start("look", self._tend)
+        self._start("listen", self._listen)
+        if deliver:
+            self._start("tidy", self._tidy)
 
-    def _start(self, name: str, work: Any) -> None:
+    def _start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.get_running_loop().create_task(
-            work, name=f"capi_async-redis-{name}", context=contextvars.Context()
+            self._supervised(name, run), name=f"capi_async-redis-{name}", context=contextvars.Context()
         )
         self._tasks.append(task)
 
@@ -135,13 +137,15 @@ class RedisSpool(Sweeping):
         if savers:
             await asyncio.wait(savers, timeout=CLOSE_S)
             await _stop(savers)
-        lost = sum(sum(one.counts.values()) for line in self._lines.values() for one in line.dirty.values())
-        if lost:
-            logger.error("outcomes could not be stored; these events may be sent again", extra={"events": lost})
+        for line in self._lines.values():
+            lost = line.unsaved + sum(sum(one.counts.values()) for one in line.dirty.values())
+            if lost:
+                logger.error("%s: %d outcomes could not be stored; these events may be sent again", line.name, lost)
         try:
             async with asyncio.timeout(CLOSE_S):
                 for line in self._lines.values():
-                    await self._give_back(link, line, list(line.entries.values()))
+                    async with line.turn:
+                        await self._give_back(link, line, list(line.entries.values()))
                     await link.run(PART, [self._keys.of(line.name).stream], [self._me])
                 await link.call("ZREM", self._keys.workers, self._me)
                 await self._look(link, "")
@@ -166,7 +170,7 @@ class RedisSpool(Sweeping):
     async def append(
         self, records: Sequence[Record], refused: Sequence[Refused], *, timeout_s: float | None = None
     ) -> None:
-        made = split(records, self._token)
+        made = split(records, self._token, named=self._deliver)
         counts: dict[str, Counter[str]] = {}
         for name, news in made.items():
             number = sum([len(new.records) for new in news])
@@ -189,16 +193,33 @@ class RedisSpool(Sweeping):
                 beside.append(new.key or fields[2:])
                 bodies.append(pack_fields(fields) if new.key else fields[1])
             plan.append([name, changes, beside])
-        async with self._appending:
-            patience_s = self._options.patience_s if timeout_s is None else timeout_s
-            arguments = [next(self._numbers), pack(plan), *bodies]
-            found = await self._call(APPEND, keys, arguments, patience_s=patience_s, copies=self._options.replicas)
+        if self._deliver:
+            for name, news in made.items():
+                for new in news:
+                    self._line(name).remember(new.token, new.records)
+        patience_s = self._options.patience_s if timeout_s is None else timeout_s
+        begun = False
+        try:
+            async with asyncio.timeout(patience_s + _ANSWER_S), self._appending:
+                begun = True
+                arguments = [next(self._numbers), pack(plan), *bodies]
+                found = await self._call(APPEND, keys, arguments, patience_s=patience_s, copies=self._options.replicas)
+        except BaseException as error:
+            for name, news in made.items():
+                for new in news:
+                    self._line(name).unmake(new.token)
+            if not isinstance(error, TimeoutError):
+                raise
+            raise Away(
+                f"Redis at {self._options.place} did not answer within {patience_s:g} s",
+                stored=None if begun else False,
+            ) from None
         for (name, _), (ids, ledger) in zip(counts.items(), found, strict=True):
             line = self._line(name)
             line.learn(ledger)
             for new, number in zip(made.get(name, ()), ids, strict=True):
-                if self._deliver:
-                    line.remember(number.decode() if number else new.token, new.records)
+                if number:
+                    line.number(new.token, number.decode())
             if name in made and self._deliver:
                 line.unread = True
                 self._wake(name)
@@ -212,8 +233,7 @@ class RedisSpool(Sweeping):
         while (
             len(line.ready) < limit
             and line.ready_bytes < max_bytes
-            and (line.orphans or line.unread)
-            and line.held < MAX_HELD
+            and (line.astray or ((line.orphans or line.unread) and line.held < MAX_HELD))
             and not self._closing
             and await self._fetch(line, limit - len(line.ready))
         ):
@@ -232,13 +252,8 @@ class RedisSpool(Sweeping):
             if record.epoch <= 0:
                 raise SpoolError("another process holds these events now")
             entry = record.chunk
-            if record.resend_for_s > 0 and not record.attempts:
-                # of the first attempt it is enough to know that it was made, and when
-                if not entry.tried_at:
-                    entry.tried_at = now
-                    line.dirty[entry.id] = entry
-                    touched = True
-            elif not record.maybe_since and record.at not in entry.marks:
+            # exactly those that this request carries: others of their entry must not be thought to have arrived
+            if not record.maybe_since and (record.attempts or record.at not in entry.marks):
                 entry.marks[record.at] = now
                 line.dirty[entry.id] = entry
                 touched = True
@@ -326,7 +341,7 @@ class RedisSpool(Sweeping):
         away_s = max(0.0, self._retry_at - self._clock.monotonic())
         if line.ready:
             return 0.0
-        if (line.orphans or line.unread) and line.held < MAX_HELD and not self._closing:
+        if (line.astray or ((line.orphans or line.unread) and line.held < MAX_HELD)) and not self._closing:
             return away_s
         if not line.delayed:
             return None
@@ -355,73 +370,6 @@ class RedisSpool(Sweeping):
     async def withhold_tokens(self, account: str, *, rate: float, burst: float, seconds: float) -> None:
         """See :meth:`~capi_async.spool.base.Spool.withhold_tokens`."""
         await self._rates.withhold(self._reach(), account, rate=rate, burst=burst, seconds=seconds)
-
-    def _token(self) -> str:
-        return f"{self._me}:{next(self._numbers)}"
-
-    async def _tend(self) -> None:
-        """Look after everything, until cancelled."""
-        every_s = min(1.0, self._options.lease_s / 5)
-        tidied = -TIDY_S
-        while not self._closing:
-            link = self._reach()
-            try:
-                await self._look(link)
-                self._seen()
-                now = self._clock.monotonic()
-                if self._deliver and now - tidied >= TIDY_S:
-                    tidied = now
-                    await self._letters.prune(self._call, self._ask, self._options, self._clock.wall())
-            except Emptied:
-                try:
-                    await self._begin_anew(link)
-                except SpoolError as error:
-                    self._lost_sight(error)
-            except SpoolError as error:
-                self._lost_sight(error)
-            await asyncio.sleep(every_s)
-
-    async def _listen(self) -> None:
-        """Hear of new entries, and of throttling, as they come."""
-        keys = {self._keys.of(name).bell: "$" for name in self._lines if self._deliver} | {self._keys.news: "$"}
-        by_bell = {self._keys.of(name).bell: line for name, line in self._lines.items()}
-        link = self._reach()
-        while not self._closing:
-            try:
-                told = await link.listen(keys, LISTEN_S)
-            except SpoolError as error:
-                self._lost_sight(error)
-                await asyncio.sleep(RETRY_S)
-                continue
-            for key, news in told:
-                keys[key] = news[-1][0]
-                if key == self._keys.news:
-                    for _, fields in news:
-                        self._rates.heard(fields["a"], float(fields["s"]))
-                    for name in self._lines:
-                        self._wake(name)
-                elif any("s" in fields for _, fields in news):
-                    await self._listen_to(by_bell[key])
-                else:
-                    self._heard(by_bell[key], news[-1][1])
-
-    async def _listen_to(self, line: Line) -> None:
-        """Somebody wants something stopped; the ring may have drowned others."""
-        try:
-            await self._heed(line)
-        except SpoolError as error:
-            self._lost_sight(error)
-        line.unread = line.orphans = True
-        self._wake(line.name)
-
-    def _heard(self, line: Line, fields: Mapping[str, str]) -> None:
-        if "i" not in fields:
-            line.orphans = True
-        elif line.unread or moment(fields["i"]) <= line.read_to:
-            return
-        else:
-            line.unread = True
-        self._wake(line.name)
 
 
 async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:

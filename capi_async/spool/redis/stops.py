@@ -6,6 +6,7 @@ What is asked names an entry and which of its records are meant; nothing in it s
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -13,11 +14,11 @@ import msgspec
 
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record
-from capi_async.spool.chunks import DamagedChunk
-from capi_async.spool.cipher import UnknownKey
 from capi_async.spool.redis.entry import OpenSealed, fields_of, pack, read
 from capi_async.spool.redis.keys import Of
-from capi_async.spool.redis.scripts import HELD, STOP
+from capi_async.spool.redis.scripts import ANSWER, HELD, STOP
+
+logger = logging.getLogger(__name__)
 
 Call: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -51,8 +52,8 @@ async def ask_holders(
         for raw, flat, state in found:
             try:
                 entry = read(name, raw.decode(), fields_of(flat), open_sealed, state=state)
-            except (DamagedChunk, ValueError, UnknownKey, KeyError):
-                continue  # whoever holds it reports it
+            except Exception:  # noqa: S112 - whatever stands there: whoever holds it reports it
+                continue
             hits = [record.at for record in entry.held() if matches(record)]
             if hits:
                 wanted[entry.id] = pack((hits, outcome))
@@ -84,14 +85,23 @@ async def _answers(ask: Call, of: Of, numbers: list[str]) -> int:
 
 
 async def asked(ask: Call, of: Of, held: Mapping[str, Any]) -> dict[str, tuple[list[int], Outcome]]:
-    """What this process is asked to stop of what it holds: entry to places, and how they end."""
+    """What this process is asked to stop of what it holds: entry to places, and how they end.
+
+    What cannot be read is left where it is: it is somebody's who knows more, and no reason to stop nothing else.
+    """
     found = await ask("HGETALL", of.stops)
     pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
-    return {raw.decode(): _asked.decode(data) for raw, data in pairs if raw.decode() in held}
+    wanted: dict[str, tuple[list[int], Outcome]] = {}
+    for raw, data in pairs:
+        number = raw.decode("utf-8", "replace")
+        if number in held:
+            try:
+                wanted[number] = _asked.decode(data)
+            except msgspec.MsgspecError:
+                logger.error("a wish to forget in %s cannot be read and is left alone; ask for it again", of.stops)
+    return wanted
 
 
-async def answer(ask: Call, of: Of, number: str, stopped: int) -> None:
-    """Say how many were stopped; who asked may be gone, so that this is kept for a minute only."""
-    await ask("HSET", of.stopped, number, stopped)
-    await ask("EXPIRE", of.stopped, 60)
-    await ask("HDEL", of.stops, number)
+async def answer(call: Call, of: Of, number: str, stopped: int) -> None:
+    """Say how many were stopped."""
+    await call(ANSWER, [of.stops, of.stopped], [number, stopped])
