@@ -158,7 +158,7 @@ class Reach:
             have, left_s = copies, max(0.01, until - asyncio.get_running_loop().time())
             try:
                 if copies:
-                    found, have = await link.run_copied(script, keys, arguments, copies=copies, seconds=left_s)
+                    found, have = await link.run_copied(script, keys, arguments, copies=copies, seconds=0.8 * left_s)
                 else:
                     found = await link.run(script, keys, arguments)
             except Emptied:

@@ -41,9 +41,6 @@ from capi_async.spool.redis.scripts import APPEND, PART
 
 logger = logging.getLogger(__name__)
 
-#: Seconds more than a caller's that storing may take: until Redis says that it could not do it in time.
-_ANSWER_S: Final = 0.2
-
 #: Seconds that closing may take for what is being stored.
 CLOSE_S: Final = 5.0
 
@@ -200,7 +197,7 @@ class RedisSpool(Minding):
         patience_s = self._options.patience_s if timeout_s is None else timeout_s
         begun = False
         try:
-            async with asyncio.timeout(patience_s + _ANSWER_S), self._appending:
+            async with asyncio.timeout(patience_s), self._appending:
                 begun = True
                 arguments = [next(self._numbers), pack(plan), *bodies]
                 found = await self._call(APPEND, keys, arguments, patience_s=patience_s, copies=self._options.replicas)
