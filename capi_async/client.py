@@ -27,7 +27,8 @@ from capi_async.errors import ClientClosed, ConfigError, EventError, QueueFull
 from capi_async.event import Event, User
 from capi_async.outcome import Outcome
 from capi_async.pii.reference import is_currency
-from capi_async.spec import Destination, Transport
+from capi_async.plain import listed
+from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
 from capi_async.spool.base import Ledger, LetterFilter, Remembering, Spool
 from capi_async.telemetry.base import Hook, StateName
@@ -472,7 +473,7 @@ class Client:
         if event.to is not None and not self._known.issuperset(event.to):
             unknown = sorted(set(event.to) - self._known)
             raise EventError(
-                _at(index, "to"), f"unknown destination {', '.join(unknown)}; there are {', '.join(self._names)}"
+                _at(index, "to"), f"unknown destination {listed(unknown)}; there are {listed(self._names)}"
             )
 
     def _running(self) -> Dispatcher:
@@ -552,3 +553,4 @@ def _check_destinations(destinations: Sequence[Destination]) -> None:
         if destination.name in names:
             raise ConfigError(f"two destinations are called {destination.name!r}: give each a name=...")
         names.add(destination.name)
+    require_apart(destinations)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from capi_async.destinations import destination_class, destination_types
 from capi_async.engine.prepare import ConsentPolicy
 from capi_async.engine.room import Overflow
 from capi_async.errors import ConfigError
+from capi_async.plain import listed, shown
 from capi_async.spec import Destination, Secret
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,9 @@ def load(
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({type(error).__name__})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not TOML: {error}") from None
+        # the parser's words may quote what stands there, and credentials do
+        place = _PLACE.search(str(error))
+        raise ConfigError(f"{file}: not TOML{f': {place[0]}' if place else ''}") from None
     environment = os.environ if environ is None else environ
     tables = data.pop("destinations", {})
     if not isinstance(tables, dict) or not tables or not all(isinstance(table, dict) for table in tables.values()):
@@ -127,11 +131,15 @@ def make(name: str, settings: Mapping[str, Any]) -> Destination:
     kind = destination_class(values.pop("type", name))
     known = {field.name for field in msgspec.structs.fields(kind)}
     if unknown := sorted(set(values) - known):
-        raise ConfigError(f"{name}: unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        raise ConfigError(f"{name}: unknown setting {listed(unknown)}; there are {', '.join(sorted(known))}")
     for field in msgspec.structs.fields(kind):
         if field.required and field.name not in values:
             names = " or ".join(kind.env.get(field.name, ()))
             raise ConfigError(f"{name}: {field.name} is missing{f' (environment: {names})' if names else ''}")
+    for key, value in values.items():
+        # the id of an account without its quotes is a number to TOML
+        if type(value) is int and key in kind.env and key not in _CREDENTIALS:
+            values[key] = str(value)
     return _converted({"name": name, **values}, kind, name)
 
 
@@ -141,7 +149,23 @@ def _converted(values: Mapping[str, Any], kind: type[_T], where: str) -> _T:
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, ConfigError):
             raise error.__cause__ from None
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(f"{where}: {_unquoted(str(error))}") from None
+
+
+def _unquoted(text: str) -> str:
+    """A decoder's words without the value that was wrong: it may be a credential in the wrong place."""
+    said, at, path = text.partition(" - at `")
+    if said.startswith("Invalid enum value"):
+        said = "not one of the values of this setting"
+    elif unknown := _UNKNOWN.match(said):
+        said = f"unknown setting {shown(unknown[1])}"
+    return f"{said}{at}{path[:_MAX_PATH]}"
+
+
+_PLACE: Final = re.compile(r"at (line \d+, column \d+|end of document)")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MAX_PATH: Final = 100
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def _decode(kind: type, value: Any) -> Any:
@@ -160,11 +184,21 @@ def _value(where: str, value: Any, environment: Mapping[str, str]) -> Any:
     kind, _, rest = value.partition(":")
     if kind == "env":
         if not environment.get(rest):
-            raise ConfigError(f"{where}: the environment variable {rest} is not set")
+            named = f"the environment variable {rest}" if _is_variable(rest) else "the environment variable it names"
+            raise ConfigError(f"{where}: {named} is not set")
         return environment[rest]
     if kind == "file":
         try:
             return Path(rest).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{where}: {rest} cannot be read ({type(error).__name__})") from None
+            named = rest if rest.startswith(("/", ".")) and rest.isprintable() else "the file it names"
+            raise ConfigError(f"{where}: {named} cannot be read ({type(error).__name__})") from None
     return value
+
+
+def _is_variable(name: str) -> bool:
+    """Whether this is a variable's usual name and no credential: those have both cases, digits and length."""
+    return bool(_VARIABLE.fullmatch(name)) and (name.isupper() or len(name) < _SHORT_NAME)
+
+
+_SHORT_NAME: Final = 24

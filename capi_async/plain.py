@@ -6,7 +6,7 @@ its author likes. It is read by the plain type's own methods, or refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -20,6 +20,8 @@ from capi_async.errors import EventError
 MAX_VALUES: Final = 20_000
 #: Characters of a name out of an event that an error repeats.
 _SHOWN_CHARS: Final = 40
+_SHOWN_DIGITS: Final = 6
+_TOKEN_CHARS: Final = 16
 
 _TOO_MANY: Final = f"holds itself, or more than {MAX_VALUES:,} values; an event is no place for a data set"
 _NO_NUMBER: Final = "JSON has no NaN and no infinity; leave the number out"
@@ -29,13 +31,22 @@ _BROKEN: Final = "holds an object that cannot be looked into"
 
 
 def shown(name: object) -> str:
-    """A name out of an event as an error may repeat it: short, of one line, and no address of anybody."""
+    """A name from outside as an error may repeat it: short, of one line, and nobody's address, number or credential."""
     text = name if type(name) is str else str.__str__(name) if isinstance(name, str) else type(name).__name__
-    if "@" in text or sum(map(str.isdigit, text)) > 6:
+    if len(text) > _SHOWN_CHARS or "@" in text or sum(map(str.isdigit, text)) > _SHOWN_DIGITS or _is_token(text):
         return "<a name that is not repeated>"
-    cut = text[:_SHOWN_CHARS]
-    clean = "".join([char if char.isprintable() else "?" for char in cut])
-    return clean if len(text) <= _SHOWN_CHARS else f"{clean}…"
+    return "".join([char if char.isprintable() else "?" for char in text])
+
+
+def _is_token(text: str) -> bool:
+    """Whether it has the looks of a credential: capitals, small letters and digits, and many of them."""
+    return len(text) >= _TOKEN_CHARS and all(any(map(kind, text)) for kind in (str.isupper, str.islower, str.isdigit))
+
+
+def listed(names: Sequence[object], most: int = 20) -> str:
+    """Names as an error may repeat them: no more than ``most``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shown, names[:most])) + more
 
 
 def plain_text(value: object) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -48,6 +49,8 @@ class Secret:
             source = source.strip()
             if not source:
                 raise ConfigError("a credential is empty")
+            if source[0] in _QUOTES or source[-1] in _QUOTES:
+                raise ConfigError("a credential stands in quotes; give it without them")
             if not source.isprintable() or not source.isascii():
                 raise ConfigError("a credential holds characters that cannot stand in a header; was it pasted whole?")
         elif not callable(source):
@@ -58,6 +61,16 @@ class Secret:
     def fixed(self) -> bool:
         """True if only a restart can change it."""
         return isinstance(self._source, str)
+
+    def text(self) -> str:
+        """The credential itself, if it is fixed: nothing need be waited for.
+
+        Raises:
+            ConfigError: It comes from a callable.
+        """
+        if not isinstance(self._source, str):
+            raise ConfigError("this credential must be text")
+        return self._source
 
     async def reveal(self) -> str:
         """The credential itself.
@@ -246,11 +259,18 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
 
     def __post_init__(self) -> None:
         """Fill defaults and check what all destinations share; subclasses call it first."""
-        force_setattr(self, "name", self.name or self.type)
-        url = (self.base_url or self.default_base_url).rstrip("/")
-        parts = web_address(url)
-        if parts is None:
+        force_setattr(self, "name", _name_of(self))
+        if self.base_url and not isinstance(self.base_url, str):
             raise ConfigError(f"{self.name}: base_url needs an http(s) address")
+        url = (self.base_url.strip() or self.default_base_url).rstrip("/")
+        parts = web_address(url)
+        if parts is None or not url.isprintable() or " " in url:
+            raise ConfigError(f"{self.name}: base_url needs an http(s) address")
+        # the path of a request is appended to it, and a user's name would take the place of the credential
+        if any(sign in url for sign in "?#@\\") or ".." in parts.path.split("/"):
+            raise ConfigError(
+                f"{self.name}: base_url is scheme, host and path alone: no query, fragment, user name or '..'"
+            )
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise ConfigError(f"{self.name}: base_url must be https, because requests carry a credential")
         force_setattr(self, "base_url", url)
@@ -271,6 +291,10 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
     def account(self) -> str:
         """Which account this is: not a secret, stored with every record."""
         raise NotImplementedError
+
+    def owns(self, account: str) -> bool:
+        """Whether a stored record of this account is this destination's, by :meth:`account` or an earlier key of it."""
+        return account == self.account()
 
     def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
         """One event in the platform's form, or why not. Pure."""
@@ -354,6 +378,34 @@ def web_address(text: str) -> SplitResult | None:
     return parts if parts.scheme in ("http", "https") and parts.hostname else None
 
 
+def _name_of(destination: Destination) -> str:
+    name: object = destination.name
+    if not isinstance(name, str):
+        raise ConfigError(f"{destination.type}: name needs text")
+    name = str.__str__(name).strip() or destination.type
+    if len(name) > _MAX_SETTING or not name.isprintable():
+        raise ConfigError(f"{destination.type}: name needs at most {_MAX_SETTING} printable characters")
+    return name
+
+
+def require_apart(destinations: Sequence[Destination]) -> None:
+    """Refuse two destinations that share an account's key, and with it its records and its rate, but no credential.
+
+    Raises:
+        ConfigError: Names both.
+    """
+    for index, one in enumerate(destinations):
+        for other in destinations[index + 1 :]:
+            if type(one) is not type(other) or one.account() != other.account():
+                continue
+            mine, others = one.secret(), other.secret()
+            # which credential a callable will give is not known; only where nothing else tells accounts apart it counts
+            if mine != others and ((mine.fixed and others.fixed) or one.account() == one.type):
+                raise ConfigError(
+                    f"{one.name} and {other.name} have two credentials and one account: check the account's setting"
+                )
+
+
 def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -374,6 +426,55 @@ def require_text(destination: Destination, **settings: object) -> None:
             names = " or ".join(destination.env.get(setting, ()))
             where = f" (or {names} in the environment)" if names else ""
             raise ConfigError(f"{destination.name}: {setting} is missing; give it as text{where}")
+
+
+_MAX_SETTING: Final = 200
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:\-]*")
+_QUOTES: Final = "\"'`\u201c\u201d\u2018\u2019"
+
+
+def setting_text(destination: Destination, setting: str) -> str | None:
+    """Trim a setting that is text, in place, and give it back; ``None`` where it was left out.
+
+    Raises:
+        ConfigError: It is no text, blank, in quotes, too long or not printable. The value is not repeated.
+    """
+    value: object = getattr(destination, setting)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ConfigError(f"{destination.name}: {setting} needs text, put it in quotes")
+    require_text(destination, **{setting: value})
+    text = str.__str__(value).strip()
+    if text[0] in _QUOTES or text[-1] in _QUOTES:
+        raise ConfigError(f"{destination.name}: {setting} stands in quotes; give it without them")
+    if len(text) > _MAX_SETTING or not text.isprintable():
+        raise ConfigError(
+            f"{destination.name}: {setting} needs at most {_MAX_SETTING} printable characters, in one line"
+        )
+    force_setattr(destination, setting, text)
+    return text
+
+
+def account_text(destination: Destination, setting: str, *, digits: int = 0) -> None:
+    """Trim and check the id of an account, in place; it becomes part of an address or a body. A number is its text.
+
+    Args:
+        digits: The most digits that it has; 0: letters are taken too.
+
+    Raises:
+        ConfigError: As :func:`setting_text`, or the id has not the form.
+    """
+    value: object = getattr(destination, setting)
+    if isinstance(value, int) and not isinstance(value, bool):
+        force_setattr(destination, setting, str(int(value)))
+    text = setting_text(destination, setting)
+    if text is None:
+        return
+    if digits and not (text.isascii() and text.isdigit() and len(text) <= digits):
+        raise ConfigError(f"{destination.name}: {setting} needs 1 to {digits} digits, as text")
+    if not _ACCOUNT.fullmatch(text):
+        raise ConfigError(f"{destination.name}: {setting} has letters, digits and hyphens only; copy it once more")
 
 
 def as_secret(destination: Destination, setting: str) -> None:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from capi_async.errors import ConfigError
+from capi_async.plain import shown
 from capi_async.spec import Destination
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def destination_class(type_name: str) -> type[Destination]:
             if not (isinstance(third_party, type) and issubclass(third_party, Destination)):
                 raise ConfigError(f"entry point {type_name!r} is not a Destination")
             return third_party
-    raise ConfigError(f"no destination type {type_name!r}; there are {', '.join(_REGISTRY)}")
+    raise ConfigError(f"no destination type {shown(type_name)!r}; there are {', '.join(_REGISTRY)}")
 
 
 def __getattr__(name: str) -> Any:

@@ -222,7 +222,7 @@ class Worker:
             record
             for record in records
             if record.account is not self._account
-            and (record.account != self._account or record.wire != self.destination.wire)
+            and not (self.destination.owns(record.account) and record.wire == self.destination.wire)
         ]
         if not strange:
             return records

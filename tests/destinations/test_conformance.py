@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import fields, replace
 
+from capi_async.client import Client
 from capi_async.config import make
 from capi_async.destinations import destination_class, destination_types
 from capi_async.engine.prepare import Preparer
@@ -338,6 +339,71 @@ def test_plain_http_is_for_this_machine_only(type_name: str) -> None:
     for unsafe in ("http://shop.example", "http://127.evil.example", "ftp://shop.example", "shop.example", "https://"):
         with pytest.raises(ConfigError, match="base_url"):
             account(type_name, base_url=unsafe)
+
+
+@every_type
+@pytest.mark.parametrize(
+    "odd", ["https://p.example/?x=1", "https://p.example/?", "https://p.example/#f", "https://u:pw@p.example",
+            "https://u@p.example", "https://p.example/a/../b", "https://p.example/a b", "https://p.example/\n", 5],
+)  # fmt: skip
+def test_a_base_url_is_scheme_host_and_path_alone(type_name: str, odd: Any) -> None:
+    """A query or fragment would swallow the request's path, a user name its credential; neither is repeated."""
+    if odd == "https://p.example/\n":
+        assert account(type_name, base_url=odd).base_url == "https://p.example"
+        return
+    with pytest.raises(ConfigError, match="base_url") as refused:
+        account(type_name, base_url=odd)
+    assert "pw" not in str(refused.value)
+
+
+@every_type
+def test_ids_of_accounts_are_trimmed_and_checked_for_form(type_name: str) -> None:
+    """As they come out of environments, files and shells."""
+    for setting, good in ACCOUNTS[type_name].settings.items():
+        for spelling in (f"{good}\n", f" {good}\r\n", f"\t{good}"):
+            assert getattr(account(type_name, **{setting: spelling}), setting) == good
+        for bad in (
+            f'"{good}"',
+            f"'{good}'",
+            "..",
+            ".",
+            f"{good}/..",
+            f"{good}\n{good}",
+            f"{good}?x=1",
+            "a b",
+            "é",
+            "x" * 300,
+        ):
+            with pytest.raises(ConfigError, match=setting) as refused:
+                account(type_name, **{setting: bad})
+            assert good not in str(refused.value)
+        assert getattr(account(type_name, **{setting: 1234567890}), setting) == "1234567890"
+
+
+@every_type
+def test_a_credential_in_quotes_is_refused(type_name: str) -> None:
+    """Some readers of environment files keep them."""
+    for quoted in (f'"{TOKEN}"', f"'{TOKEN}'"):
+        with pytest.raises(ConfigError, match="quotes") as refused:
+            account(type_name, **{ACCOUNTS[type_name].credential: quoted})
+        assert TOKEN not in str(refused.value)
+
+
+@every_type
+def test_two_accounts_never_share_records_or_rates(type_name: str) -> None:
+    """What tells them apart is the account's key, by which records are stored and rates are kept."""
+    row = ACCOUNTS[type_name]
+    mine, others = account(type_name), account(type_name, name="second", **{row.credential: "another-credential"})
+    if mine.account() == others.account():
+        with pytest.raises(ConfigError, match="second"):
+            Client([mine, others])
+    assert mine.owns(mine.account())
+    named = {setting: f"{value[:-1]}{(int(value[-1], 36) + 1) % 10}" for setting, value in row.settings.items()}
+    apart = account(type_name, name="third", **named, **{row.credential: "another-credential"})
+    assert apart.account() != mine.account()
+    assert not mine.owns(apart.account())
+    assert not apart.owns(mine.account())
+    Client([mine, apart])
 
 
 @every_type

@@ -5,15 +5,18 @@ from __future__ import annotations
 import decimal
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from capi_async import Client
 from capi_async.destinations.cutmeshort import CutMeShort
 from capi_async.destinations.cutmeshort.wire import HEADS
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, ClickIds, Consent, Event, Hashed, Item, Page, User
 from capi_async.outcome import Response, Verdict
+from capi_async.sandbox import Sandbox
 from capi_async.spec import Wire
 
 from .harness import body, kinds, refusal, requests, verdicts, wire
@@ -553,3 +556,45 @@ def test_conflict_on_a_sale_is_a_repeat_that_was_known_already() -> None:
 def test_verdicts_are_as_many_as_events() -> None:
     """Even if a request should ever hold more than one."""
     assert len(verdicts(cutmeshort(), 200, {"success": True}, 3)) == 3
+
+
+# -- accounts ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_never_leaves_with_another_accounts_token(tmp_path: Path) -> None:
+    """The same spool under another token: a dead letter that says why; under the account's own name: delivered."""
+    async with Sandbox(rates={"cutmeshort": None}) as sandbox:
+        spool = f"sqlite:///{tmp_path}/events.db"
+
+        def made(token: str, **more: Any) -> CutMeShort:
+            return CutMeShort(token=token, base_url=sandbox.url("cutmeshort"), **more)
+
+        async with Client([made("token-of-a")], spool=spool, deliver=False) as first:
+            await first.send(sale(event_id="e1", time=datetime.now(UTC)))
+        async with Client([made("token-of-b")], spool=spool, linger_s=0) as second:
+            await second.flush(10)
+            assert second.ledger()["cutmeshort"].dead == 1
+        async with Client([made("token-of-a", account_id="eu")], spool=spool, deliver=False) as third:
+            await third.send(sale(event_id="e2", order_id="other", time=datetime.now(UTC)))
+        async with Client([made("sandbox-token", account_id="eu")], spool=spool, linger_s=0) as renewed:
+            await renewed.flush(10)
+            assert renewed.ledger()["cutmeshort"].delivered == 1
+        assert sandbox.stats()["cutmeshort"].events == 1
+
+
+def test_records_of_earlier_versions_are_still_known() -> None:
+    """They carry the platform's name alone; and naming the account leaves nothing behind."""
+    plain, named = cutmeshort(), cutmeshort(account_id="eu")
+    for stored in ("cutmeshort", plain.account(), named.account()):
+        assert named.owns(stored)
+    assert plain.owns("cutmeshort")
+    assert not plain.owns(named.account())
+    assert plain.account() != cutmeshort(token="another").account()
+
+
+def test_callables_need_the_accounts_names_once_there_are_two() -> None:
+    """Nothing else tells whose token they will give."""
+    one, two = cutmeshort(token=lambda: "a"), cutmeshort(name="two", token=lambda: "b")
+    with pytest.raises(ConfigError, match="two"):
+        Client([one, two])
+    Client([one, cutmeshort(name="two", token=lambda: "b", account_id="two")])

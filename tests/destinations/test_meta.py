@@ -574,10 +574,10 @@ def test_event_may_be_repeated_for_48_hours() -> None:
 
 
 def test_address_and_version_are_settings() -> None:
-    """The rest of the path is appended, and the dataset quoted."""
-    destination = Meta(pixel_id="12/3", access_token="T", base_url="https://gate.example/capi/", api_version="v25.0")
+    """The rest of the path is appended."""
+    destination = Meta(pixel_id="123", access_token="T", base_url="https://gate.example/capi/", api_version="v25.0")
     request = requests(destination, [event()])[0]
-    assert request.url == "https://gate.example/capi/v25.0/12%2F3/events"
+    assert request.url == "https://gate.example/capi/v25.0/123/events"
 
 
 def test_app_secret_proves_the_token() -> None:

@@ -116,7 +116,7 @@ def test_override_that_can_only_be_a_mistake_is_refused(name: str) -> None:
 # -- settings ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("account", ["", "12a", "1" * 19, 549755885175, "123\n"])
+@pytest.mark.parametrize("account", ["", "12a", "1" * 19, "12\n3", 1.5, True])
 def test_account_is_checked_when_made(account: object) -> None:
     """A wrong account id fails before any I/O."""
     with pytest.raises(ConfigError, match="ad_account_id"):

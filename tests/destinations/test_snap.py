@@ -98,7 +98,7 @@ def test_all_names_of_snaps_template_may_be_chosen() -> None:
     [
         {"pixel_id": ""},
         {"pixel_id": "  "},
-        {"pixel_id": 5},
+        {"pixel_id": 5.5},
         {"access_token": ""},
         {"access_token": "two\nlines"},
         {"snap_app_id": " "},

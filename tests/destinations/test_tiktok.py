@@ -539,7 +539,7 @@ def test_nobody_sees_the_token() -> None:
         ({"access_token": ""}, "TIKTOK_ACCESS_TOKEN or TIKTOK_ACESS_TOKEN"),
         ({"access_token": "Bearer abc"}, "without 'Bearer'"),
         ({"api_version": "1.3/.."}, "v1.3"),
-        ({"app_id": 7}, "app_id needs text"),
+        ({"app_id": 7.5}, "app_id needs text"),
         ({"test_event_code": 7}, "test_event_code needs text"),
         ({"max_batch_events": 1_001}, "1000"),
         ({"base_url": "http://tiktok.example"}, "https"),

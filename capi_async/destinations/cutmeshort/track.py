@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import cached_property
 from typing import ClassVar, Final, Literal, cast
 
 import msgspec
@@ -30,8 +31,10 @@ from capi_async.destinations.cutmeshort.wire import (
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, Event
 from capi_async.outcome import Response, Verdict
+from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Identifiers
 from capi_async.pii.reference import minor_units
+from capi_async.plain import shown
 from capi_async.spec import (
     DAY,
     HOUR,
@@ -43,6 +46,7 @@ from capi_async.spec import (
     Request,
     Secret,
     Wire,
+    account_text,
     as_secret,
     decode_head,
     json_slices,
@@ -84,6 +88,8 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
 
     Attributes:
         token: API token or JWT from the account settings.
+        account_id: Your own name for this account, such as ``eu``. Without it the token stands for the account: what
+            waits in a spool is then not sent with another token, a renewed one included.
         amount_unit: ``minor`` sends USD 49.99 as 4999 (by ISO 4217: JPY 1500 as 1500, KWD 12.345 as 12345),
             ``major`` as 49.99. The vendor's sources disagree and the server cannot notice: send one known sale
             and look at the dashboard before going live. Decimals that the currency does not have are rounded half
@@ -117,17 +123,20 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
     }
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "token": ("CMS_BEARER_TOKEN", "CUTMESHORT_API_KEY"),
+        "account_id": ("CUTMESHORT_ACCOUNT",),
         "base_url": ("CUTMESHORT_BASE_URL",),
     }
     docs: ClassVar[str] = "docs.cutmeshort.com and PyPI cutmeshort 1.0.1, read 2026-11"
 
     token: Credential
+    account_id: str | None = None
     amount_unit: Literal["minor", "major"] = "minor"
     send_profile: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         as_secret(self, "token")
+        account_text(self, "account_id")
         if self.amount_unit not in ("minor", "major"):
             raise ConfigError(f"{self.name}: amount_unit is 'minor' or 'major'")
         for name, there in self.event_names.items():
@@ -140,8 +149,24 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         return self.token
 
     def account(self) -> str:
-        # nothing but the token tells accounts apart, and a renewed token must still find its records
-        return "cutmeshort"
+        return self._account
+
+    @cached_property
+    def _account(self) -> str:
+        """The user's own name of it, else the token's mark: nothing else tells accounts apart."""
+        if self.account_id is not None:
+            return f"{self.type}:{self.account_id}"
+        return self._mark or self.type
+
+    @cached_property
+    def _mark(self) -> str:
+        """What tells a fixed token from others and does not give it away; empty for a callable."""
+        secret = self.secret()
+        return f"{self.type}#{sha256_hex(secret.text())[:16]}" if secret.fixed else ""
+
+    def owns(self, account: str) -> bool:
+        # records of earlier versions, and those made before the account was given its name
+        return account in (self._account, self._mark, self.type)
 
     def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
         found = self._call_of(event)
@@ -215,14 +240,14 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         return [read(response)] * count
 
     def _check_name(self, name: str, there: str) -> None:
-        where = f"{self.name}: event_names[{name!r}]"
+        where = f"{self.name}: event_names[{shown(name)!r}]"
         if not isinstance(there, str):
             raise ConfigError(f"{where} needs text or None")
         call, plain = _call_and_name(there)
         if not plain.strip() or len(plain) > MAX_TEXT:
             raise ConfigError(f"{where} needs a name of 1 to {MAX_TEXT} characters")
         if call is None and name not in _STANDARD:
-            raise ConfigError(f"{where}: write 'lead:{plain}' or 'sale:{plain}' to say which call carries it")
+            raise ConfigError(f"{where}: write 'lead:NAME' or 'sale:NAME' to say which call carries it")
 
     def _call_of(self, event: Event) -> tuple[Call, str] | Refusal:
         """Which call carries the event, and under which name."""

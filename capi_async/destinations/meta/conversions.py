@@ -41,6 +41,7 @@ from capi_async.errors import ConfigError
 from capi_async.event import Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
+from capi_async.plain import shown
 from capi_async.spec import (
     DAY,
     ENCODER,
@@ -53,6 +54,7 @@ from capi_async.spec import (
     Request,
     Secret,
     Wire,
+    account_text,
     as_secret,
     decode_head,
     encode_head,
@@ -60,6 +62,7 @@ from capi_async.spec import (
     merge,
     no_consent,
     require_text,
+    setting_text,
 )
 
 #: Shops report late: Meta takes their events for longer than the rest.
@@ -129,7 +132,9 @@ class Meta(Destination, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_text(self, pixel_id=self.pixel_id)
+        if self.pixel_id is None:
+            require_text(self, pixel_id=None)
+        account_text(self, "pixel_id", digits=20)
         as_secret(self, "access_token")
         if self.app_secret is not None:
             as_secret(self, "app_secret")
@@ -138,13 +143,14 @@ class Meta(Destination, frozen=True, kw_only=True):
                     f"{self.name}: app_secret must be text: the proof is made without waiting for a callable"
                 )
         for setting in _OPTIONAL_TEXTS:
-            if getattr(self, setting) is not None:
-                require_text(self, **{setting: getattr(self, setting)})
+            setting_text(self, setting)
         if not isinstance(self.api_version, str) or not _VERSION.fullmatch(self.api_version):
             raise ConfigError(f"{self.name}: api_version needs the form v26.0")
         for name, there in self.event_names.items():
             if there is not None and not is_name(there):
-                raise ConfigError(f"{self.name}: event_names[{name!r}] needs a name of at most {MAX_NAME} characters")
+                raise ConfigError(
+                    f"{self.name}: event_names[{shown(name)!r}] needs a name of at most {MAX_NAME} characters"
+                )
 
     def secret(self) -> Secret:
         if not isinstance(self.access_token, Secret):  # __post_init__ wrapped it
@@ -272,16 +278,4 @@ def _proof(app_secret: object, token: str) -> str | None:
     """
     if not isinstance(app_secret, Secret):
         return None
-    return hmac.new(_text_of(app_secret).encode(), token.encode(), hashlib.sha256).hexdigest()
-
-
-def _text_of(secret: Secret) -> str:
-    """A fixed secret's text: its ``reveal`` waits for nothing, so its first step is its last."""
-    step = secret.reveal()
-    try:
-        step.send(None)
-    except StopIteration as done:
-        return str(done.value)
-    finally:
-        step.close()
-    raise ConfigError("app_secret must be text")
+    return hmac.new(app_secret.text().encode(), token.encode(), hashlib.sha256).hexdigest()

@@ -12,6 +12,7 @@ from typing import Final
 
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS
+from capi_async.plain import shown
 from capi_async.spec import Destination
 
 #: Listed in the API description.
@@ -73,7 +74,7 @@ def check_names(destination: Destination) -> None:
     for name, there in destination.event_names.items():
         if there is None:
             continue
-        where = f"{destination.name}: event_names[{name!r}]: {there!r}"
+        where = f"{destination.name}: event_names[{shown(name)!r}]: {shown(there)!r}"
         if not isinstance(there, str) or not re.match(REGISTERED, there):
             raise ConfigError(f"{where} needs 1 to 100 letters, digits, '_' or '-'")
         known = _BY_LETTERS.get(_letters(there))

@@ -41,6 +41,7 @@ from capi_async.spec import (
     Request,
     Secret,
     Wire,
+    account_text,
     as_secret,
     decimal_text,
     decode_head,
@@ -50,6 +51,7 @@ from capi_async.spec import (
     merge_strict,
     no_consent,
     require_text,
+    setting_text,
 )
 
 #: Test requests with more events are answered for the first ones only. Source: API reference, read 2026-11.
@@ -109,9 +111,10 @@ class Pinterest(Destination, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_text(self, ad_account_id=self.ad_account_id)
-        if not re.match(r"\A[0-9]{1,18}\Z", self.ad_account_id):
-            raise ConfigError(f"{self.name}: ad_account_id needs 1 to 18 digits, as text")
+        if self.ad_account_id is None:
+            require_text(self, ad_account_id=None)
+        account_text(self, "ad_account_id", digits=18)
+        setting_text(self, "partner_name")
         as_secret(self, "access_token")
         check_names(self)
 

@@ -10,21 +10,23 @@ from typing import Any, ClassVar, Final, cast
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import force_setattr
 
 from capi_async.errors import ConfigError
 from capi_async.event import Event
 from capi_async.outcome import Response, Verdict, by_status, split, unauthorized
+from capi_async.plain import shown
 from capi_async.spec import (
     ENCODER,
     Credential,
     Destination,
     Refusal,
     Secret,
+    account_text,
     as_secret,
     encode_head,
     no_consent,
     require_text,
+    setting_text,
 )
 
 #: The whole list of Snap's own server-side tag template; other names are not known to be taken.
@@ -104,17 +106,16 @@ class SnapAccount(Destination, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_text(self, pixel_id=self.pixel_id)
-        force_setattr(self, "pixel_id", self.pixel_id.strip())
-        for field in ("snap_app_id", "partner"):
-            if (value := getattr(self, field)) is not None:
-                require_text(self, **{field: value})
-                force_setattr(self, field, value.strip())
+        if self.pixel_id is None:
+            require_text(self, pixel_id=None)
+        account_text(self, "pixel_id")
+        account_text(self, "snap_app_id")
+        setting_text(self, "partner")
         as_secret(self, "access_token")
         for name, there in self.event_names.items():
             if there is not None and there not in EVENT_NAMES:
                 raise ConfigError(
-                    f"{self.name}: event_names[{name!r}]: {there!r} is no event of Snap's; "
+                    f"{self.name}: event_names[{shown(name)!r}]: {shown(there)!r} is no event of Snap's; "
                     "use a standard name or CUSTOM_EVENT_1 to CUSTOM_EVENT_5"
                 )
 

@@ -19,8 +19,6 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from msgspec.structs import force_setattr
-
 from capi_async.destinations.base import lost_key
 from capi_async.destinations.snap.answers import EventLog, decode_v3
 from capi_async.destinations.snap.shared import (
@@ -59,7 +57,7 @@ from capi_async.spec import (
     encode_head,
     json_slices,
     merge,
-    require_text,
+    setting_text,
     shared_brand,
 )
 
@@ -107,8 +105,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_text(self, limited_use=self.limited_use)
-        force_setattr(self, "limited_use", self.limited_use.strip())
+        setting_text(self, "limited_use")
 
     @cached_property
     def _heads(self) -> Mapping[str, bytes | None]:

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from msgspec.structs import force_setattr
+
 from capi_async.errors import ConfigError
 from capi_async.event import Event
-from capi_async.spec import Destination, Refusal, as_secret, require_text
+from capi_async.plain import shown
+from capi_async.spec import Destination, Refusal, account_text, as_secret, require_text, setting_text
 
 #: Standard names on web, offline and CRM sources. The last row: names of earlier lists that are still taken, and the
 #: browser pixel's spelling of PageView. Which of PageView and Pageview, Lead and SubmitForm counts is UNVERIFIED.
@@ -92,26 +95,35 @@ def check_settings(destination: Destination, pixel_code: str, api_version: str, 
     Raises:
         ConfigError: Names the setting.
     """
-    require_text(destination, pixel_code=pixel_code)
+    if pixel_code is None:
+        require_text(destination, pixel_code=None)
+    account_text(destination, "pixel_code")
     token: object = getattr(destination, "access_token", None)
     # TikTok answers 40105 to a token with this prefix
     if isinstance(token, str) and token.strip().lower().startswith("bearer"):
         raise ConfigError(f"{destination.name}: access_token: give the token alone, without 'Bearer'")
     as_secret(destination, "access_token")
     for setting, value in optional.items():
-        if value is not None and not isinstance(value, str):
-            raise ConfigError(f"{destination.name}: {setting} needs text, put it in quotes")
-    if not isinstance(api_version, str) or not _VERSION.fullmatch(api_version):
+        if value == "":
+            continue  # as good as left out
+        if setting.endswith("_id"):
+            account_text(destination, setting)
+        else:
+            setting_text(destination, setting)
+    if isinstance(api_version, str):
+        force_setattr(destination, "api_version", api_version.strip())
+    if not isinstance(api_version, str) or not _VERSION.fullmatch(api_version.strip()):
         raise ConfigError(f"{destination.name}: api_version looks like 'v1.3'")
     for name, there in destination.event_names.items():
         if there is None:
             continue
         if not isinstance(there, str) or not there.strip():
-            raise ConfigError(f"{destination.name}: event_names[{name!r}] needs an event's name, or None to skip it")
-        if there not in WEB_EVENTS and there not in APP_EVENTS and (real := _alias_of(there)):
             raise ConfigError(
-                f"{destination.name}: event_names[{name!r}]: {there!r} is reserved by TikTok; use {real!r}"
+                f"{destination.name}: event_names[{shown(name)!r}] needs an event's name, or None to skip it"
             )
+        if there not in WEB_EVENTS and there not in APP_EVENTS and (real := _alias_of(there)):
+            where = f"{destination.name}: event_names[{shown(name)!r}]"
+            raise ConfigError(f"{where}: {shown(there)!r} is reserved by TikTok; use {real!r}")
 
 
 def _alias_of(name: str) -> str | None:
@@ -147,11 +159,11 @@ def _custom(name: str, known: frozenset[str]) -> tuple[str, tuple[str, ...]] | R
 
 def _looked_up(name: str, known: frozenset[str]) -> tuple[str, tuple[str, ...]] | Refusal:
     if real := _alias_of(name):
-        return Refusal("rejected", "name", f"{name!r} is reserved by TikTok", f"use {real!r} or another name")
+        return Refusal("rejected", "name", f"{shown(name)!r} is reserved by TikTok", f"use {real!r} or another name")
     folded = _folded(name)
     for standard in known:
         if _folded(standard) == folded:
-            return name, (f"{name!r} is stored as a custom event: TikTok's own is written {standard!r}",)
+            return name, (f"{shown(name)!r} is stored as a custom event: TikTok's own is written {standard!r}",)
     return name, ()
 
 
