@@ -65,6 +65,7 @@ class Committer:
     Args:
         stored: Called with new chunks once they are in the file.
         finished: Called with changed chunks once the change is in the file.
+        lost: Called with changes that are not, because another process has taken the chunks over.
     """
 
     def __init__(
@@ -74,11 +75,15 @@ class Committer:
         *,
         stored: Callable[[Sequence[Chunk]], None],
         finished: Callable[[Sequence[Change]], None],
+        lost: Callable[[Sequence[Change]], None],
     ) -> None:
         self._store = store
         self._thread = thread
         self._stored = stored
         self._finished = finished
+        self._lost = lost
+        #: What the transaction that is under way changes.
+        self.under_way: Sequence[Change] = ()
         self._appends: list[_Append] = []
         self._dirty: dict[int, Chunk] = {}
         self._told: list[_Told] = []
@@ -213,6 +218,7 @@ class Committer:
         strict, self._strict = self._strict, []
         self._sync = False
         self._running = True
+        self.under_way = group.changes
         try:
             await self._commit(group, appends)
         except BaseException as error:
@@ -237,11 +243,16 @@ class Committer:
             return
         finally:
             self._running = False
+            self.under_way = ()
         for change in group.changes:
-            if not change.left:
+            if not change.left or change in group.lost:
                 # its row is gone: a touch that came while it was being deleted would find another process's doing
                 self._dirty.pop(change.chunk.id, None)
-        self._finished(group.changes)
+        if group.lost:
+            self._finished([change for change in group.changes if change not in group.lost])
+            self._lost(group.lost)
+        else:
+            self._finished(group.changes)
         self._stored(group.appended)
         for append in appends:
             for one in append.refused:

@@ -122,10 +122,43 @@ class SpoolFile:
 
     def _enter(self) -> None:
         with self._transaction(sync=False, locked=True) as db:
-            cursor = db.execute("INSERT INTO owner (pid, since) VALUES (?, ?)", (os.getpid(), self._wall()))
-            self.owner = int(cursor.lastrowid or 0)
-            self._life = Lock(self._life_path(self.owner))
-            self._life.acquire(wait=True)
+            self._insert_owner(db)
+
+    def _insert_owner(self, db: sqlite3.Connection) -> None:
+        cursor = db.execute("INSERT INTO owner (pid, since) VALUES (?, ?)", (os.getpid(), self._wall()))
+        self.owner = int(cursor.lastrowid or 0)
+        self._life = Lock(self._life_path(self.owner))
+        self._life.acquire(wait=True)
+
+    def lives(self) -> bool:
+        """Whether the others can see that this process lives: a few microseconds' look at its lock file."""
+        return self._life is None or self._life.in_place()
+
+    def come_back(self) -> bool:
+        """The lock file that proves that this process lives was deleted: make it again.
+
+        True if another process has taken over meanwhile what this one owned: it has a new number then, under which it
+        owns what it has stored since.
+        """
+        with self._writers():
+            if self.lives():
+                return False
+            old, was = self._life, self.owner
+            with self._transaction(sync=False, locked=True) as db:
+                known = db.execute("SELECT 1 FROM owner WHERE id = ?", (was,)).fetchone()
+                if known:
+                    self._life = Lock(self._life_path(was))
+                    self._life.acquire(wait=True)
+                else:
+                    self._insert_owner(db)
+                    db.execute("UPDATE chunk SET owner = ? WHERE owner = ?", (self.owner, was))
+            if old is not None:
+                old.close()
+        logger.warning(
+            "spool: %s-owner-%d was deleted while its process lives, and was made again; nothing may tidy up beside a "
+            "spool file", self.path, was, extra={"path": str(self.path)},
+        )  # fmt: skip
+        return not known
 
     # Who else works on it.
 
@@ -160,6 +193,15 @@ class SpoolFile:
         """How often somebody rang: a microsecond's look at the lock file, which may be read without the lock."""
         return int.from_bytes(os.pread(self._writers.file, 8, 0), "little") if self._writers.file >= 0 else 0
 
+    def can_hear(self) -> bool:
+        """Whether the file that others ring with is the one that this process looks at."""
+        return self._writers.in_place()
+
+    def reopen_lock(self) -> None:
+        """Somebody deleted the lock file: take the one that the others use by now."""
+        with self._writers():
+            pass
+
     def alone(self) -> bool:
         """Whether no other process works on the file."""
         return int(self._ready().execute("SELECT count(*) FROM owner").fetchone()[0]) == 1
@@ -178,7 +220,7 @@ class SpoolFile:
     def _adopt(self) -> bool:
         # looked up again: under the writers' lock nobody else does the same
         dead = self._dead()
-        freed = 0
+        freed = self._free_strays()
         if dead:
             with self._transaction(sync=False, locked=True) as db:
                 for number in dead:
@@ -188,6 +230,14 @@ class SpoolFile:
                 self._life_path(number).unlink(missing_ok=True)
             logger.warning("took over from a process that died", extra={"processes": len(dead), "chunks": freed})
         return freed > 0
+
+    def _free_strays(self) -> int:
+        """Rows of a process that had been taken for dead, and died before it noticed, are nobody's."""
+        strays = "owner <> 0 AND owner NOT IN (SELECT id FROM owner)"
+        if self._ready().execute(f"SELECT 1 FROM chunk WHERE {strays} LIMIT 1").fetchone() is None:  # noqa: S608
+            return 0
+        with self._transaction(sync=False, locked=True) as db:
+            return db.execute(f"UPDATE chunk SET owner = 0 WHERE {strays}").rowcount  # noqa: S608
 
     # The log.
 

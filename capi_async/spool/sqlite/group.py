@@ -106,7 +106,7 @@ def _of(fate: Fate) -> tuple[int, int, float, float, float]:
     return fate.attempts, fate.failures, fate.maybe_since, fate.due_at, fate.wait_s
 
 
-class Change(Struct, gc=False):
+class Change(Struct, gc=False, eq=False):
     """What to write about one chunk: all that happened to it since the last commit."""
 
     chunk: Chunk
@@ -155,6 +155,7 @@ class Group:
     Attributes:
         counts: (destination, kind) to events accepted, and refused at the door.
         sync: It must be on the disk before anybody is told.
+        lost: Changes that were not written, because another process holds the chunk now.
     """
 
     def __init__(self) -> None:
@@ -162,6 +163,7 @@ class Group:
         self.changes: list[Change] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self.sync = False
+        self.lost: list[Change] = []
         self._guard = threading.Lock()
         self._state = "waiting"
 

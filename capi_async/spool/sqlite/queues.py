@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from capi_async.spool.sqlite.group import Change, Chunk
 from capi_async.spool.sqlite.line import Line
 from capi_async.spool.sqlite.store import Looked, monotonic_due
 from capi_async.spool.waiting import SETTLED
+
+logger = logging.getLogger(__name__)
 
 #: Chunks whose receipts are looked through at a time, and for each that is added.
 _CHUNKS_A_LOOK: Final = 32
@@ -37,6 +40,8 @@ class Queues:
         self._deliver = True
         self.lines: dict[str, Line] = {}
         self.chunks: dict[int, Chunk] = {}
+        #: The last row that was in this process's hands.
+        self._newest = 0
         self._receipts: dict[int, dict[int, Any]] = {}
         self._looked_through: deque[int] = deque()
         #: Identity of a kept receipt to how often it is kept: once per destination.
@@ -56,6 +61,7 @@ class Queues:
     def stored(self, chunks: Sequence[Chunk]) -> None:
         """New chunks are in the file: they join their lines, in memory if there is room."""
         for chunk in chunks:
+            self._newest = max(self._newest, chunk.id)
             line = self.lines[chunk.destination]
             if not self._deliver:
                 events, size = line.unowned
@@ -88,6 +94,67 @@ class Queues:
             if not change.left:
                 self.chunks.pop(chunk.id, None)
                 chunk.drop()
+
+    def lose(self, changes: Sequence[Change]) -> None:
+        """Another process has taken these chunks over, and what is here written of them does not count."""
+        for change in changes:
+            line = self.lines.get(change.chunk.destination)
+            if line is not None:
+                line.events -= sum(change.counts.values())
+                line.bytes -= change.freed
+        self.forget_chunks([change.chunk for change in changes])
+
+    def keep_only(self, rows: Sequence[tuple[int, str, int, int]], under_way: Sequence[Change]) -> list[int]:
+        """These are all the rows that this process owns, as the file says; what else is in memory is another's now.
+
+        Returns those of them that are neither in memory nor would ever be fetched.
+
+        Args:
+            under_way: Changes of which :meth:`finished` or :meth:`lose` will be told.
+        """
+        own = {number for number, *_ in rows}
+        # one without unsettled records is about to be deleted, or was a moment ago
+        self.forget_chunks([chunk for chunk in self.chunks.values() if chunk.left and chunk.id not in own])
+        for name, line in self.lines.items():
+            behind = line.cursor if line.cold else self._newest
+            cold = [row for row in rows if row[1] == name and behind < row[0] <= self._newest]
+            hot = [chunk for chunk in self.chunks.values() if chunk.destination == name]
+            moving = [change for change in under_way if change.chunk.destination == name]
+            line.cold, line.cold_bytes = sum(row[2] for row in cold), sum(row[3] for row in cold)
+            line.events = line.cold + sum(chunk.left + sum(chunk.counts.values()) for chunk in hot)
+            line.events += sum(sum(change.counts.values()) for change in moving)
+            line.bytes = line.cold_bytes + sum(chunk.size + chunk.freed for chunk in hot)
+            line.bytes += sum(change.freed for change in moving)
+        # of what is newer stored() will be told
+        fetched = {name: line.cursor if line.cold else self._newest for name, line in self.lines.items()}
+        known = [row for row in rows if row[0] <= self._newest and row[0] not in self.chunks]
+        return [row[0] for row in known if row[0] <= fetched.get(row[1], self._newest)]
+
+    def forget_chunks(self, chunks: Sequence[Chunk]) -> None:
+        """Let go of chunks that another process delivers; their records must not be sent from here."""
+        lost: Counter[str] = Counter()
+        for chunk in chunks:
+            if self.chunks.pop(chunk.id, None) is None:
+                continue
+            lost[chunk.destination] += chunk.left
+            line = self.lines[chunk.destination]
+            line.events -= chunk.left + sum(chunk.counts.values())
+            line.bytes -= chunk.size + chunk.freed
+            held = [one for one in chunk.records if one is not None and one.epoch != SETTLED]
+            for record in held:
+                record.epoch = SETTLED
+                self.doomed.pop(id(record), None)
+            for record in held:
+                if record.order_key is not None and line.leave(record):
+                    self._wake(line.name)
+            chunk.drop()
+        for name, number in lost.items():
+            self.lines[name].drop_settled()
+            logger.warning(
+                "spool: %s: %d events that this process held were taken over by another one, which delivers them; did "
+                "somebody delete the files beside the spool (*-owner-*)?",
+                name, number, extra={"destination": name, "events": number},
+            )  # fmt: skip
 
     def end(self, records: Sequence[Record], outcome: Outcome) -> None:
         """These are settled, as far as this process is concerned; the file follows."""
@@ -128,6 +195,7 @@ class Queues:
         events, size = line.unowned
         events, size = max(0, events - looked.events), max(0, size - looked.bytes)
         line.unowned = (events, size) if looked.last else (0, 0)
+        self._newest = max(self._newest, looked.last)
         line.events += sum(row.chunk.left for row in looked.rows)
         line.bytes += sum(row.chunk.size for row in looked.rows)
         self._enter(line, looked)

@@ -83,6 +83,8 @@ class SqliteSpool:
         self._options = options
         self._store = self._make_store()
         self._rates = SharedRates(options.path.with_name(options.path.name + "-rates"), now=clock.monotonic)
+        #: What is in memory may not be what the file says is this process's own.
+        self._astray = False
         self._rates_held_until = 0.0
         self._rates_warned_at = -_WARN_AGAIN_S
         self._thread: OwnedThread | None = None
@@ -134,7 +136,9 @@ class SqliteSpool:
             raise
         self._queues.start(destinations, deliver=deliver)
         self._final = {}
-        self._committer = Committer(self._store, thread, stored=self._queues.stored, finished=self._queues.finished)
+        self._committer = Committer(
+            self._store, thread, stored=self._queues.stored, finished=self._queues.finished, lost=self._queues.lose
+        )
         # what a process left that died before it could stop it
         await self._stopper.obey()
         await self._count()
@@ -216,6 +220,13 @@ class SqliteSpool:
         return bool(looked.last)
 
     async def mark_attempted(self, records: Sequence[Record]) -> None:
+        if not self._store.lives():
+            await self._come_back()
+        if not self._store.can_hear():
+            await self._call(self._store.reopen_lock)
+            await self._stopper.heed()
+        if any(record.epoch <= 0 for record in records):
+            raise Revoked
         if self._stopper.called():
             await self._stopper.heed()
         if self._queues.doomed and await self._stopper.end_doomed(records):
@@ -245,6 +256,8 @@ class SqliteSpool:
         if carried is not None:
             carried.carry(start, stop, now)
         await writer.marked(sync=fragile)
+        if any(record.epoch <= 0 for record in records):
+            raise Revoked  # another process has taken them over: that became clear as they were noted
 
     async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         told: list[tuple[Sequence[Record], Outcome]] = []
@@ -440,6 +453,24 @@ class SqliteSpool:
                 self._wake(name)
         await self._look_at_foreign()
 
+    async def _come_back(self) -> None:
+        """The file that proves that this process lives was deleted; what others took over meanwhile is theirs."""
+        async with self._stopper.moving:
+            if await self._call(self._store.come_back):
+                self._astray = True
+        if self._astray:
+            await self._keep_own()
+
+    async def _keep_own(self) -> None:
+        """Have in memory only what the file says is this process's own."""
+        async with self._stopper.moving:
+            rows = await self._call(self._store.mine)
+            astray = self._queues.keep_only(rows, self._writer().under_way)
+            if astray:
+                await self._call(self._store.give_up, astray)
+            self._astray = False
+        await self._count()
+
     async def _tend(self) -> None:
         """Look after what other processes do, and after the file, until cancelled."""
         last = dict.fromkeys(_EVERY, self._clock.monotonic())
@@ -460,6 +491,13 @@ class SqliteSpool:
         if "checkpoint" in due and await self._beside.run(self._store.checkpoint):
             await self._call(self._store.finish_checkpoint)
         # kept until it has been looked at: a look that fails on its way must not lose it
+        if not self._store.lives():
+            await self._come_back()
+        if not self._store.can_hear():
+            await self._call(self._store.reopen_lock)
+            self._changed = True
+        if self._astray:
+            await self._keep_own()
         self._changed = await self._call(self._store.changed) or self._changed
         if "adopt" in due:
             await self._call(self._store.check_place)

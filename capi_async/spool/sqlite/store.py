@@ -123,8 +123,7 @@ class Store(SpoolFile):
             ids.append(self.insert(db, chunk, mine=self.keeps))
             counts[chunk.destination, "pending"] += chunk.left
             counts[chunk.destination, "bytes"] += chunk.size
-        for change in group.changes:
-            self._change(db, change, counts)
+        group.lost = [change for change in group.changes if not self._change(db, change, counts)]
         count(db, counts)
         return ids
 
@@ -146,7 +145,8 @@ class Store(SpoolFile):
             chunk.foreign = self._foreign(db, chunk, number or 0, keys)
         return int(number or 0)
 
-    def _change(self, db: sqlite3.Connection, change: Change, counts: Counter[tuple[str, str]]) -> None:
+    def _change(self, db: sqlite3.Connection, change: Change, counts: Counter[tuple[str, str]]) -> bool:
+        """Write what happened to a chunk; False if another process holds it now."""
         chunk = change.chunk
         where = (chunk.id, self.owner)
         if change.left:
@@ -158,8 +158,7 @@ class Store(SpoolFile):
         else:
             cursor = db.execute("DELETE FROM chunk WHERE id = ? AND owner = ?", where)
         if not cursor.rowcount:
-            logger.warning("a lease was taken over by another process", extra={"destination": chunk.destination})
-            return
+            return False
         if not change.left:
             db.execute("DELETE FROM body WHERE id = ?", (chunk.id,))
             if chunk.keyed:
@@ -174,6 +173,7 @@ class Store(SpoolFile):
         counts[chunk.destination, "bytes"] -= change.freed
         if change.letters:
             self.letters.add(db, change.letters, self._wall())
+        return True
 
     # Reading.
 
@@ -199,9 +199,7 @@ class Store(SpoolFile):
         try:
             return self._read(destination, counted)
         except BaseException:
-            # nobody would look for what is ours, and in nobody's memory
-            with self._transaction(sync=False) as db:
-                db.executemany("UPDATE chunk SET owner = 0 WHERE id = ?", [(number,) for number in counted])
+            self.give_up(counted)  # nobody would look for what is ours and in nobody's memory
             raise
 
     def _first(self, ids: Iterable[int], records: int, max_bytes: int) -> dict[int, tuple[int, int] | None]:
@@ -328,6 +326,18 @@ class Store(SpoolFile):
         return frozenset(
             key for key in keys if db.execute(query, (chunk.destination, key, number, self.owner)).fetchone()
         )
+
+    def mine(self) -> list[tuple[int, str, int, int]]:
+        """Row, destination, unsettled records and their bytes, of all that this process owns."""
+        found = self._ready().execute('SELECT id, destination, "left", size FROM chunk WHERE owner = ?', (self.owner,))
+        return found.fetchall()
+
+    def give_up(self, rows: Iterable[int]) -> None:
+        """These are nobody's from now on."""
+        with self._transaction(sync=False) as db:
+            db.executemany(
+                "UPDATE chunk SET owner = 0 WHERE id = ? AND owner = ?", [(number, self.owner) for number in rows]
+            )
 
     # What is nobody's.
 
