@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import email.utils
-import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
+
+from capi_async.redaction import redact as redact  # destinations take it from here
+from capi_async.redaction import redact_id as redact_id
 
 VerdictKind: TypeAlias = Literal["accepted", "rejected", "retry", "split", "unauthorized", "ambiguous"]
 OutcomeKind: TypeAlias = Literal[
@@ -53,7 +55,7 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
         after_s: For ``retry``: seconds to wait; ``None`` leaves it to the backoff.
         throttled: For ``retry``: a rate limit was hit; for ``accepted``: it is near. The whole destination slows
             down, for ``after_s`` seconds where given.
-        trace_id: The platform's id of this request, for its support.
+        trace_id: The platform's id of this request, for its support; see :func:`redact_id`.
         atomic: For ``split``: nothing of the refused request was stored. If not, an event that the
             platform would count twice is not sent again.
         probe: For ``unauthorized``: False if only a new credential can help, so that asking again is useless.
@@ -118,7 +120,13 @@ def rejected(
 ) -> Verdict:
     """This event is refused for good."""
     return Verdict(
-        kind="rejected", reason=redact(reason), field=field, fix=fix, code=code, trace_id=trace_id, suspect=suspect
+        kind="rejected",
+        reason=redact(reason),
+        field=field,
+        fix=fix,
+        code=code,
+        trace_id=redact_id(trace_id),
+        suspect=suspect,
     )
 
 
@@ -127,7 +135,12 @@ def retry(
 ) -> Verdict:
     """Nothing was stored; the same bytes may be sent again."""
     return Verdict(
-        kind="retry", reason=redact(reason), after_s=after_s, throttled=throttled, code=code, trace_id=trace_id
+        kind="retry",
+        reason=redact(reason),
+        after_s=after_s,
+        throttled=throttled,
+        code=code,
+        trace_id=redact_id(trace_id),
     )
 
 
@@ -136,18 +149,26 @@ def split(
 ) -> Verdict:
     """The request was refused as a whole because of some event in it."""
     return Verdict(
-        kind="split", reason=redact(reason), field=field, fix=fix, code=code, trace_id=trace_id, atomic=atomic
+        kind="split",
+        reason=redact(reason),
+        field=field,
+        fix=fix,
+        code=code,
+        trace_id=redact_id(trace_id),
+        atomic=atomic,
     )
 
 
 def unauthorized(reason: str, *, fix: str = "", code: str = "", trace_id: str = "", probe: bool = True) -> Verdict:
     """The account or the configuration is refused; the events wait."""
-    return Verdict(kind="unauthorized", reason=redact(reason), fix=fix, code=code, trace_id=trace_id, probe=probe)
+    return Verdict(
+        kind="unauthorized", reason=redact(reason), fix=fix, code=code, trace_id=redact_id(trace_id), probe=probe
+    )
 
 
 def ambiguous(reason: str, *, trace_id: str = "") -> Verdict:
     """It may have been counted; nobody can tell."""
-    return Verdict(kind="ambiguous", reason=redact(reason), trace_id=trace_id)
+    return Verdict(kind="ambiguous", reason=redact(reason), trace_id=redact_id(trace_id))
 
 
 def by_status(response: Response, count: int) -> list[Verdict]:
@@ -193,18 +214,3 @@ def retry_after_s(headers: Mapping[str, str], *, now: Callable[[], float] | None
     except (ValueError, TypeError, KeyError):
         return None
     return max(0.0, min(due - base, 86_400.0))
-
-
-_LONG: Final = re.compile(r"[A-Za-z0-9_\-+/=.]{24,}")
-_EMAIL: Final = re.compile(r"[^\s\"'<>(),;:]+@[^\s\"'<>(),;:]+")
-_NUMBER: Final = re.compile(r"\+?\d[\d\s().-]{6,}\d")
-_MAX_REASON: Final = 300
-
-
-def redact(text: str) -> str:
-    """A platform's words without what they may echo: tokens, digests, ids, addresses, phone numbers."""
-    if len(text) > _MAX_REASON:
-        text = text[:_MAX_REASON] + "…"
-    if text.isascii() and len(text) < 9 and "@" not in text:
-        return text
-    return _NUMBER.sub("<number>", _LONG.sub("<redacted>", _EMAIL.sub("<email>", text)))

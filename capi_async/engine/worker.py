@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from capi_async.clock import Clock
 from capi_async.engine.batcher import Batch, Batcher
+from capi_async.engine.echoes import Echoes
 from capi_async.engine.gate import Gate
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.judge import Judgement, absorbed, judge
@@ -83,6 +84,7 @@ class Worker:
         )
         self._bucket = TokenBucket(rate=limits.requests_per_s, burst=limits.burst, now=clock.monotonic)
         self._window = Window(limits.max_in_flight)
+        self._echoes = Echoes(destination.names.values(), thread)
         self.gate = Gate(now=clock.monotonic)
         self._splits: list[Batch] = []
         self._woken = asyncio.Event()
@@ -315,8 +317,8 @@ class Worker:
             self._trouble(f"no answer ({failure.kind})")
             verdicts = [ambiguous(str(failure)) if failure.sent else retry(str(failure))] * count
         else:
-            response = replace(response, head=batch.head)
-            verdicts = self._classify(response, count)
+            response = replace(self._echoes.without_token(response, token), head=batch.head)
+            verdicts = await self._echoes.cleaned(self._classify(response, count), records, token)
             closed_s = self._bucket.closed_s()
             self._learn(response, verdicts, token)
             if self._bucket.closed_s() > closed_s:

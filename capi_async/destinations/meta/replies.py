@@ -21,6 +21,7 @@ from capi_async.outcome import (
     ambiguous,
     by_status,
     redact,
+    redact_id,
     rejected,
     retry,
     retry_after_s,
@@ -55,7 +56,6 @@ FIXES: Final[Mapping[int, str]] = {
 NEARLY_USED_UP: Final = 95.0
 _USAGE_HEADERS: Final = ("x-business-use-case-usage", "x-app-usage", "x-ad-account-usage")
 _MAX_WAIT_MINUTES: Final = 24 * 60
-_MAX_TRACE: Final = 64
 #: Statuses that speak for themselves even under an HTML page from a proxy.
 _TELLING: Final = frozenset({401, 403, 404, 408, 413, 429})
 
@@ -163,7 +163,7 @@ def _trace(answer: _Answer | None, headers: Mapping[str, str]) -> str:
     in_body = answer and ((answer.error and answer.error.fbtrace_id) or answer.fbtrace_id)
     # the headers' names are not documented for this endpoint; they only stand in
     trace = in_body or headers.get("x-fb-trace-id") or headers.get("x-fb-request-id")
-    return trace[:_MAX_TRACE] if isinstance(trace, str) else ""
+    return redact_id(trace) if isinstance(trace, str) else ""
 
 
 def _words(error: _Error) -> str:

@@ -24,6 +24,7 @@ from capi_async.outcome import (
     ambiguous,
     by_status,
     redact,
+    redact_id,
     rejected,
     retry,
     retry_after_s,
@@ -65,7 +66,7 @@ _details: Final = msgspec.json.Decoder(_Details)
 def read(response: Response, count: int) -> list[Verdict]:
     """One verdict per event of the request."""
     found = _read(response, count)
-    trace_id = next((value for name in _TRACE_HEADERS if (value := response.headers.get(name))), "")
+    trace_id = redact_id(next((value for name in _TRACE_HEADERS if (value := response.headers.get(name))), ""))
     return [replace(verdict, trace_id=trace_id) for verdict in found] if trace_id else found
 
 

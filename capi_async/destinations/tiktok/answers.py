@@ -20,6 +20,7 @@ from capi_async.outcome import (
     ambiguous,
     by_status,
     redact,
+    redact_id,
     rejected,
     retry,
     retry_after_s,
@@ -100,7 +101,7 @@ def read_answer(response: Response, count: int, source_ids: Sequence[str | None]
     except UNREADABLE:
         return by_status(response, count)
     code = answer.code
-    trace_id = answer.request_id if isinstance(answer.request_id, str) else ""
+    trace_id = redact_id(answer.request_id) if isinstance(answer.request_id, str) else ""
     if type(code) is not int:
         return [msgspec.structs.replace(verdict, trace_id=trace_id) for verdict in by_status(response, count)]
     said = answer.message if isinstance(answer.message, str) else ""
