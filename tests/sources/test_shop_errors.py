@@ -119,7 +119,7 @@ def test_one_family() -> None:
     assert all(issubclass(kind, TikTokShopAPIError) for kind in FAMILY)
     assert issubclass(TikTokShopAPIError, CapiError)
     error = TikTokShopRateLimitError("slow down", http_status=429)
-    assert (error.status_code, error.retry_after, error.message) == (429, None, "slow down")
+    assert (error.status_code, error.retry_after, error.message) == (429, 1.0, "slow down")
 
 
 def test_a_missing_scope_is_named() -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         SellerDeauthorized,
     )
     from capi_async.sources.tiktok_shop.figures import Metrics, Performance, Post, Video
-    from capi_async.sources.tiktok_shop.forwarder import ForwarderCounts, OrderForwarder
+    from capi_async.sources.tiktok_shop.forwarder import BusyError, ForwarderClosed, ForwarderCounts, OrderForwarder
     from capi_async.sources.tiktok_shop.models import (
         Inventory,
         LineItem,
@@ -49,15 +49,25 @@ if TYPE_CHECKING:
     from capi_async.sources.tiktok_shop.token_file import EncryptedFileTokens
     from capi_async.sources.tiktok_shop.tokens import MemoryTokens, TokenStore
     from capi_async.sources.tiktok_shop.web import aiohttp_handler, fastapi_route, starlette_route
-    from capi_async.sources.tiktok_shop.webhooks import WebhookError, WebhookVerifier, verify_webhook
+    from capi_async.sources.tiktok_shop.webhooks import (
+        MalformedWebhookError,
+        SignatureError,
+        StaleWebhookError,
+        WebhookError,
+        WebhookVerifier,
+        verify_webhook,
+    )
 
 __all__ = [
     "AuthorizationExpiring",
+    "BusyError",
     "CancellationChanged",
     "EncryptedFileTokens",
+    "ForwarderClosed",
     "ForwarderCounts",
     "Inventory",
     "LineItem",
+    "MalformedWebhookError",
     "MemoryTokens",
     "Metrics",
     "Notification",
@@ -74,7 +84,9 @@ __all__ = [
     "ReturnChanged",
     "SellerDeauthorized",
     "Shop",
+    "SignatureError",
     "Sku",
+    "StaleWebhookError",
     "TikTokShop",
     "TikTokShopAPIError",
     "TikTokShopAuthError",
@@ -118,10 +130,13 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "AuthorizationExpiring", "CancellationChanged", "Notification", "OrderStatusChanged", "RecipientAddressUpdated",
         "ReturnChanged", "SellerDeauthorized",
     ),
-    "forwarder": ("ForwarderCounts", "OrderForwarder"),
+    "forwarder": ("BusyError", "ForwarderClosed", "ForwarderCounts", "OrderForwarder"),
     "orders": ("event_id_of", "order_to_event"),
     "web": ("aiohttp_handler", "fastapi_route", "starlette_route"),
-    "webhooks": ("WebhookError", "WebhookVerifier", "verify_webhook"),
+    "webhooks": (
+        "MalformedWebhookError", "SignatureError", "StaleWebhookError", "WebhookError", "WebhookVerifier",
+        "verify_webhook",
+    ),
     "oauth": ("authorize_url", "new_state", "read_callback"),
     "token_file": ("EncryptedFileTokens",),
     "tokens": ("MemoryTokens", "TokenStore"),

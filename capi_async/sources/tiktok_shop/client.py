@@ -8,6 +8,7 @@ import os
 import ssl as ssl_module
 from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,7 +23,12 @@ from capi_async.errors import ClientClosed, ConfigError
 from capi_async.sources.tiktok_shop import endpoints
 from capi_async.sources.tiktok_shop.connection import Answer, Body, Connection, Policy
 from capi_async.sources.tiktok_shop.endpoints import Endpoint
-from capi_async.sources.tiktok_shop.errors import TikTokShopAPIError, TikTokShopAuthError, TokenStoreError
+from capi_async.sources.tiktok_shop.errors import (
+    TikTokShopAPIError,
+    TikTokShopAuthError,
+    TikTokShopValidationError,
+    TokenStoreError,
+)
 from capi_async.sources.tiktok_shop.models import Shop, TokenSet
 from capi_async.sources.tiktok_shop.oauth import (
     AUTH_BASE_URL,
@@ -33,7 +39,7 @@ from capi_async.sources.tiktok_shop.oauth import (
     creator_authorize_url,
 )
 from capi_async.sources.tiktok_shop.operations.analytics import AnalyticsOperations
-from capi_async.sources.tiktok_shop.operations.base import PageNumbers, decode, json_body
+from capi_async.sources.tiktok_shop.operations.base import PageNumbers, decode, json_body, query_of
 from capi_async.sources.tiktok_shop.operations.content import ContentOperations
 from capi_async.sources.tiktok_shop.operations.orders import OrderOperations
 from capi_async.sources.tiktok_shop.operations.products import ProductOperations
@@ -290,6 +296,20 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
         self._check_open()
         return await self._link.keeper.tokens()
 
+    async def refresh(self) -> TokenSet:
+        """A new pair of tokens now, whatever the age of the old one, which is dead from then on.
+
+        Nobody needs this for calls: tokens are renewed by themselves, 300 seconds before they end. If another process
+        has renewed them meanwhile, its pair is taken.
+
+        Raises:
+            TikTokShopAuthError: Nobody has authorized the app, or the authorization has ended.
+            TikTokShopAPIError: The token host gave no usable answer; the old pair is kept.
+            TokenStoreError: The new pair could not be saved; it is used until this process ends.
+        """
+        self._check_open()
+        return await self._link.keeper.refreshed()
+
     # Shops.
 
     @property
@@ -400,7 +420,7 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | int | float | bool | Decimal | None] | None = None,
         body: Mapping[str, Any] | None = None,
         reads: bool | None = None,
         repeatable: bool = False,
@@ -410,13 +430,16 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
 
         Args:
             path: With its version, such as ``/order/202407/orders/576461413038785752/price_detail``.
-            query: Without the parameters that every call has.
+            query: Without the parameters that every call has. Numbers and truth values are written as the platform
+                writes them (``0``, ``false``); ``None`` and empty text are left out, lists are refused.
+            body: JSON; without any field nothing is sent. A GET has none.
             reads: It changes nothing; default: what is a GET.
             repeatable: Doing it twice is as good as once.
             shop: Whether the endpoint takes ``shop_cipher``.
 
         Raises:
             ConfigError: The path is none.
+            TikTokShopValidationError: A parameter that nobody knows how to write, or a body for a GET.
             TikTokShopAPIError: As for every operation.
         """
         if not path.startswith("/") or "?" in path or "#" in path or len(path.split("/")) < 3:
@@ -428,7 +451,9 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
             repeatable=repeatable,
             shop=shop,
         )
-        answer = await self._send(endpoint, path, query or {}, json_body(body) if body is not None else None)
+        if body is not None and endpoint.method == "GET":
+            raise TikTokShopValidationError("call: a GET has no body; give what is asked for as query=")
+        answer = await self._send(endpoint, path, query_of(query or {}), json_body(body) if body is not None else None)
         return msgspec.json.decode(answer.data)
 
     async def generate_signature(

@@ -143,7 +143,7 @@ class Connection:
                 wait_s = retries.wait_s(error)
                 if isinstance(error, TikTokShopRateLimitError) and error.retry == "yes":
                     # everybody who calls for this shop slows down, not only this call
-                    gate.throttle(error.retry_after if wait_s is None else wait_s)
+                    gate.throttle(error.stated_wait_s if wait_s is None else wait_s)
                 if wait_s is None:
                     raise
                 if isinstance(error, TikTokShopRateLimitError):

@@ -4,7 +4,7 @@
     ├── TokenStoreError                 tokens could not be read or saved
     └── TikTokShopAPIError
         ├── TikTokShopAuthError         credentials, signature, clock, scope: a person must act
-        ├── TikTokShopRateLimitError    too many requests; ``retry_after`` in seconds where known
+        ├── TikTokShopRateLimitError    too many requests; ``retry_after`` in seconds
         ├── TikTokShopValidationError   bad input or a business rule
         ├── TikTokShopNotFoundError     no such product, SKU, order, video or post
         ├── TikTokShopServerError       the platform is in trouble
@@ -43,10 +43,13 @@ class TikTokShopAPIError(CapiError):
         http_status: HTTP status of the answer; 0 if there was none.
         request_id: The platform's id of the request, which its support asks for.
         retry: Whether the call itself would try again.
+        retry_after: Seconds after which another call makes sense; ``None`` where nobody can say.
+        stated_wait_s: Seconds that the platform itself asked to wait (``Retry-After``); ``None`` if it did not.
         status_code: The older name of ``http_status``.
     """
 
     retry_after: float | None = None
+    stated_wait_s: float | None = None
 
     def __init__(
         self, message: str, *, code: int = 0, http_status: int = 0, request_id: str = "", retry: Retry = "no"
@@ -83,8 +86,11 @@ class TikTokShopRateLimitError(TikTokShopAPIError):
     """Too many requests.
 
     Attributes:
-        retry_after: Seconds that the platform asked to wait; ``None`` if it did not say.
+        retry_after: Seconds to wait before another call: what the platform asked for, else one second; an hour where
+            an hourly limit or the daily quota is used up.
     """
+
+    retry_after: float = 1.0
 
 
 class TikTokShopValidationError(TikTokShopAPIError):
@@ -186,6 +192,8 @@ RULES: Final[Mapping[int, Rule]] = {
 
 #: Product, return, order and analytics rules: eight digits that begin so.
 BUSINESS_PREFIXES: Final = ("12", "21", "25", "28")
+#: Where a limit by the hour or by the day is used up, the platform does not say when it begins anew.
+_USED_UP_S: Final = 3600.0
 _MIXED: Final = 36009004
 _NO_SCOPE: Final = 105005
 _CLOCK: Final = re.compile(r"time\s*-?_?stamp", re.IGNORECASE)
@@ -226,7 +234,11 @@ def error_of(
         request_id=redact_id(request_id),
         retry=rule.retry,
     )
-    error.retry_after = retry_after_s
+    error.stated_wait_s = retry_after_s
+    if retry_after_s is not None:
+        error.retry_after = retry_after_s
+    elif isinstance(error, TikTokShopRateLimitError) and rule.retry == "no":
+        error.retry_after = _USED_UP_S
     if isinstance(error, TikTokShopAuthError):
         error.clock = clock
         error.final = rule.final

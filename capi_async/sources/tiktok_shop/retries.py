@@ -62,7 +62,7 @@ class Retries:
         if used >= REPEATS[kind]:
             return None
         self._used[kind] = used + 1
-        if error.retry_after is not None:
-            return error.retry_after if error.retry_after <= self._max_wait_s else None
+        if error.stated_wait_s is not None:
+            return error.stated_wait_s if error.stated_wait_s <= self._max_wait_s else None
         wait_s = min(MAX_S, self._base_s * 2.0**used)
         return wait_s * (1.0 + random.uniform(0.0, JITTER))

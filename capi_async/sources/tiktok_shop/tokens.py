@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Final, Protocol
+
+import anyio
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.sources.tiktok_shop.errors import (
@@ -28,6 +31,7 @@ logger = logging.getLogger(__name__)
 EARLY_S: Final = 300.0
 #: After a refresh that failed while the old token is still good, the next is tried so much later.
 PAUSE_S: Final = 30.0
+_LOCK_POLL_S: Final = 0.005
 
 
 class TokenStore(Protocol):
@@ -48,10 +52,12 @@ class TokenStore(Protocol):
 
 
 class MemoryTokens:
-    """Keeps the pair in memory, for one process and until it ends."""
+    """Keeps the pair in memory, for one process and until it ends. Several clients may share it."""
 
     def __init__(self, tokens: TokenSet | None = None) -> None:
         self._tokens = tokens
+        # clients may run in several loops, each in a thread of its own
+        self._refreshing = threading.Lock()
 
     async def load(self) -> TokenSet | None:
         """See :meth:`TokenStore.load`."""
@@ -60,6 +66,16 @@ class MemoryTokens:
     async def save(self, tokens: TokenSet) -> None:
         """See :meth:`TokenStore.save`."""
         self._tokens = tokens
+
+    @asynccontextmanager
+    async def lock(self) -> AsyncIterator[None]:
+        """Held by one client at a time: a second refresh with the same pair would lock the shop out."""
+        while not self._refreshing.acquire(blocking=False):  # noqa: ASYNC110 - a loop cannot wake another
+            await anyio.sleep(_LOCK_POLL_S)
+        try:
+            yield
+        finally:
+            self._refreshing.release()
 
     def __repr__(self) -> str:
         return f"MemoryTokens({'authorized' if self._tokens else 'empty'})"
@@ -133,6 +149,15 @@ class TokenKeeper:
             return self._tokens
         return await self._renew(refused)
 
+    async def refreshed(self) -> TokenSet:
+        """The pair after a refresh that somebody asked for.
+
+        Raises:
+            TikTokShopAPIError, TokenStoreError: As :meth:`tokens`.
+        """
+        tokens = self._tokens or await self._loaded()
+        return await self._renew(tokens.access_token)
+
     async def replaced(self, refused: str) -> TokenSet | None:
         """The store's pair if it is another one than that of this refused access token: another process was faster.
 
@@ -172,7 +197,10 @@ class TokenKeeper:
     async def _loaded(self) -> TokenSet:
         tokens = await self._from_store()
         if tokens is None:
-            raise TikTokShopAuthError("no shop is connected: send the seller to authorize_url(), then connect(code)")
+            raise TikTokShopAuthError(
+                "no shop is connected: run capi-async tiktok-shop authorize, or send the seller to authorize_url() and "
+                "then connect(code)"
+            )
         self._tokens = tokens
         return tokens
 

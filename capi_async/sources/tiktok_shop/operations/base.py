@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -171,8 +172,12 @@ def decode(answer: Answer, kind: type[T]) -> T:
 
 
 def json_body(fields: Mapping[str, object]) -> Body:
-    """The bytes that are signed and sent; fields that are ``None`` are left out."""
-    return Body(msgspec.json.encode({name: value for name, value in fields.items() if value is not None}))
+    """The bytes that are signed and sent; fields that are ``None`` are left out.
+
+    Without any field nothing is sent, rather than ``{}``: SDKs disagree whether that is signed, and nothing is nothing.
+    """
+    told = {name: value for name, value in fields.items() if value is not None}
+    return Body(msgspec.json.encode(told) if told else b"")
 
 
 def query_text(fields: Mapping[str, object]) -> dict[str, str]:
@@ -188,6 +193,22 @@ def query_text(fields: Mapping[str, object]) -> dict[str, str]:
         else:
             made[name] = str(value)
     return made
+
+
+def query_of(query: Mapping[str, Any]) -> dict[str, str]:
+    """A caller's own query parameters as text: ``0`` and ``False`` are values, ``None`` is none.
+
+    Raises:
+        TikTokShopValidationError: One is neither text nor a number nor a truth value. How a list is written differs
+            from endpoint to endpoint, so that nobody but the caller knows.
+    """
+    for name, value in query.items():
+        if value is not None and not isinstance(value, str | int | float | Decimal):
+            raise TikTokShopValidationError(
+                f"query: {name} is a {type(value).__name__}; give it as the endpoint wants it written, such as ids "
+                "with commas between them: ','.join(ids)"
+            )
+    return query_text(query)
 
 
 def epoch(value: Instant | None, name: str) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -189,12 +189,13 @@ class ContentOperations(LegacyOperations):
 
     async def upload_video(
         self,
-        video: File | str,
-        title: str,
+        video: File | str | None = None,
+        title: str = "",
         description: str | None = None,
         product_ids: Sequence[str] | None = None,
         tags: Sequence[str] | None = None,
         *,
+        video_url: str | None = None,
         product_title: str = "",
         cover_timestamp_ms: int | None = None,
         is_ai_generated: bool | None = None,
@@ -213,14 +214,19 @@ class ContentOperations(LegacyOperations):
             title: Up to 4,000 UTF-16 units (older contract: 150 characters).
             description: Older contract: up to 1,000 characters.
             product_ids: Exactly one, which the creator may sell (older contract: any number).
+            video_url: Another name for the address of a video.
             product_title: The product's name on the video, under 30 characters.
 
         Raises:
             TikTokShopUnsupportedError: An address, and no ``legacy_base_url``; or a file over 10 MB.
+            TikTokShopValidationError: No video, or two; or what stands above is not kept.
             TikTokShopAPIError: As for every operation.
         """
-        if isinstance(video, str):
-            return await self._old_upload(video, title, description, product_ids, tags)
+        if (video is None) == (video_url is None):
+            raise TikTokShopValidationError("video: give the file (bytes or a path), or the address as video_url")
+        if isinstance(source := video if video is not None else video_url, str):
+            return await self._old_upload(source, title, description, product_ids, tags)
+        video = cast("File", source)
         if description or tags:
             raise TikTokShopValidationError("TikTok Shop takes no description and no tags: write them into the title")
         text_within("title", title, _MAX_CAPTION)

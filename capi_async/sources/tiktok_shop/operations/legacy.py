@@ -212,7 +212,13 @@ class LegacyOperations(Asking):
                 "tags": list(tags) if tags else None,
             }
         )
-        answer = await self._old(endpoints.LEGACY_UPLOAD_VIDEO, "fetches a video from an address", body=body)
+        if not self.legacy:
+            raise unsupported(
+                "fetches a video from an address",
+                "give the file itself, with a creator's tokens, or set legacy_base_url if something of yours speaks "
+                "the older contract",
+            )
+        answer = await self._ask(endpoints.LEGACY_UPLOAD_VIDEO, body=body)
         made = decode(answer, _OldMade)
         return Published(id=str(made.video_id), status=made.status)
 
