@@ -7,9 +7,11 @@ import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
+from capi_async import Client, Event
 from capi_async.errors import CapiError
+from capi_async.sources.tiktok_shop.forwarder import OrderForwarder
 from capi_async.sources.tiktok_shop.models import Order
 from capi_async.sources.tiktok_shop.webhooks import WebhookVerifier, sign_webhook
 from tests.sources.orders import SHOP, order
@@ -100,3 +102,36 @@ async def until(condition: Callable[[], object], *, within_s: float = 10.0) -> N
             if condition():
                 return
             await asyncio.sleep(0.005)
+
+
+class Taker:
+    """Takes purchases as a client with a remembering spool does, and sends them nowhere."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self.durable = durable
+        self.taken: list[Event] = []
+        #: Raised, one per call, before anything is taken.
+        self.failures: list[Exception] = []
+
+    @property
+    def orders(self) -> list[str]:
+        """Numbers of the orders whose purchase was taken, copies included, in their order."""
+        return [event.order_id or "" for event in self.taken]
+
+    async def send(self, event: Event, *, timeout_s: float = 5.0) -> None:
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.taken.append(event)
+
+    async def accepted_before(self, event_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset({event.event_id for event in self.taken} & set(event_ids))
+
+
+def forwarding(shop: Shelf | Sequence[Shelf], taker: Taker, **options: Any) -> OrderForwarder:
+    """A forwarder between the two; orders come by webhooks and by polls that are asked for."""
+    return OrderForwarder(
+        shop,
+        cast("Client", taker),
+        **{"share": ["buyer_id"], "webhooks": verifier(), "poll_every_s": 600.0, "lookback_s": 60.0, **options},
+    )
