@@ -274,8 +274,10 @@ class Plan:
 
 #: Fewer are identified one by one.
 _MANY: Final = 4
-#: What an ``@`` looks like in an address, at any depth of percent-encoding.
-_AT_SIGNS: Final = ("@", "%40", "%25")
+#: What an ``@`` in an address begins with, however it is encoded.
+_AT_SIGNS: Final = (
+    "@", "%40", "%25", "%u", "%U", "%ef", "%EF", "%Ef", "%eF", "%26", "%5c", "%5C", "\\", "&#", "&commat", "&COMMAT",
+)  # fmt: skip
 
 _ONE: Final = (None,)
 _TWO: Final = (None, None)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from capi_async import ClickIds, Client, Event, Item, Page, User
+from capi_async.cli.accounts import sandbox_destinations
 from capi_async.destinations import Pinterest, Snap
 from tests.engine.acme import EMAIL, Acme, event
 
@@ -66,3 +70,60 @@ def test_explain_masks_the_person_under_every_key(key: str, clear: str) -> None:
     )  # fmt: skip
     wire = explained(Snap, bought, pixel_id=PIXEL)
     assert clear not in repr(wire)
+
+
+PERSON = User(
+    email="zq.p@leak.example", first_name="Zqmary Jane", last_name="Zqvon Dell", phone="+14155550199", external_id="c1"
+)
+ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "meta")
+
+
+@pytest.mark.parametrize(
+    ("clear", "fields"),
+    [
+        ("zqmary|zqvon", {"page": Page(url="https://s.example/?n=Zqmary%20Jane&l=Zqvon+Dell")}),
+        ("zqmary|zqvon", {"page": Page(url="https://s.example/ZQMARY%2520JANE/zqvon%20dell#zqmary+jane")}),
+        ("zq.p", {"page": Page(url="https://s.example/u/ZQ.P%40LEAK.example/x")}),
+        ("zq.p", {"page": Page(url="https://s.example/u/zq.p%2540leak.example/zq.p&#64;leak.example")}),
+        ("zq.p", {"page": Page(url="https://s.example/zq.p\uff20leak.example/zq%2Ep%u0040leak.example")}),
+        ("zq2", {"properties": {"note": "ask zq2@other.example"}, "search_string": "zq2@other.example"}),
+        ("zq2", {"extra": {name: {"note": ["mail zq2@other.example"], "x": "zq2%40other.example"} for name in ALL}}),
+        ("zq.p|zq2", {"properties": {"zq.p@leak.example": 1, "zq2@other.example": {"deep": 2}}}),
+        ("4155550199", {"properties": {"tel": 14155550199, "list": [4155550199, 14155550199.0]}}),
+        ("415-555|415 555|4155550199", {"properties": {"a": "call 415-555-0199", "b": "+1 (415) 555 0199"}}),
+        ("zq.p", {"content_name": "For Zq.P@Leak.Example", "order_id": "zq.p@leak.example-1", "description": "x"}),
+        ("zq3", {"name": "zq3@other.example"}),
+    ],
+)  # fmt: skip
+def test_explain_shows_nobody_in_whatever_form(clear: str, fields: dict[str, Any]) -> None:
+    """Encoded, as a key, as a number, in another's words, in a name that is refused: in no part of the answer."""
+    made = Event(
+        **{
+            "name": "purchase", "user": PERSON, "page": Page(url="https://s.example/"), "value": 5, "currency": "USD",
+            "order_id": "o1", **fields,
+        }
+    )  # fmt: skip
+    shown = Client(sandbox_destinations(lambda _: "http://127.0.0.1:1", list(ALL))).explain(made)
+    assert set(shown) == set(ALL)
+    for one in shown.values():
+        text = repr((one.reason, one.field, one.fix, one.wire, one.refused, one.warnings, one.used, one.unused)).lower()
+        for word in clear.split("|"):
+            assert word not in text, one
+
+
+@given(st.lists(st.sampled_from(["percent", "plus", "entity", "wide", "unicode", "upper"]), max_size=4), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_explain_reads_through_any_stack_of_encodings(layers: list[str], in_path: bool) -> None:
+    """The same address, written as forms, frameworks and templates write it."""
+    text = "zq.p@leak.example"
+    for layer in layers:
+        text = {
+            "percent": lambda x: quote(x, safe=""), "plus": quote_plus, "entity": lambda x: x.replace("@", "&#64;"),
+            "wide": lambda x: x.replace("@", "\uff20"), "unicode": lambda x: x.replace("@", "%u0040"),
+            "upper": lambda x: x.upper() if "%" not in x and "&" not in x else x,
+        }[layer](text)  # fmt: skip
+    url = f"https://s.example/{text}/x" if in_path else f"https://s.example/?x=1&mail={text}"
+    made = Event("lead", user=PERSON, page=Page(url=url))
+    wire = Client([Snap(pixel_id=PIXEL, access_token=TOKEN)]).explain(made)["snap"].wire
+    assert "zq.p" not in repr(wire).lower()
+    assert "leak" not in repr(wire).lower()

@@ -234,3 +234,29 @@ def test_international_forms_need_no_parser(given: str, monkeypatch: pytest.Monk
 )  # fmt: skip
 def test_urls_lose_addresses_and_keep_everything_else(url: str, expected: str) -> None:
     assert normalize.scrub_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a%2525252525252540b.example", "jane@localhost", "jane@10.0.0.1", "jane@[2001:db8::1]", "jane@mail.123",
+        "jane\uff20mail.example", "jane%EF%BC%A0mail.example", "jane%u0040mail.example", "jane&#64;mail.example",
+        "jane&#x40;mail.example", "jane&commat;mail.example", "jane%26%2364%3Bmail.example", "jane\\u0040mail.example",
+        "jane%5Cu0040mail.example", "jane%" + "25" * 40 + "40mail.example",
+    ],
+)  # fmt: skip
+def test_an_address_in_a_query_goes_however_it_is_written(value: str) -> None:
+    """Encoded deeply, as an entity, as an escape, with a wide at sign, of a host without a usual ending."""
+    assert normalize.scrub_url(f"https://s.example/?a=1&mail={value}&b=2") == "https://s.example/?a=1&mail=&b=2"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://s.example/?q=%C3%A9t%C3%A9&r=100%25", "https://s.example/?a=1&amp;b=2", "https://s.example/maps/@37.77,-122.41",
+        "https://s.example/?ll=@37.77,-122.41", "https://s.example/?price=%E2%82%AC40", "https://s.example/?x=a%5Cb",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_stays_byte_for_byte(url: str) -> None:
+    """Click ids are opaque, and so is everything beside them."""
+    assert normalize.scrub_url(url) == url
