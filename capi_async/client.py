@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.config import ClientOptions, from_env, load
-from capi_async.engine.dispatcher import Dispatcher, Settings
+from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
 from capi_async.engine.explain import Explanation, explain
 from capi_async.engine.prepare import ConsentPolicy, Preparer
 from capi_async.engine.receipt import Receipt
@@ -46,6 +46,8 @@ class CloseReport(Struct, frozen=True, kw_only=True):
         unstored: Events that callers had handed in and that never reached the spool (their callers were told).
         where: Where the pending events lie.
         unanswered: Requests that were under way at the deadline: what they carried may have arrived.
+        unknown: Events that storage was taking at the deadline: they may be stored, and delivered later (their
+            callers were told that, too).
     """
 
     ledger: Mapping[str, Ledger]
@@ -53,11 +55,12 @@ class CloseReport(Struct, frozen=True, kw_only=True):
     unstored: int
     where: str
     unanswered: int = 0
+    unknown: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether nothing was left."""
-        return not self.pending and not self.unstored
+        return not self.pending and not self.unstored and not self.unknown
 
 
 class DestinationState(Struct, frozen=True, kw_only=True):
@@ -157,6 +160,8 @@ class Client:
         self._engine: Dispatcher | None = None
         self._closed = False
         self._closing: asyncio.Future[CloseReport] | None = None
+        #: Of a run whose storage had not let go at the deadline of its close.
+        self._earlier: asyncio.Task[None] | None = None
         self._pid = 0
 
     @classmethod
@@ -207,8 +212,10 @@ class Client:
         Raises:
             EventError: The event itself is malformed; ``field`` names the culprit.
             QueueFull: No room within ``timeout_s``; nothing was stored.
-            SpoolError: Storage failed, or was locked for ``timeout_s``; nothing was stored.
+            SpoolError: Storage failed, or was locked for ``timeout_s``.
             ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+
+        The last three have ``stored``: False (surely not stored), True, or ``None`` (unknown: it may be delivered).
         """
         self._check(event, "")
         engine = self._running()
@@ -231,6 +238,9 @@ class Client:
             QueueFull: No room; the text says how many of the events, from the first on, were stored.
             SpoolError: Storage failed.
             ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+
+        The last three have ``stored_events``, the number of those from the first on that are stored, and ``stored``
+        for the others: False (surely not stored), True, or ``None`` (unknown: they may be delivered).
         """
         events = list(events)
         if not events:
@@ -295,11 +305,19 @@ class Client:
         return max(0, self._settings.max_pending_events - max(depth.events for depth in depths))
 
     async def flush(self, timeout_s: float = 10.0) -> bool:
-        """Send what lingers and wait until every accepted event is settled; False if time ran out."""
+        """Send what lingers and wait until every accepted event is settled; False if time ran out.
+
+        The ledger says whether anything is pending, also what other processes on the same spool have to deliver. With
+        ``deliver=False`` nothing is waited for but that all is stored: True if nothing is pending then.
+        """
         return await self._running().flush(timeout_s)
 
     async def aclose(self, deadline_s: float = 10.0, *, drain: bool = True) -> CloseReport:
         """Stop accepting, flush, and stop everything at the deadline, which is hard.
+
+        The last tenth of it (at most a second) is for ending requests and storage, so that it is the whole; below
+        half a second, ending may take as much as that. Storage that stands still even then is left to end by itself,
+        and a client that is entered again waits for it.
 
         With a durable spool nothing accepted is lost. In memory, what the deadline catches is lost, and the
         report says how much. A call while another one closes waits for that one, and gets its report.
@@ -314,36 +332,48 @@ class Client:
         self._closed = True
         engine = self._engine
         if engine is None:  # nothing was sent, but something may have been read back
-            await self._ended()
+            earlier = self._earlier
+            if earlier is not None and not earlier.done() and earlier.get_loop() is loop:
+                await asyncio.wait([earlier], timeout=deadline_s)
+            else:
+                await self._ended()
         elif engine.loop is loop and self._pid == os.getpid():
             self._engine = None
             engine.intake.closed = True
-            self._closing = loop.create_future()
-            unstored = unanswered = 0
+            closing = self._closing = loop.create_future()
+            until = stop_at(self._clock.monotonic(), deadline_s)
+            report: CloseReport | None = None
+            unanswered = 0
             try:
-                await (engine.flush(deadline_s) if drain else engine.finish(deadline_s))
+                await (engine.drain if drain else engine.finish)(flush_s(deadline_s))
             finally:
-                unstored = engine.intake.waiting
                 unanswered = engine.under_way
                 try:
-                    await engine.stop()
+                    await engine.stop(until)
                 finally:
-                    closing, self._closing = self._closing, None
-                    closing.set_result(self._close_report(unstored, unanswered))
-            return self._close_report(unstored, unanswered)
+                    self._earlier = engine.supervisor
+                    self._closing = None
+                    intake = engine.intake
+                    try:
+                        report = self._close_report(intake.unstored, unanswered, intake.unknown)
+                        closing.set_result(report)
+                    finally:
+                        closing.cancel()  # no effect unless the ledger could not be read
+            return report
         return self._close_report(0)
 
     def report(self) -> CloseReport:
         """What ``aclose()`` would leave behind at this moment, apart from what waits to be stored."""
         return self._close_report(0)
 
-    def _close_report(self, unstored: int, unanswered: int = 0) -> CloseReport:
+    def _close_report(self, unstored: int, unanswered: int = 0, unknown: int = 0) -> CloseReport:
         ledger = self._spool.ledger()
         return CloseReport(
             ledger=ledger,
             pending={name: counts.pending for name, counts in ledger.items() if counts.pending},
             unstored=unstored,
             unanswered=unanswered,
+            unknown=unknown,
             where=getattr(self._spool, "where", "on disk, delivered at the next start")
             if self._spool.durable
             else "in memory, lost with this process",
@@ -362,6 +392,8 @@ class Client:
     def states(self) -> Mapping[str, DestinationState]:
         """Destination to how it does."""
         workers = {} if self._engine is None else self._engine.workers
+        if self._engine is not None and self._engine.failed:
+            return {name: DestinationState(state="broken", reason=self._engine.failed) for name in self._names}
         return {
             name: DestinationState(state=workers[name].gate.state, reason=workers[name].gate.reason)
             if name in workers
@@ -460,9 +492,13 @@ class Client:
         matches = matches_subject(subject, self._phone_region)
         engine = self._running()
         await engine.opened()
+        # what was handed in before and is not stored yet, such as by enqueue()
+        found = await engine.intake.erase(matches, outcome)
         # what lingers in a worker, or waits there for its turn, is not under way yet
         await engine.put_back()
-        return await self._spool.settle_matching(matches, outcome)
+        for name, count in (await self._spool.settle_matching(matches, outcome)).items():
+            found[name] = found.get(name, 0) + count
+        return found
 
     def _check(self, event: Event, index: int | str) -> None:
         """What can only be told here: does the event's currency exist, do its destinations."""
@@ -481,6 +517,8 @@ class Client:
         engine = self._engine
         loop = asyncio.get_running_loop()
         if engine is not None and engine.loop is loop and self._pid == os.getpid():
+            if engine.failed:
+                raise ClientClosed(engine.failed)
             return engine
         if self._closed:
             raise ClientClosed("the client is closed; enter it again to go on")
@@ -502,7 +540,9 @@ class Client:
             hooks=self._hooks,
             clock=self._clock,
             ended=self._ended,
+            after=self._earlier,
         )
+        self._earlier = None
         self._engine.start()
         return self._engine
 

@@ -24,6 +24,7 @@ from capi_async.errors import ConfigError
 from capi_async.event import Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
+from capi_async.thread import aside
 
 MINUTE: Final = 60.0
 HOUR: Final = 3_600.0
@@ -39,7 +40,8 @@ class Secret:
     """A credential that shows itself to nobody who merely prints it.
 
     Holds text, or a callable (plain or async) that is asked before each request, so that rotated
-    credentials take effect without a restart.
+    credentials take effect without a restart. A plain one is called in a thread of its own: it may block, as the
+    clients of most secret stores do.
     """
 
     __slots__ = ("_source",)
@@ -80,12 +82,23 @@ class Secret:
         """
         if isinstance(self._source, str):
             return self._source
-        value = self._source()
+        value: object = await self._ask(self._source)
         if inspect.isawaitable(value):
             value = await value
         if not isinstance(value, str) or not value:
             raise ConfigError("the credential's callable gave no text")
         return value
+
+    async def _ask(self, source: Callable[[], str | Awaitable[str]]) -> object:
+        if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(getattr(source, "__call__", None)):  # noqa: B004
+            return source()
+        try:
+            return await aside(source)
+        except RuntimeError as error:
+            if str(error) != "no running event loop":
+                raise
+        # it makes a task, or asks for the loop by itself: it does not block
+        return source()
 
     def __repr__(self) -> str:
         return "Secret(***)"

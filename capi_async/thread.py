@@ -7,17 +7,18 @@ owned thread's hop costs less than half of a pool's.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from capi_async.log import Log
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 
 class OwnedThread:
@@ -68,10 +69,36 @@ class OwnedThread:
             del job, call, future, result, error
 
 
+async def aside(call: Callable[[], R]) -> R:
+    """The result of a call that may block, from a thread of its own: a daemon, which holds up nobody if it never ends.
+
+    If the caller is cancelled, the call still runs and its result is dropped.
+    """
+    future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+    threading.Thread(target=_work_aside, args=(call, future), name="capi_async-aside", daemon=True).start()
+    return await future
+
+
+def _work_aside(call: Callable[[], Any], future: asyncio.Future[Any]) -> None:
+    result: Any = None
+    error: BaseException | None = None
+    try:
+        result = call()
+    except BaseException as raised:  # handed to the awaiting task, whatever it is
+        error = raised
+    try:
+        future.get_loop().call_soon_threadsafe(_resolve, future, result, error)
+    except RuntimeError:
+        logger.debug("a result came after its event loop had closed")
+
+
 def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if future.done():
         return
     if error is None:
         future.set_result(result)
+    elif isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt, SystemExit)):
+        # of a job's own making: a future cannot carry the first two, and the others would end the loop
+        future.set_exception(RuntimeError(f"{type(error).__name__} was raised in a thread"))
     else:
         future.set_exception(error)

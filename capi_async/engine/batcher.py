@@ -109,6 +109,22 @@ class Batcher:
         self.records -= len(batch.records)
         return batch
 
+    def newest(self) -> Batch | None:
+        """The record that came last, alone."""
+        batch = next(reversed(self._open.values())) if self._open else self._closed[-1] if self._closed else None
+        if batch is None:
+            return None
+        alone = Batch(batch.head, batch.limit, batch.deadline)
+        alone.records.append(batch.records.pop())
+        batch.bytes -= len(alone.records[0].body) + 1
+        self.records -= 1
+        if not batch.records:
+            if self._open:
+                del self._open[batch.head]
+            else:
+                self._closed.remove(batch)
+        return alone
+
     def drain(self) -> list[Record]:
         """All records, to be handed back."""
         records = [record for batch in (*self._closed, *self._open.values()) for record in batch.records]

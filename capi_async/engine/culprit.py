@@ -19,7 +19,7 @@ def too_deep(event: Event, destination: Destination) -> Outcome | None:
     """A refusal that names what is nested so deeply; ``None`` if nothing of the event's is, so the fault is not its."""
     try:
         properties, extra = _depth(event.properties), _depth(destination.extra_of(event))
-    except Exception:  # whatever an object of the caller's may raise when it is looked into
+    except BaseException:  # whatever an object of the caller's may raise when it is looked into
         return None
     if max(properties, extra) < _DEEP:
         return None
@@ -46,7 +46,7 @@ def _depth(value: object) -> int:
     return deepest
 
 
-def unencodable(event: Event, error: Exception) -> Outcome:
+def unencodable(event: Event, error: BaseException) -> Outcome:
     """A refusal that names the field whose value JSON cannot carry."""
     kind: OutcomeKind = "rejected"
     if isinstance(error, UnicodeEncodeError):
@@ -77,7 +77,7 @@ def _broken_text(value: object) -> bool:
 def _no_json(value: object) -> bool:
     try:
         ENCODER.encode(value)
-    except Exception:  # as above
+    except BaseException:  # as above
         return True
     return False
 

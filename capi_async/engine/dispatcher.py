@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from anyio import create_task_group
+from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from capi_async.clock import Clock
+from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery
 from capi_async.engine.room import Overflow, Room
 from capi_async.engine.worker import Worker
-from capi_async.errors import CapiError, ClientClosed
-from capi_async.outcome import Outcome
+from capi_async.errors import CapiError, SpoolError
+from capi_async.log import Log
+from capi_async.outcome import PENDING, Outcome
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Spool
 from capi_async.telemetry.base import Hook
 from capi_async.thread import OwnedThread
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 #: Pause before a part that failed through a fault of ours is started again.
 _RESTART_S = 1.0
-#: How long cancelled tasks, and the spool, may take to end.
-_STOP_S = 2.0
+#: Seconds from an end that nobody asked for until it is in the log.
+_TELL_S = 0.1
+#: Seconds between two messages about the same fault of the same part.
+_SAY_AGAIN_S = 60.0
+#: Least seconds for closing as a whole, however short its deadline: cancelled tasks and the spool need some to end.
+_STOP_S = 0.5
+#: Share of a longer deadline that is kept for that, and its most seconds.
+_STOP_SHARE = 0.1
+_STOP_MOST_S = 1.0
+#: Seconds that a client which is entered again waits for its earlier run to let go of the spool.
+_AFTER_S = 60.0
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -49,6 +61,7 @@ class Dispatcher:
 
     Args:
         ended: Awaited when all tasks have ended, also when the loop ends without :meth:`stop`.
+        after: The supervisor of an earlier run of the same client, which may still be closing the spool.
     """
 
     def __init__(
@@ -62,6 +75,7 @@ class Dispatcher:
         hooks: Sequence[Hook],
         clock: Clock,
         ended: Callable[[], Awaitable[None]],
+        after: asyncio.Task[None] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._names = [destination.name for destination in destinations]
@@ -69,8 +83,13 @@ class Dispatcher:
         self._spool = spool
         self._clock = clock
         self._ended = ended
+        self._after = after
+        self._group: TaskGroup | None = None
+        self._stopping = False
+        #: Why nothing is taken or delivered any more, although nobody has closed the client; empty while all is well.
+        self.failed = ""
         #: What receipts of this run hang on; with ``deliver=False`` nobody here will ever settle them.
-        self.delivery = Delivery(over=not settings.deliver)
+        self.delivery = Delivery(over=not settings.deliver, pending=self._pending)
         self._thread = OwnedThread("capi_async-prepare")
         self._freed = asyncio.Event()
         self._hooks = Hooks(hooks)
@@ -82,6 +101,7 @@ class Dispatcher:
                 thread=self._thread,
                 hooks=self._hooks,
                 settled=self._on_settled,
+                ending=self._is_ending,
                 clock=clock,
                 linger_s=settings.linger_s,
                 max_attempts=settings.max_attempts,
@@ -104,6 +124,7 @@ class Dispatcher:
             room=room,
             names=self._names,
             hooks=self._hooks,
+            ending=self._is_ending,
             clock=clock,
             max_events=settings.max_intake_events,
         )
@@ -116,6 +137,7 @@ class Dispatcher:
         self._supervisor = self.loop.create_task(
             self._supervise(), name="capi_async-supervisor", context=contextvars.Context()
         )
+        self._supervisor.add_done_callback(self._on_end)
 
     async def opened(self) -> None:
         """Return once the spool is open.
@@ -126,13 +148,25 @@ class Dispatcher:
         await asyncio.shield(self._opened)
 
     async def flush(self, timeout_s: float) -> bool:
-        """Send what lingers and wait until everything accepted is settled; False if time ran out."""
+        """Send what lingers and wait until everything accepted is settled; False if time ran out.
+
+        Where nothing is delivered, it is only waited until everything is stored; False if any of it is pending.
+        """
+        return await self._settle(timeout_s, self._settled_all)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """The same before closing: what other processes on the same spool have to deliver is not waited for."""
+        return await self._settle(timeout_s, self._idle)
+
+    async def _settle(self, timeout_s: float, done: Callable[[], bool]) -> bool:
         for worker in self.workers.values():
             worker.hurry += 1  # counted: another flush may be under way
             worker.wake()
         try:
             async with asyncio.timeout(timeout_s):
-                while not self._idle():
+                while not done():
+                    if self.failed or (not self._settings.deliver and self.intake.empty and self._opened.done()):
+                        return False
                     self._freed.clear()
                     try:
                         # the spool may also be emptied by a refusal or by another process: look again now and then
@@ -141,7 +175,7 @@ class Dispatcher:
                     except TimeoutError:
                         continue
         except TimeoutError:
-            return self._idle()
+            return done()
         finally:
             for worker in self.workers.values():
                 worker.hurry -= 1
@@ -157,8 +191,12 @@ class Dispatcher:
         for worker in self.workers.values():
             worker.finishing = True
             worker.wake()
-        await self.put_back()
         until = self._clock.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.put_back()
+        except (TimeoutError, SpoolError):
+            return False  # storage stands still, or fails: it gets everything back when it is closed
         while self.under_way or not self.intake.empty:
             left_s = until - self._clock.monotonic()
             if left_s <= 0:
@@ -171,21 +209,67 @@ class Dispatcher:
                 continue
         return True
 
-    async def stop(self) -> None:
-        """Cancel every task and wait for them; what is not settled stays in the spool."""
-        self.intake.closed = True
+    async def stop(self, until: float) -> None:
+        """End every task and wait for that; what is not settled stays in the spool.
+
+        What is being stored is waited for, and those who wait to be stored are told no.
+
+        Args:
+            until: Monotonic seconds at which this returns, whatever has not ended by then.
+        """
+        self._stopping = True
         self.delivery.end()
         try:
+            await self.intake.finish(until)
             if self._supervisor is not None:
                 self._supervisor.cancel()
-                await asyncio.wait([self._supervisor], timeout=_STOP_S)
-                if not self._supervisor.done():
-                    # a callable of the user's that swallows its cancellation: closing is a hard bound all the same
+                await asyncio.wait([self._supervisor], timeout=self._left_s(until))
+                lingering = [not await worker.ended(self._left_s(until)) for worker in self.workers.values()]
+                if not self._supervisor.done() or any(lingering):
+                    # storage that stands still, or a callable of the user's that swallows its cancellation: closing
+                    # is a hard bound all the same
                     logger.error("a task refuses to end", extra={"fix": "let CancelledError pass in your callables"})
-                elif not self._supervisor.cancelled() and (error := self._supervisor.exception()):
+                elif not self._supervisor.cancelled() and (error := self._supervisor.exception()) and not self.failed:
                     logger.error("the supervisor failed", extra={"error": type(error).__name__})
         finally:
             self._thread.stop()
+
+    def _left_s(self, until: float) -> float:
+        return max(0.0, until - self._clock.monotonic())
+
+    @property
+    def supervisor(self) -> asyncio.Task[None] | None:
+        """The task that has not ended before the spool is closed."""
+        return self._supervisor
+
+    def _pending(self, name: str) -> Outcome:
+        """The outcome of what waits for a destination."""
+        worker = self.workers.get(name)
+        if worker is None or worker.gate.state == "open":
+            return PENDING
+        gate = worker.gate
+        return Outcome(kind="pending", reason=f"{name} is {gate.state}: {gate.reason}", fix=worker.fix)
+
+    def _is_ending(self) -> bool:
+        """Whether all tasks are being ended, so that a CancelledError in one of them is its end."""
+        supervisor, group = self._supervisor, self._group
+        if supervisor is None or supervisor.done() or supervisor.cancelling():
+            return True
+        return group is not None and group.cancel_scope.cancel_called
+
+    def _on_end(self, supervisor: asyncio.Task[None]) -> None:
+        """The supervisor has ended; if nobody asked it to, everybody is told."""
+        error = None if supervisor.cancelled() else supervisor.exception()
+        if self._stopping or (self._opened.done() and self._opened.exception() is not None):
+            return
+        why = "its tasks were cancelled from outside" if error is None else f"a fault ({type(error).__name__})"
+        self.failed = f"the client has ended by itself: {why}; close it and enter it again"
+        self.intake.closed = True
+        self.intake.abandon(self.failed)
+        self.delivery.end()
+        self._freed.set()
+        # a loop that ends cancels all its tasks, and runs no timers any more: then there is nobody to be told
+        self.loop.call_later(_TELL_S, logger.error, "%s", self.failed)
 
     async def put_back(self) -> None:
         """Let every worker hand back what it holds and has not sent."""
@@ -207,6 +291,18 @@ class Dispatcher:
             return True
         return all(self._spool.depth(name).events == 0 for name in self._names)
 
+    def _settled_all(self) -> bool:
+        """Whether nothing is pending by the ledger, whoever has to deliver it."""
+        if not self._idle():
+            return False
+        if self._opened.exception() is not None:
+            return True
+        try:
+            ledger = self._spool.ledger()
+        except SpoolError:  # nobody can tell
+            return False
+        return not any(ledger[name].pending for name in self._names if name in ledger)
+
     def _on_settled(self) -> None:
         self._freed.set()
         self.intake.freed()
@@ -217,6 +313,7 @@ class Dispatcher:
 
     async def _supervise(self) -> None:
         try:
+            await self._earlier()
             await self._spool.open(
                 self._names,
                 self.wake,
@@ -229,32 +326,76 @@ class Dispatcher:
                 self._opened.set_exception(error)
                 self._opened.exception()  # mark as seen: nobody may be waiting
             self.intake.closed = True
-            self.intake.abandon(error if isinstance(error, CapiError) else ClientClosed("the spool did not open"))
+            self.intake.abandon("the spool did not open", error if isinstance(error, CapiError) else None)
             raise
         self._opened.set_result(None)
         self._freed.set()
         try:
             async with create_task_group() as group:
+                self._group = group
                 group.start_soon(self._keep, "intake", self.intake.run)
                 if self._settings.deliver:
                     for name, worker in self.workers.items():
-                        group.start_soon(self._keep, name, worker.run)
+                        # requests are tasks of this group, not of the part that begins them
+                        group.start_soon(self._keep, name, partial(worker.run, group))
         finally:
+            if self._settings.deliver:
+                await self._end_workers()
             try:
                 await self._spool.close()
             finally:
                 await self._ended()
 
+    async def _earlier(self) -> None:
+        """Wait for an earlier run that was given up at its deadline: two must not work on one spool object.
+
+        Raises:
+            SpoolError: It does not end.
+        """
+        after, self._after = self._after, None
+        if after is None or after.done() or after.get_loop() is not self.loop:
+            return
+        await asyncio.wait([after], timeout=_AFTER_S)
+        if not after.done():
+            raise SpoolError("the client's earlier run has not let go of its storage", stored=False)
+
+    async def _end_workers(self) -> None:
+        for name, worker in self.workers.items():
+            try:
+                await worker.end()
+            except Exception as error:  # the others' records are to go back all the same
+                logger.warning("records stay leased", extra={"destination": name, "error": type(error).__name__})
+
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run one part; a fault in it is ours, is logged by its type, and costs the other parts nothing."""
+        said: dict[str, float] = {}
+        wait_s = 0.0
         while True:
             try:
+                await asyncio.sleep(wait_s)
                 await run()
-            except Exception as error:
-                kinds = {type(one).__name__ for one in _leaves(error)}
-                logger.error("a part failed and is restarted", extra={"part": name, "error": ", ".join(sorted(kinds))})
+            except BaseException as error:
+                if is_end(error, ending=self._is_ending()):
+                    raise
+                kinds = ", ".join(sorted({type(one).__name__ for one in _leaves(error)}))
+                now = self._clock.monotonic()
+                if now - said.get(kinds, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
+                    said[kinds] = now
+                    logger.error("a part failed and is restarted", extra={"part": name, "error": kinds})
                 logger.debug("where it failed", extra={"at": [_where(one) for one in _leaves(error)]})
-            await asyncio.sleep(_RESTART_S)
+            wait_s = _RESTART_S
+
+
+def flush_s(deadline_s: float) -> float:
+    """Seconds of a closing's deadline for sending; the rest is for ending, so that the deadline is the whole."""
+    if deadline_s < _STOP_S:
+        return deadline_s
+    return deadline_s - min(_STOP_MOST_S, _STOP_SHARE * deadline_s)
+
+
+def stop_at(started: float, deadline_s: float) -> float:
+    """Monotonic seconds at which closing is over."""
+    return started + max(deadline_s, _STOP_S)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -14,21 +14,34 @@ class Gate:
     """Closes after failures in a row (broken) or a refusal of the whole account (paused).
 
     A closed gate lets one probe through at growing intervals; an answer that accepts something opens it.
-    Refusals of single events never close it.
+    Refusals of single events never close it, and do not keep it closed longer: anybody can make a bad event.
 
     Args:
         threshold: Transport errors and 5xx answers in a row that break the gate.
         now: Monotonic seconds.
     """
 
-    #: Requests without a single accepted event, while splitting, that pause a destination.
+    #: Requests without a single accepted event, while splitting, that pause a destination; or slow it down, if
+    #: something was accepted a short while ago.
     MAX_FRUITLESS = 64
+    #: Seconds for which something accepted proves that the account works, whatever is refused after it.
+    PROVEN_S = 60.0
+    #: Seconds between two requests of a search that has long found nothing good, where the account is proven.
+    PACE_S = 0.1
+    #: Seconds from a probe whose one event was refused to the next one.
+    REFUSED_S = 1.0
 
     def __init__(self, *, now: Callable[[], float], threshold: int = 5) -> None:
         self._now = now
         self._threshold = threshold
         self._failures = 0
         self._fruitless = 0
+        #: Answers in a row that refused something and accepted nothing, whoever was to blame.
+        self._barren = 0
+        self._accepted_at: float | None = None
+        self._sent_at = 0.0
+        #: Probes and searches in a row that ended in refusals of events: each is a reason to try another event.
+        self.doubts = 0
         self._probes = 0
         self._next_probe = 0.0
         self._may_probe = True
@@ -39,7 +52,9 @@ class Gate:
     def wait_s(self) -> float | None:
         """0 if a request may leave, else seconds until the next probe; ``None``: not before something changes."""
         if self.state == "open":
-            return 0.0
+            if self._barren < self.MAX_FRUITLESS:
+                return 0.0
+            return max(0.0, self._sent_at + self.PACE_S - self._now())
         if self._probing or not self._may_probe:
             return None
         return max(0.0, self._next_probe - self._now())
@@ -48,6 +63,8 @@ class Gate:
         """A request leaves; on a closed gate it is the probe, and the answer is True."""
         if self.state != "open":
             self._probing = True
+        elif self._barren:
+            self._sent_at = self._now()
         return self._probing
 
     def recall(self) -> None:
@@ -56,27 +73,50 @@ class Gate:
 
     def succeed(self) -> bool:
         """Something was accepted; returns True if that opened the gate."""
-        opened = self.state != "open"
-        self._failures = self._fruitless = self._probes = 0
-        self._probing = False
-        self.state = "open"
-        self.reason = ""
-        return opened
+        self._accepted_at = self._now()
+        return self._open()
 
     def answer(self) -> bool:
         """An answer that neither accepts nor blames the account; the path works. True if it opened the gate."""
         self._failures = 0
         if self.state == "broken":
-            return self.succeed()
+            return self._open()
         if self._probing:
             self._close(self.state, self.reason)
         return False
 
-    def fruitless(self) -> bool:
-        """A refusal that would be suspicious if nothing else ever came; True if it paused the destination."""
+    def refused(self) -> bool:
+        """An answer that refuses events and nothing else: the account was heard. True if it opened the gate.
+
+        It does not say that the account works again, so a paused gate stays closed; but the next probe, with another
+        event, goes soon.
+        """
+        self._failures = 0
+        self._barren += 1
+        if self.state == "broken":
+            return self._open()
+        if self._probing:
+            self._probing = False
+            self.doubts += 1
+            self._next_probe = self._now() + self.REFUSED_S
+        return False
+
+    def proven(self) -> bool:
+        """Whether something was accepted a short while ago."""
+        return self._accepted_at is not None and self._now() - self._accepted_at < self.PROVEN_S
+
+    def fruitless(self, *, proven: bool = False) -> bool:
+        """A refusal that would be suspicious if nothing else ever came; True if it paused the destination.
+
+        For answers that name no event, after :meth:`refused`: the same one for everything points to the account.
+
+        Args:
+            proven: It does not, see :meth:`proven`.
+        """
         self._fruitless += 1
-        if self._fruitless < self.MAX_FRUITLESS:
+        if proven or self.state != "open" or self._fruitless < self.MAX_FRUITLESS:
             return False
+        self.doubts += 1
         return self.pause(f"{self._fruitless} requests in a row and nothing accepted")
 
     def fail(self, reason: str) -> bool:
@@ -100,6 +140,14 @@ class Gate:
         self._may_probe = True
         self._probes = 0
         self._next_probe = self._now()
+
+    def _open(self) -> bool:
+        opened = self.state != "open"
+        self._failures = self._fruitless = self._barren = self._probes = self.doubts = 0
+        self._probing = False
+        self.state = "open"
+        self.reason = ""
+        return opened
 
     def _close(self, state: State, reason: str) -> None:
         # a late answer to what left before the gate closed is no probe: it must not stretch the interval

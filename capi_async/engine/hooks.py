@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import logging
+import inspect
+import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from capi_async.log import Log
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Refused
 from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 T = TypeVar("T")
+
+#: Seconds after which a listener has held the event loop too long: it is named in the log.
+_SLOW_S: Final = 0.1
 
 
 class Hooks:
@@ -52,9 +57,30 @@ class Hooks:
             _tell(hook.on_state, change)
 
 
-def _tell(listener: Callable[[T], None], news: T) -> None:
+def _tell(listener: Callable[[T], object], news: T) -> None:
+    """A listener's fault, whatever it raises, must not stop delivery.
+
+    It is plain code, so that a CancelledError here is one of its own and never an end of the task that tells it.
+    """
+    began = time.perf_counter()
     try:
-        listener(news)
-    except Exception as error:  # a listener's fault must not stop delivery
+        answer = listener(news)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # see above
         # the type only: the text may quote what the listener was given
-        logger.error("a hook raised", extra={"error": type(error).__name__, "news": type(news).__name__})
+        logger.error(
+            "a hook raised",
+            extra={"hook": _name(listener), "error": type(error).__name__, "news": type(news).__name__},
+        )
+        return
+    if inspect.iscoroutine(answer):
+        answer.close()
+        logger.error("a hook is async, and nothing of it ran: make it a plain method", extra={"hook": _name(listener)})
+    took_s = time.perf_counter() - began
+    if took_s > _SLOW_S:
+        logger.warning("a hook held the event loop", extra={"hook": _name(listener), "seconds": round(took_s, 2)})
+
+
+def _name(listener: Callable[[T], object]) -> str:
+    return str(getattr(listener, "__qualname__", type(listener).__name__))

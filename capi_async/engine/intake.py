@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from capi_async.clock import Clock
+from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
-from capi_async.engine.line import NOTHING, Line, Prepared, Run, Ticket
+from capi_async.engine.line import NOTHING, Erasure, Line, Prepared, Run, Ticket
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Receipt
 from capi_async.engine.room import Room
 from capi_async.errors import CapiError, ClientClosed, QueueFull, SpoolError
 from capi_async.event import Event
+from capi_async.log import Log
+from capi_async.outcome import Outcome
 from capi_async.spool.base import Busy, Record, Refused, Spool, size_of
 from capi_async.thread import OwnedThread
+
+logger = Log(__name__)
 
 #: Events per hop into the prepare thread. Idle, a hop takes one; loaded, hundreds collect meanwhile.
 MAX_MICRO_BATCH = 256
@@ -38,6 +43,13 @@ _ENQUEUED_S = 60.0
 #: Seconds that those who wait may take before others get their turn.
 _TURN_S = 0.01
 
+#: Seconds that somebody who is forgotten waits for what was handed in before and is not stored yet. What takes longer
+#: is erased all the same when its turn comes.
+_ERASED_S = 5.0
+
+_CLOSED = "the client closed before this event was stored"
+_CLOSED_MEANWHILE = "the client closed while this event was being stored; it may be stored, and delivered"
+
 
 class Intake:
     """Takes events from callers, has them prepared, and commits them to the spool in order.
@@ -58,6 +70,7 @@ class Intake:
         room: Room,
         names: Sequence[str],
         hooks: Hooks,
+        ending: Callable[[], bool],
         clock: Clock,
         max_events: int = 10_000,
     ) -> None:
@@ -67,6 +80,7 @@ class Intake:
         self._room = room
         self._names = names
         self._hooks = hooks
+        self._ending = ending
         self._clock = clock
         self._max_events = max_events
         self._tickets: deque[Ticket] = deque()
@@ -80,6 +94,12 @@ class Intake:
         self._expected = 0
         self._sweeping: asyncio.TimerHandle | None = None
         self.closed = False
+        #: Set whenever nothing is being stored.
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        #: Events whose callers were told no when the client closed, and those of whom nobody can tell.
+        self.unstored = 0
+        self.unknown = 0
 
     @property
     def empty(self) -> bool:
@@ -167,6 +187,7 @@ class Intake:
         """Prepare and commit until cancelled; under load one job is ahead: the thread never waits for the loop."""
         ahead: asyncio.Future[Any] | None = None
         runs: list[Run] = []
+        current: list[Run] = []
         try:
             while True:
                 if ahead is None:
@@ -177,17 +198,74 @@ class Intake:
                 self._busy = True
                 current, job = runs, ahead
                 ahead = None
-                records, refused = await job
-                if self._waiting >= _AHEAD_EVENTS:
-                    runs, ahead = self._next()
-                if self._line:
-                    await self._serve()
-                await self._commit(current, records, refused)
+                try:
+                    records, refused = await job
+                    if self._waiting >= _AHEAD_EVENTS:
+                        runs, ahead = self._next()
+                    if self._line:
+                        await self._serve()
+                    await self._commit(current, records, refused)
+                except BaseException as error:
+                    if is_end(error, ending=self._ending()):
+                        raise
+                    self._failed([ticket for ticket, _ in current if not ticket.parked], error)
+        except BaseException as error:
+            if not is_end(error, ending=self._ending()):
+                self._failed([ticket for ticket, _ in (*current, *runs) if not ticket.parked], error)
+                raise
+            self.abandon(_CLOSED)
+            raise
         finally:
             if ahead is not None:
                 ahead.cancel()
             self._busy = False
-            self.abandon(ClientClosed("the client closed before this event was stored"))
+
+    def _failed(self, tickets: Sequence[Ticket], error: BaseException) -> None:
+        """A fault that is no answer of storage costs those whose events it caught, and nobody else."""
+        name = type(error).__name__
+        logger.error("events could not be stored", extra={"error": name})
+        for ticket in tickets:
+            stored = None if ticket.appending else False
+            ticket.fail(SpoolError(f"storing failed with {name}", stored=stored, stored_events=ticket.stored))
+            ticket.appending = 0
+            self._taken.pop(id(ticket), None)
+        self._quiet.set()
+
+    async def finish(self, until: float) -> None:
+        """Take and store nothing more; return once what is being stored is, or at ``until`` (monotonic seconds).
+
+        Who waits to be stored is told no at once.
+        """
+        self.closed = True
+        self.abandon(_CLOSED, appending=False)
+        left_s = until - self._clock.monotonic()
+        if not self._quiet.is_set() and left_s > 0:
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._quiet.wait()
+            except TimeoutError:
+                pass
+        self.abandon(_CLOSED)
+
+    async def erase(self, matches: Callable[[Record], bool], outcome: Outcome) -> dict[str, int]:
+        """End what was handed in before, is not stored yet and ``matches``; how many per destination.
+
+        Returns when all that was handed in before is stored or waits for room, so that the spool knows of the rest.
+        """
+        erasure = Erasure(matches, outcome)
+        tickets = {id(ticket): ticket for ticket in (*self._tickets, *self._taken.values())}.values()
+        for ticket in tickets:
+            ticket.erasures = (*ticket.erasures, erasure)
+            if ticket.parked and ticket.place is not None:
+                ticket.place.rest = deque(map(erasure.of, ticket.place.rest))
+        until = self._clock.monotonic() + _ERASED_S
+        while waiting := [one.future for one in tickets if not one.future.done() and not one.parked]:
+            left_s = until - self._clock.monotonic()
+            if left_s <= 0:
+                break
+            # one that has to wait for room is told to nobody: look now and then
+            await asyncio.wait(waiting, timeout=min(left_s, 0.05))
+        return erasure.found
 
     async def _rest(self) -> None:
         """Return when there may be something to do."""
@@ -242,9 +320,9 @@ class Intake:
         return runs, self._thread.submit(self._preparer.run, events, receipts, self._clock.wall())
 
     async def _commit(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
-        """Store a prepared micro-batch, whole if there is plenty of room, else ticket by ticket."""
+        """Store a prepared micro-batch, whole if there is plenty of room, else what there is room for."""
         try:
-            clean = not self._line and all(not ticket.future.done() for ticket, _ in runs)
+            clean = not self._line and not any(ticket.future.done() or ticket.erasures for ticket, _ in runs)
             # the sum over all destinations is more than any of them gets: a cheap upper bound
             size = size_of(records)
             if clean and self._room.plenty(self._names, len(records), size):
@@ -253,111 +331,147 @@ class Intake:
                 await self._commit_apart(runs, records, refused)
         finally:
             for ticket, _ in runs:
-                ticket.appending = False
                 if ticket.future.done():
                     self._taken.pop(id(ticket), None)
 
     async def _commit_whole(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
-        for ticket, _ in runs:
-            ticket.appending = True
+        for ticket, taken in runs:
+            ticket.appending = taken
         try:
             await self._append(records, refused, [ticket for ticket, _ in runs])
         except Busy as error:
+            self._appended(runs)
             now = self._clock.monotonic()
             bounded = any(ticket.deadline is not None for ticket, _ in runs if not ticket.future.done())
             for ticket, _ in runs:
                 if not bounded or (ticket.deadline is not None and ticket.deadline <= now):
-                    ticket.fail(error)
+                    ticket.refuse(error)
             # those who said that they would wait longer
             if not all(ticket.future.done() for ticket, _ in runs):
                 await self._commit_apart(runs, records, refused)
             return
         except SpoolError as error:
+            self._appended(runs)
             for ticket, _ in runs:
-                ticket.fail(error)
+                ticket.refuse(error)
             return
-        finally:
-            for ticket, _ in runs:
-                ticket.appending = False
+        self._appended(runs)
         for ticket, taken in runs:
             self._stored(ticket, taken)
+
+    def _appended(self, runs: Sequence[Run]) -> None:
+        for ticket, _ in runs:
+            ticket.appending = 0
+        self._quiet.set()
 
     async def _append(self, records: Sequence[Record], refused: Sequence[Refused], tickets: Sequence[Ticket]) -> None:
         until = min([ticket.deadline for ticket in tickets if ticket.deadline is not None], default=None)
         left_s = _ENQUEUED_S if until is None else until - self._clock.monotonic()
+        self._quiet.clear()
         await self._spool.append(records, refused, timeout_s=max(_STORING_S, left_s))
-        if refused:
-            self._hooks.refused(refused)
+        self._hooks.refused(refused)
 
     async def _commit_apart(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
-        """What is only for destinations with room for all of it goes in together, the others' one by one."""
+        """Weigh event by event, and store together what there is room for; the rest waits in line."""
         by_receipt: dict[int, Prepared] = {}
         for record in records:
             by_receipt.setdefault(id(record.receipt), ([], []))[0].append(record)
         for one in refused:
             by_receipt.setdefault(id(one.receipt), ([], []))[1].append(one)
-        tight = self._room.tight(records) | self._line.claimed()
-        easy: list[Run] = []
-        easy_events: list[Prepared] = []
-        hard: list[tuple[Ticket, deque[Prepared]]] = []
+        admission = self._room.admission()
+        claimed = self._line.claimed()
+        taken_now: list[Run] = []
+        ended: list[Refused] = []
+        later: list[tuple[Ticket, deque[Prepared], frozenset[str]]] = []
         for ticket, taken in runs:
             if ticket.future.done():
                 continue
             # a ticket in line has stored nothing of this run, nor of the one before
             start = ticket.stored + (len(ticket.place.rest) if ticket.place is not None else 0)
-            mine = [by_receipt.get(id(one), ([], [])) for one in ticket.receipts[start : start + taken]]
-            if ticket.parked or any(record.destination in tight for made, _ in mine for record in made):
-                hard.append((ticket, deque(mine)))
+            mine = deque(by_receipt.get(id(one), ([], [])) for one in ticket.receipts[start : start + taken])
+            if ticket.erasures:
+                mine = deque(map(ticket.without, mine))
+            if ticket.parked:
+                later.append((ticket, mine, NOTHING))
+                continue
+            full = NOTHING
+            before = len(mine)
+            while mine and not (full := admission.take(mine[0][0], claimed)):
+                ended += mine.popleft()[1]
+            if before > len(mine):
+                taken_now.append((ticket, before - len(mine)))
+            if mine:
+                later.append((ticket, mine, full))
+                claimed |= full
+        if taken_now:
+            try:
+                await admission.make_room()
+            except SpoolError as error:
+                for ticket, _ in taken_now:
+                    ticket.refuse(error, stored=False)
             else:
-                easy.append((ticket, taken))
-                easy_events += mine
-        if easy:
-            # spools want the records of one destination to stand together
-            together = sorted((record for made, _ in easy_events for record in made), key=_destination)
-            await self._commit_whole(easy, together, [one for _, doors in easy_events for one in doors])
-        for ticket, mine_left in hard:
+                await self._commit_whole(taken_now, admission.kept, [*ended, *admission.dropped])
+        for ticket, mine, full in later:
             if ticket.future.done():
                 continue
             if ticket.parked:
-                self._line.place(ticket).rest.extend(mine_left)
-                self._waiting += len(mine_left)
-            elif waits := await self._store(ticket, mine_left):
-                self._park(ticket, mine_left, waits)
+                self._line.place(ticket).rest.extend(map(ticket.without, mine))
+                self._waiting += len(mine)
+            elif not self._gives_up(ticket):
+                self._park(ticket, mine, full)
 
     async def _store(self, ticket: Ticket, events: deque[Prepared]) -> frozenset[str]:
-        """Store events from the first on, while there is room; the destinations that the next one has to wait for."""
+        """Store events of one in line, while there is room; the destinations that the next one has to wait for."""
         while events and not ticket.future.done():
-            records, refused = events[0]
-            try:
-                full = self._line.claimed(ticket).intersection([record.destination for record in records])
-                if not full:  # else somebody waits there who came first
-                    kept, dropped, full = await self._room.admit(records)
-                if not full:
-                    events.popleft()
-                    if ticket.parked:
-                        self._waiting -= 1
-                    ticket.appending = True
-                    await self._append(kept, [*refused, *dropped], [ticket])
-                    self._stored(ticket, 1)
-                    continue
-            except SpoolError as error:
-                ticket.fail(error)
-                break
-            finally:
-                ticket.appending = False
-            if self._room.overflow == "fail":
-                ticket.fail(ticket.full("a queue is at its bound"))
-            elif ticket.deadline is not None and ticket.deadline <= self._clock.monotonic():
-                ticket.fail(ticket.full(f"a queue stayed at its bound for {ticket.timeout_s} s"))
-            else:
+            admission = self._room.admission()
+            claimed = self._line.claimed(ticket)  # somebody waits there who came first
+            ended: list[Refused] = []
+            full = NOTHING
+            before = len(events)
+            while (
+                events
+                and before - len(events) < MAX_MICRO_BATCH
+                and not (full := admission.take(events[0][0], claimed))
+            ):
+                ended += events.popleft()[1]
+            if count := before - len(events):
+                if ticket.parked:
+                    self._waiting -= count
+                ticket.appending = count
+                try:
+                    await admission.make_room()
+                    await self._append(admission.kept, [*ended, *admission.dropped], [ticket])
+                except BaseException as error:
+                    if isinstance(error, SpoolError):
+                        ticket.refuse(error)
+                    elif is_end(error, ending=self._ending()):
+                        raise
+                    else:
+                        self._failed([ticket], error)
+                    self._appended([(ticket, count)])
+                    break
+                self._appended([(ticket, count)])
+                self._stored(ticket, count)
+            elif not self._gives_up(ticket):
                 return full
         return NOTHING
+
+    def _gives_up(self, ticket: Ticket) -> bool:
+        """Whether somebody without room does not wait for it, and was told."""
+        if self._room.overflow == "fail":
+            ticket.fail(ticket.full("a queue is at its bound"))
+        elif ticket.deadline is not None and ticket.deadline <= self._clock.monotonic():
+            ticket.fail(ticket.full(f"a queue stayed at its bound for {ticket.timeout_s} s"))
+        else:
+            return False
+        return True
 
     def _park(self, ticket: Ticket, events: deque[Prepared], waits: frozenset[str]) -> None:
         """Let a ticket wait in line; nothing more is taken of it until it is through."""
         if ticket.place is None:
             ticket.future.add_done_callback(lambda _future: self._on_done(ticket))
-        self._line.place(ticket).rest = events
+        # somebody may have been forgotten while the others of the same micro-batch were stored
+        self._line.place(ticket).rest = deque(map(ticket.without, events)) if ticket.erasures else events
         self._line.put(ticket, waits)
         self._waiting += len(events)
         if ticket.at < len(ticket.events):
@@ -433,12 +547,31 @@ class Intake:
         if self._tickets or self._taken:
             self._sweep_later()
 
-    def abandon(self, error: CapiError) -> None:
-        """Tell everybody who waits that nothing will come of it."""
-        for ticket in (*self._taken.values(), *self._tickets):
-            ticket.fail(error)
+    def abandon(self, why: str, error: CapiError | None = None, *, appending: bool = True) -> None:
+        """Tell everybody who waits that nothing will come of it.
+
+        Args:
+            error: What they are told, if it is something else than that the client has closed.
+            appending: Also those whose events are being stored at this moment: of them nobody knows.
+        """
+        kept: list[Ticket] = []
+        for ticket in {id(one): one for one in (*self._taken.values(), *self._tickets)}.values():
+            if ticket.future.done():
+                continue
+            if ticket.appending and not appending:
+                kept.append(ticket)
+                continue
+            self.unknown += ticket.appending
+            self.unstored += len(ticket.events) - ticket.stored - ticket.appending
+            if ticket.appending:
+                ticket.fail(ClientClosed(_CLOSED_MEANWHILE, stored=None, stored_events=ticket.stored))
+            else:
+                if isinstance(error, SpoolError):
+                    ticket.refuse(error, stored=False)
+                else:
+                    ticket.fail(error or ClientClosed(why, stored=False, stored_events=ticket.stored))
         self._tickets.clear()
-        self._taken.clear()
+        self._taken = {id(ticket): ticket for ticket in kept}
         self._line.clear()
         self._waiting = 0
         while self._doors:
@@ -449,7 +582,3 @@ class Intake:
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
-
-
-def _destination(record: Record) -> str:
-    return record.destination

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TypeAlias
 
 from capi_async.engine.receipt import Receipt
-from capi_async.errors import CapiError, QueueFull
+from capi_async.errors import CapiError, QueueFull, SpoolError
 from capi_async.event import Event
+from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, Refused
 
 NOTHING: frozenset[str] = frozenset()
+
+
+class Erasure:
+    """A person was forgotten, or withdrew, while these tickets waited to be stored: what matches is not delivered.
+
+    Attributes:
+        found: Destination to events that it has met.
+    """
+
+    __slots__ = ("_matches", "_outcome", "found")
+
+    def __init__(self, matches: Callable[[Record], bool], outcome: Outcome) -> None:
+        self._matches = matches
+        self._outcome = outcome
+        self.found: dict[str, int] = {}
+
+    def of(self, event: Prepared) -> Prepared:
+        """What is left of one event."""
+        records, refused = event
+        hits = [record for record in records if self._matches(record)]
+        if not hits:
+            return event
+        for record in hits:
+            self.found[record.destination] = self.found.get(record.destination, 0) + 1
+        gone = {id(record) for record in hits}
+        ended = [Refused(record.destination, record.event_id, self._outcome, record.receipt) for record in hits]
+        return [record for record in records if id(record) not in gone], [*refused, *ended]
 
 
 class Ticket:
@@ -25,11 +54,23 @@ class Ticket:
         stored: How many of them are in the spool.
         deadline: Monotonic seconds at which the caller gives up; ``None``: never.
         future: Resolved once all are stored.
-        appending: The spool is storing some of them right now, so that nobody may be told otherwise.
+        appending: How many of them the spool is storing right now, so that nobody may be told otherwise.
+        erasures: What was forgotten since it was handed in.
         place: Its place in line, once it had to wait for room.
     """
 
-    __slots__ = ("appending", "at", "deadline", "events", "future", "place", "receipts", "stored", "timeout_s")
+    __slots__ = (
+        "appending",
+        "at",
+        "deadline",
+        "erasures",
+        "events",
+        "future",
+        "place",
+        "receipts",
+        "stored",
+        "timeout_s",
+    )
 
     def __init__(
         self,
@@ -46,7 +87,8 @@ class Ticket:
         self.deadline = None if timeout_s is None else now + timeout_s
         self.at = 0
         self.stored = 0
-        self.appending = False
+        self.appending = 0
+        self.erasures: tuple[Erasure, ...] = ()
         self.place: Place | None = None
 
     @property
@@ -59,11 +101,30 @@ class Ticket:
         if not self.future.done():
             self.future.set_exception(error)
 
+    def refuse(self, error: SpoolError, *, stored: bool | None = None) -> None:
+        """Tell the caller of storage that failed: an error of their own, which several callers cannot share.
+
+        Args:
+            stored: What is known of the event; ``None``: what the error says.
+        """
+        own = copy.copy(error)
+        own.__cause__ = error.__cause__
+        if stored is not None:
+            own.stored = stored
+        own.stored_events = self.stored
+        self.fail(own)
+
+    def without(self, event: Prepared) -> Prepared:
+        """The event as far as it was not forgotten meanwhile."""
+        for erasure in self.erasures:
+            event = erasure.of(event)
+        return event
+
     def full(self, why: str) -> QueueFull:
         """What this caller is told when there is no room."""
         total = len(self.events)
         stored = "nothing was stored" if not self.stored else f"the first {self.stored} of {total} were stored"
-        return QueueFull(f"{why}; {stored}")
+        return QueueFull(f"{why}; {stored}", stored=False, stored_events=self.stored)
 
 
 #: A run of one ticket's events inside a micro-batch: ticket, how many.

@@ -1,8 +1,11 @@
-"""From events to records: consent, hash once, map for each destination, encode. Runs in the prepare thread."""
+"""From events to records: consent, hash once, map for each destination, encode. Runs in the prepare thread.
+
+Destinations and what stands in an event are code of the user's: whatever it raises costs that event. The thread is not
+the main one, so that not even a KeyboardInterrupt here is meant for us.
+"""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -15,12 +18,13 @@ from capi_async.engine.batcher import Batcher
 from capi_async.engine.culprit import largest, too_deep, unencodable
 from capi_async.engine.receipt import Receipt
 from capi_async.event import Event
+from capi_async.log import Log
 from capi_async.outcome import Outcome
 from capi_async.pii.identifiers import Identifiers, Plan
 from capi_async.spec import ENCODER, Destination, Refusal, Wire
 from capi_async.spool.base import Record, Refused
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 ConsentPolicy: TypeAlias = Literal["vouch", "require"]
 
@@ -154,7 +158,7 @@ class Preparer:
                 [event.user for event in events], [event.page for event in events]
             )
             usual = self._usual(events, latest)
-        except Exception:  # a fault of ours costs one event, not its neighbours
+        except BaseException:  # a fault of ours costs one event, not its neighbours
             events, receipts, ids = self._identify_apart(events, receipts, refused)
             return [_Stride(events, ids, receipts, usual=False)]
         if all(usual):
@@ -180,7 +184,7 @@ class Preparer:
             try:
                 event.time.timestamp()  # a time zone is the caller's code
                 kept.append((event, receipt, self._plan.identify(event.user, event.page)))
-            except Exception as error:
+            except BaseException as error:
                 logger.error("an event could not be prepared", extra={"error": type(error).__name__})
                 outcome = Outcome(kind="rejected", reason=f"could not be prepared ({type(error).__name__})")
                 refused += [Refused(target.name, event.event_id, outcome, receipt) for target in self._targets]
@@ -194,7 +198,7 @@ class Preparer:
         try:
             wires: list[Any] = list(map(target.to_wire, stride.events, stride.ids))
             bodies = [encode(wire.body) if type(wire) is Wire and wire.expires_at > now else None for wire in wires]
-        except Exception:  # looked into once more, one by one, where what is to blame is named
+        except BaseException:  # looked into once more, one by one, where what is to blame is named
             return self._closely(target, stride, refused, now)
         return [
             Record(
@@ -223,7 +227,7 @@ class Preparer:
                 head: bytes | Refusal | None
                 try:
                     head = head_of(event)
-                except Exception:  # looked into once more below
+                except BaseException:  # looked into once more below
                     head = None
                 if type(head) is bytes:
                     row.append(
@@ -280,7 +284,7 @@ class Preparer:
             made = target.to_wire(event, ids)
         except RecursionError as error:
             return too_deep(event, target.destination) or _failed(target, error)
-        except Exception as error:  # a destination's fault costs its own event, not the batch
+        except BaseException as error:  # a destination's fault costs its own event, not the batch
             return _failed(target, error)
         if type(made) is Refusal:
             return Outcome(kind=made.kind, reason=made.reason, field=made.field, fix=made.fix)
@@ -292,7 +296,7 @@ class Preparer:
             body = ENCODER.encode(made.body)
         except RecursionError as error:
             return too_deep(event, target.destination) or unencodable(event, error)
-        except Exception as error:  # whatever an object of the caller's may raise when it is looked into
+        except BaseException as error:  # whatever an object of the caller's may raise when it is looked into
             return unencodable(event, error)
         if len(body) > target.max_body:
             return Outcome(
@@ -319,6 +323,6 @@ def _clamped(event: Event, now: float) -> Event:
     return replace(event, time=datetime.fromtimestamp(now, UTC))
 
 
-def _failed(target: _Target, error: Exception) -> Outcome:
+def _failed(target: _Target, error: BaseException) -> Outcome:
     logger.error("a destination failed", extra={"destination": target.name, "error": type(error).__name__})
     return Outcome(kind="rejected", reason=f"the destination failed with {type(error).__name__}")

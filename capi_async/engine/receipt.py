@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -14,10 +14,12 @@ from capi_async.outcome import PENDING, Outcome
 class Delivery:
     """One run of the engine, for those who wait for its receipts: once it is over, nothing settles by itself."""
 
-    __slots__ = ("over", "waiting")
+    __slots__ = ("over", "pending", "waiting")
 
-    def __init__(self, *, over: bool = False) -> None:
+    def __init__(self, *, over: bool = False, pending: Callable[[str], Outcome] | None = None) -> None:
         self.over = over
+        #: Destination to the outcome of what waits there, with the reason why it does.
+        self.pending = pending or _waits
         self.waiting: set[asyncio.Future[None]] = set()
 
     def end(self) -> None:
@@ -26,6 +28,10 @@ class Delivery:
         for waiter in list(self.waiting):
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _waits(_destination: str) -> Outcome:
+    return PENDING
 
 
 class Receipt(Struct, gc=False, eq=False):
@@ -41,12 +47,14 @@ class Receipt(Struct, gc=False, eq=False):
     _outcomes: dict[str, Outcome] | None = None
     _waiter: Any = None
     _acceptance: Any = None
+    _waiting: int = 0
 
     async def outcomes(self, timeout_s: float | None = None) -> dict[str, Outcome]:
         """One outcome per destination, as soon as all are final, or the client has closed.
 
         Args:
-            timeout_s: Seconds to wait; what is not settled by then is ``pending``. ``None`` waits as long as it takes.
+            timeout_s: Seconds to wait; what is not settled by then is ``pending``, with the reason where its
+                destination is paused or does not answer. ``None`` waits as long as it takes.
         """
         if not self._complete() and not self._delivery.over:
             loop = asyncio.get_running_loop()
@@ -54,18 +62,26 @@ class Receipt(Struct, gc=False, eq=False):
                 self._waiter = loop.create_future()
                 self._waiter.add_done_callback(self._delivery.waiting.discard)
                 self._delivery.waiting.add(self._waiter)
+            waiter = self._waiter
+            self._waiting += 1
             try:
                 async with asyncio.timeout(timeout_s):
                     # shielded: several may wait for the same receipt, and one giving up is not the others' affair
-                    await asyncio.shield(self._waiter)
+                    await asyncio.shield(waiter)
             except TimeoutError:
                 pass
+            finally:
+                self._waiting -= 1
+                if not self._waiting and self._waiter is waiter:
+                    # nobody waits any more: of an event that another process settles, nobody will ever hear here
+                    self._waiter = None
+                    self._delivery.waiting.discard(waiter)
         return self.known()
 
     def known(self) -> dict[str, Outcome]:
         """One outcome per destination, as far as they are final by now; ``pending`` for the others."""
         known = self._outcomes or {}
-        return {name: known.get(name, PENDING) for name in self._destinations}
+        return {name: known.get(name) or self._delivery.pending(name) for name in self._destinations}
 
     async def accepted(self) -> None:
         """Return once the event is in the spool.
@@ -73,7 +89,9 @@ class Receipt(Struct, gc=False, eq=False):
         Raises:
             QueueFull: There was no room; nothing was stored.
             SpoolError: Storage failed.
-            ClientClosed: The client closed before it was stored.
+            ClientClosed: The client closed meanwhile.
+
+        Each says with ``stored`` what became of the event: False (surely not stored), True, or ``None`` (unknown).
         """
         if self._acceptance is not None:
             await asyncio.shield(self._acceptance)

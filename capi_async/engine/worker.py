@@ -7,7 +7,6 @@ import gzip
 import logging
 from collections.abc import Callable, Sequence
 
-from anyio import create_task_group
 from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
@@ -15,18 +14,20 @@ from capi_async.clock import Clock
 from capi_async.engine.batcher import Batch, Batcher
 from capi_async.engine.echoes import Echoes
 from capi_async.engine.gate import Gate
+from capi_async.engine.guard import Fault, Guard, is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.judge import Judgement, absorbed, judge
 from capi_async.engine.limiter import TokenBucket, Window
 from capi_async.engine.retry import delay_s, interval_s
 from capi_async.errors import ConfigError, SpoolError, TransportError
+from capi_async.log import Log
 from capi_async.outcome import Outcome, Response, Verdict, ambiguous, retry
 from capi_async.spec import Destination, Request, Transport
 from capi_async.spool.base import Record, Revoked, Spool
 from capi_async.telemetry.base import RequestDone, Settled, StateChanged
 from capi_async.thread import OwnedThread
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 _OLD = "grew older than this platform takes while it waited"
 _GONE = "an attempt may have arrived, and it is too late to send it again"
@@ -34,6 +35,12 @@ _UNKNOWN = Outcome(kind="dead", reason="configuration changed: made for another 
 
 #: Seconds between two looks at the credential of a paused destination, if a callable gives it.
 LOOK_S = 5.0
+
+#: Records that a probe looks through at most for one that came after those that were refused.
+_REACH = 10_000
+
+#: Seconds between two tries to hand records back to storage that failed.
+_AGAIN_S = 1.0
 
 #: No answer for this long, with requests under way, is no progress: new events need not wait for this destination.
 STALL_S = 5.0
@@ -44,6 +51,7 @@ class Worker:
 
     Args:
         linger_s: Seconds that an event waits for company.
+        ending: Whether the client is ending all tasks: only then is a CancelledError the end of ours.
         max_attempts: Failed requests that one event may be part of.
         forever: Retry until a record expires, not until its attempts are used up (durable spools).
     """
@@ -57,6 +65,7 @@ class Worker:
         thread: OwnedThread,
         hooks: Hooks,
         settled: Callable[[], None],
+        ending: Callable[[], bool],
         clock: Clock,
         linger_s: float,
         max_attempts: int,
@@ -70,6 +79,7 @@ class Worker:
         self._thread = thread
         self._hooks = hooks
         self._settled = settled
+        self._ending = ending
         self._clock = clock
         self._limits = limits
         self._account = destination.account()
@@ -86,7 +96,15 @@ class Worker:
         self._window = Window(limits.max_in_flight)
         self._echoes = Echoes(destination.names.values(), thread)
         self.gate = Gate(now=clock.monotonic)
+        #: What to do about :attr:`Gate.reason`.
+        self.fix = ""
+        self._ask_credential = Guard(self._reveal, name=f"capi_async-credential-{destination.name}")
         self._splits: list[Batch] = []
+        #: Whether the next batch is a fresh one, also while others are searched for what was refused in them.
+        self._aside = False
+        #: Records that storage did not take back.
+        self._stranded: list[Record] = []
+        self._stranded_until = 0.0
         self._woken = asyncio.Event()
         self._under_way: dict[int, Batch] = {}
         self._answered_at = clock.monotonic()
@@ -120,44 +138,82 @@ class Worker:
         """Requests whose records are not settled or released yet."""
         return len(self._under_way)
 
-    async def run(self) -> None:
-        """Work until cancelled. Records that are held then stay unsettled: they go back to the spool."""
-        try:
-            async with create_task_group() as group:
-                while True:
-                    self._woken.clear()
-                    wait_s = await self._step(group)
-                    if wait_s != 0.0:
-                        await self._sleep(wait_s)
-        finally:
-            # whatever was under way ended with the group, even if it had not begun
-            cut_off = [record for batch in self._under_way.values() for record in batch.records]
-            self._under_way.clear()
-            self._window.in_flight = 0
-            self.gate.recall()
-            await self._spool.release(cut_off)
-            await self.put_back()
+    async def run(self, group: TaskGroup) -> None:
+        """Work until cancelled. Deliveries run in ``group``: a fault here takes none of them with it."""
+        while True:
+            self._woken.clear()
+            wait_s = await self._step(group)
+            if wait_s != 0.0:
+                await self._sleep(wait_s)
+
+    async def end(self) -> None:
+        """All tasks have ended: hand back what they held, also what was under way. Then it is the spool's again."""
+        cut_off = [record for batch in self._under_way.values() for record in batch.records]
+        self._under_way.clear()
+        self._window.in_flight = 0
+        self.gate.recall()
+        await self._spool.release(cut_off)
+        await self.put_back()
+
+    async def ended(self, timeout_s: float) -> bool:
+        """Whether the callables of the user's that still ran have ended, too."""
+        return await self._ask_credential.ended(timeout_s)
 
     async def put_back(self) -> None:
         """Hand back what waits here for company or for a token, so that the spool may dispose of it."""
         held = [record for batch in reversed(self._splits) for record in batch.records] + self._batcher.drain()
+        held += self._stranded
         self._splits.clear()
-        await self._spool.release(held)
+        self._stranded.clear()
+        try:
+            await self._spool.release(held)
+        except Exception:
+            self._strand(held)
+            raise
+
+    async def _hand_back(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
+        """Release these; if storage fails just now, they are kept and released later."""
+        try:
+            await self._spool.release(records, after_s=after_s)
+        except BaseException as error:
+            if self._ended(error):
+                raise
+            self._log_fault("handing back", type(error).__name__)
+            self._strand(records)
+
+    def _strand(self, records: Sequence[Record]) -> None:
+        self._stranded += records
+        self._stranded_until = self._clock.monotonic() + _AGAIN_S
+        self.wake()
+
+    def _ended(self, error: BaseException) -> bool:
+        return is_end(error, ending=self._ending())
 
     async def _step(self, group: TaskGroup) -> float | None:
         """Do what can be done now; 0 to come again at once, else how long to sleep, ``None`` until woken."""
+        if self._stranded and (wait_s := self._stranded_until - self._clock.monotonic()) <= 0:
+            records, self._stranded = self._stranded, []
+            await self._hand_back(records)
+        if self._stranded:
+            return _sooner(wait_s, await self._go_on(group))
+        return await self._go_on(group)
+
+    async def _go_on(self, group: TaskGroup) -> float | None:
         if self.finishing:
             await self.put_back()
             return None
         gate_s = self.gate.wait_s()
         if gate_s != 0.0:
             await self._rotate(gate_s)
-            return _sooner(gate_s, None if self.destination.secret().fixed else LOOK_S)
+            return _sooner(gate_s, None if self._fixed() else LOOK_S)
         if not self._window.open():
             return None
         probing = self.gate.state != "open"
-        await self._fill(1 if probing else None)
-        batch = self._next(probing=probing)
+        if probing and self.gate.doubts:
+            batch = await self._newest()
+        else:
+            await self._fill(1 if probing else None)
+            batch = self._next(probing=probing)
         if batch is None:
             return _sooner(self._batcher.due_s(), self._spool.next_due_s(self.name))
         # where it is found whatever happens meanwhile: shared tokens may be a round trip away
@@ -208,15 +264,43 @@ class Worker:
 
     async def _fill(self, limit: int | None) -> None:
         """Lease until a whole batch is at hand, but not what could not leave soon anyway."""
-        if self._splits or self._batcher.ready():
+        if self._batcher.ready() or (self._splits and not self._aside):
             return
         room = self._limits.max_batch_events - self._batcher.records
         if limit is not None:
             room = limit if not self._batcher.records else 0
         if room > 0:
-            leased = await self._spool.lease(self.name, limit=room, max_bytes=self._limits.max_batch_bytes)
-            if leased:
+            await self._take(room)
+
+    async def _take(self, limit: int) -> int:
+        """Lease up to ``limit`` records into the batcher; how many there were."""
+        leased = await self._spool.lease(self.name, limit=limit, max_bytes=self._limits.max_batch_bytes)
+        if leased:
+            try:
                 self._batcher.add(await self._fit(leased))
+            except BaseException:  # a destination's own code, or storage: what was leased must not get lost
+                known = {id(record) for record in leased}
+                leased += [record for record in self._batcher.drain() if id(record) not in known]
+                self._strand(leased)
+                raise
+        return len(leased)
+
+    async def _newest(self) -> Batch | None:
+        """A probe of the newest record within reach: those before it were refused, and nobody knows whose fault it is.
+
+        With every probe that is refused it looks further. What it looked through is handed back.
+        """
+        await self.put_back()
+        reach = min(_REACH, self.gate.doubts * self._limits.max_batch_events)
+        while reach > 0 and (taken := await self._take(min(reach, self._limits.max_batch_events))):
+            reach -= taken
+        batch = self._batcher.newest()
+        try:
+            await self.put_back()
+        except BaseException:
+            self._strand([] if batch is None else batch.records)
+            raise
+        return batch
 
     async def _fit(self, records: list[Record]) -> Sequence[Record]:
         """Only what this configuration made, or would make today, may be sent."""
@@ -234,16 +318,20 @@ class Worker:
 
     def _next(self, *, probing: bool) -> Batch | None:
         """The next batch to send; a probe carries a single record, since it may well be in vain."""
-        if self._splits:
-            batch: Batch | None = self._splits.pop()
-        else:
-            full = self._batcher.records >= self._limits.max_batch_events
-            batch = self._batcher.take(everything=self.hurry > 0 or probing or full)
+        # a search for what was refused takes turns with what is new: one bad event costs no other its time
+        batch = None if self._splits and not self._aside else self._fresh_batch(probing=probing)
+        self._aside = batch is None
+        if batch is None and self._splits:
+            batch = self._splits.pop()
         if batch is not None and probing and len(batch.records) > 1:
             first, batch.records = batch.records[:1], batch.records[1:]
             self._splits.append(batch)
             batch = _part(batch, first)
         return batch
+
+    def _fresh_batch(self, *, probing: bool) -> Batch | None:
+        full = self._batcher.records >= self._limits.max_batch_events
+        return self._batcher.take(everything=self.hurry > 0 or probing or full)
 
     async def _deliver(self, batch: Batch, probe: bool) -> None:
         answered = False
@@ -253,15 +341,16 @@ class Worker:
                 verdicts, response = await self._ask(batch, records)
                 answered = True
                 await self._act(batch, records, verdicts, response)
-        except asyncio.CancelledError:
-            _doubt(batch)
-            raise  # run() hands the records back
         except Revoked:  # those that may still be sent come again at once
-            await self._spool.release(batch.records)
-        except Exception as error:  # a fault of ours, or of storage: it must cost no event, and no other request
-            self._log_fault("delivery", error)
+            await self._hand_back(batch.records)
+        except BaseException as error:  # a fault of ours, of storage or of a user's code: it costs no event
             _doubt(batch)
-            await self._spool.release(batch.records, after_s=interval_s(max(one.attempts for one in batch.records)))
+            if self._ended(error):
+                raise  # whoever ends all tasks hands the records back
+            if not isinstance(error, Fault):
+                self._log_fault("delivery", type(error).__name__)
+            after_s = interval_s(max(one.attempts for one in batch.records))
+            await self._hand_back(batch.records, after_s=after_s)
         del self._under_way[id(batch)]
         self._window.in_flight -= 1
         self._answered_at = self._clock.monotonic()
@@ -316,6 +405,14 @@ class Worker:
             self._window.fail()
             self._trouble(f"no answer ({failure.kind})")
             verdicts = [ambiguous(str(failure)) if failure.sent else retry(str(failure))] * count
+        except BaseException as error:
+            if self._ended(error):
+                raise
+            name = type(error).__name__
+            self._log_fault("the transport", name)
+            self._window.fail()
+            self._trouble(f"the transport failed with {name}")
+            raise Fault(name) from None
         else:
             response = replace(self._echoes.without_token(response, token), head=batch.head)
             verdicts = await self._echoes.cleaned(self._classify(response, count), records, token)
@@ -340,34 +437,51 @@ class Worker:
         """The request and the credential in it; a verdict if user code failed, which pauses and keeps the events."""
         try:
             token = await self._credential()
-        except Exception as error:  # the caller's own callable may raise anything
-            self._log_fault("its credential callable", error)
-            reason = f"the credential's callable failed with {type(error).__name__}"
+        except Fault as fault:
+            reason = f"the credential's callable failed with {fault.name}"
             return Verdict(kind="unauthorized", reason=reason, fix="mend the callable")
         try:
             return self.destination.request(head, [record.body for record in records], token), token
-        except Exception as error:  # a destination's fault pauses it and nobody else
-            self._log_fault("request()", error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a destination's fault pauses it and nobody else
+            self._log_fault("request()", type(error).__name__)
             reason = f"request() failed with {type(error).__name__}"
             return Verdict(kind="unauthorized", reason=reason, fix="mend the destination")
 
     async def _credential(self) -> str:
-        secret = self.destination.secret()
-        if secret.fixed:
-            return await secret.reveal()
-        # the caller's own code: it may hang like any server
-        async with asyncio.timeout(self._limits.request_timeout_s):
-            token = (await secret.reveal()).strip()
+        """The credential to use now.
+
+        Raises:
+            Fault: The caller's own code gave none; it is in the log.
+        """
+        if self._fixed():
+            return await self.destination.secret().reveal()
+        try:
+            # it may hang like any server
+            return await self._ask_credential(self._limits.request_timeout_s)
+        except Fault as fault:
+            self._log_fault("its credential callable", fault.name)
+            raise
+
+    def _fixed(self) -> bool:
+        try:
+            return self.destination.secret().fixed
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a destination's fault is named where its credential is asked for
+            return False
+
+    async def _reveal(self) -> str:
+        token = (await self.destination.secret().reveal()).strip()
         if not token.isascii() or not token.isprintable():
             # sent, it would break the request in a way that looks like a lost answer
             raise ConfigError("the credential's callable gave characters that cannot stand in a header")
         return token
 
-    def _log_fault(self, where: str, error: Exception) -> None:
+    def _log_fault(self, where: str, error: str) -> None:
         # the type only: the text may quote an event
-        logger.error(
-            "a destination failed", extra={"destination": self.name, "in": where, "error": type(error).__name__}
-        )
+        logger.error("a destination failed", extra={"destination": self.name, "in": where, "error": error})
 
     def _blame(self, verdict: Verdict) -> None:
         if self.gate.pause(verdict.reason, probe=verdict.probe):
@@ -376,8 +490,10 @@ class Worker:
     def _classify(self, response: Response, count: int) -> list[Verdict]:
         try:
             verdicts = self.destination.classify(response, count)
-        except Exception as error:  # nobody knows what the platform did with the events
-            self._log_fault("classify()", error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # nobody knows what the platform did with the events
+            self._log_fault("classify()", type(error).__name__)
             return [ambiguous(f"classify() failed with {type(error).__name__}")] * count
         if len(verdicts) != count:
             return [ambiguous(f"classify() gave {len(verdicts)} verdicts for {count} events")] * count
@@ -416,10 +532,11 @@ class Worker:
             else:
                 self._reached()
         else:
-            self._reached()
-            # good rows sent again for the sake of a named one are a step of the same search
-            suspicious = bool(kinds & {"split", "retry"}) or any(verdict.suspect for verdict in verdicts)
-            if suspicious and self.gate.fruitless():
+            if self.gate.refused():
+                self._announce("open", "")
+            # an answer that names an event has looked at it, so the account is not what it refuses
+            named = any(verdict.kind == "rejected" and not verdict.suspect for verdict in verdicts)
+            if not named and self.gate.fruitless(proven=self.gate.proven()):
                 self._announce("paused", self.gate.reason, fix="check the account and the credential")
 
     def _reached(self) -> None:
@@ -431,6 +548,7 @@ class Worker:
             self._announce("broken", reason)
 
     def _announce(self, state: str, reason: str, fix: str = "") -> None:
+        self.fix = fix
         level = logging.INFO if state == "open" else logging.WARNING if state == "broken" else logging.ERROR
         logger.log(level, "destination is %s", state, extra={"destination": self.name, "reason": reason, "fix": fix})
         if self._hooks:
@@ -482,8 +600,7 @@ class Worker:
 
     async def _rotate(self, gate_s: float | None) -> None:
         """Resume at once when the credential is another than the one that was refused."""
-        secret = self.destination.secret()
-        if self.gate.state != "paused" or secret.fixed or self._refused_credential is None:
+        if self.gate.state != "paused" or self._fixed() or self._refused_credential is None:
             return
         if gate_s is None and self.busy():
             return
@@ -493,8 +610,7 @@ class Worker:
         self._looked_at = now
         try:
             credential = await self._credential()
-        except Exception as error:  # the caller's own callable may raise anything
-            self._log_fault("its credential callable", error)
+        except Fault:  # it is in the log
             return
         if credential != self._refused_credential:
             self._refused_credential = None

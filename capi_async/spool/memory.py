@@ -30,7 +30,7 @@ from capi_async.spool.base import (
 class _Queue:
     """What one destination has: ready, waiting for a time, waiting for an older one, and counts."""
 
-    __slots__ = ("blocked", "bytes", "counts", "delayed", "events", "holders", "leased", "ready")
+    __slots__ = ("accepted", "blocked", "bytes", "counts", "delayed", "events", "holders", "leased", "ready")
 
     def __init__(self) -> None:
         self.ready: deque[Record] = deque()
@@ -39,6 +39,8 @@ class _Queue:
         self.holders: dict[str, Record] = {}
         self.leased: dict[int, Record] = {}
         self.counts: dict[str, int] = {}
+        #: Counted by itself, so that a record that goes astray shows in the ledger.
+        self.accepted = 0
         self.events = 0
         self.bytes = 0
 
@@ -94,6 +96,7 @@ class MemorySpool:
             queue = queues[name]
             run = list(group)
             woken[name] = None
+            queue.accepted += len(run)
             queue.events += len(run)
             queue.bytes += size_of(run)
             if [record for record in run if record.order_key is not None]:
@@ -102,7 +105,9 @@ class MemorySpool:
             else:
                 queue.ready.extend(run)
         for one in refused:
-            counts = queues[one.destination].counts
+            queue = queues[one.destination]
+            queue.accepted += 1
+            counts = queue.counts
             counts[one.outcome.kind] = counts.get(one.outcome.kind, 0) + 1
             if one.receipt is not None:
                 one.receipt.settle(one.destination, one.outcome)
@@ -258,7 +263,7 @@ class MemorySpool:
 
     def ledger(self) -> Mapping[str, Ledger]:
         return {
-            name: Ledger(accepted=sum(queue.counts.values()) + queue.events, pending=queue.events, **queue.counts)
+            name: Ledger(accepted=queue.accepted, pending=queue.events, **queue.counts)
             for name, queue in self._queues.items()
         }
 

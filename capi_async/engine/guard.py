@@ -1,0 +1,92 @@
+"""Runs what users wrote: it may raise anything at all, or never come back, and that costs the one call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+def is_end(error: BaseException, *, ending: bool) -> bool:
+    """Whether an error is the end of the running task, and not one of somebody's code, whatever it looks like.
+
+    Args:
+        ending: Whether the client is ending its tasks. Whoever lists all tasks and cancels this one does not close
+            the client by that: the cancellation is taken back, and the caller goes on as after any other error.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        while not ending and task is not None and task.cancelling():
+            task.uncancel()
+        return ending
+    return isinstance(error, (KeyboardInterrupt, GeneratorExit))
+
+
+class Fault(Exception):
+    """A user's code failed.
+
+    Attributes:
+        name: The type of what it raised. Never the text, which may quote an event or a credential.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class Guard(Generic[T]):
+    """Awaits one callable of the user's, bounded in time.
+
+    In a task of its own, so that what the callable raises cannot be taken for an end of ours (a CancelledError), and
+    so that one that refuses to be cancelled keeps nobody. At most one call that does so is left behind.
+    """
+
+    def __init__(self, call: Callable[[], Awaitable[T]], *, name: str) -> None:
+        self._call = call
+        self._name = name
+        self._running: set[asyncio.Task[T | BaseException]] = set()
+        self._stuck: asyncio.Task[T | BaseException] | None = None
+
+    async def __call__(self, timeout_s: float) -> T:
+        """What the callable gave.
+
+        Raises:
+            Fault: It raised, or took longer than ``timeout_s``.
+        """
+        if self._stuck is not None and not self._stuck.done():
+            raise Fault("TimeoutError")
+        task = asyncio.get_running_loop().create_task(self._caught(), name=self._name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            await asyncio.wait([task], timeout=timeout_s)
+        finally:
+            if not task.done():
+                self._stuck = task
+                task.cancel()
+        if not task.done():
+            raise Fault("TimeoutError")
+        if task.cancelled():
+            raise Fault("CancelledError")
+        result = task.result()
+        if isinstance(result, BaseException):
+            raise Fault(type(result).__name__)
+        return result
+
+    async def ended(self, timeout_s: float) -> bool:
+        """Cancel what still runs; False if something of it does not end within ``timeout_s``."""
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+        return not self._running
+
+    async def _caught(self) -> T | BaseException:
+        try:
+            return await self._call()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a SystemExit in a task would end the loop
+            return error
