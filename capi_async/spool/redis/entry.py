@@ -249,6 +249,11 @@ def read(
     return entry
 
 
+def _sound(reason: str) -> str:
+    """A reason may quote a platform, and that anything, halves of characters included."""
+    return reason.encode("utf-8", "replace").decode()
+
+
 def still_s(due_at: float, wait_s: float, wall: float) -> float:
     """Seconds still to wait for a moment on the wall clock: never longer than was asked for, however it was stepped."""
     return max(0.0, min(due_at - wall, wait_s))
@@ -268,7 +273,9 @@ def take(entry: Entry, seal: Seal, now: float, token: Callable[[], str]) -> tupl
         again, left = new.fields(seal, state), 0
     letters = [
         (
-            raw(pack([record.destination, outcome.kind, record.event_id, outcome.reason, now, len(record.body)])),
+            raw(
+                pack([record.destination, outcome.kind, record.event_id, _sound(outcome.reason), now, len(record.body)])
+            ),
             raw(pack([*seal(encode([record]), record.destination)])),
         )
         for record, outcome in entry.letters

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from capi_async.errors import ConfigError, SpoolError
@@ -18,6 +19,8 @@ Argument: TypeAlias = str | bytes | int | float
 #: Seconds that a connection, and an answer, may take.
 _CONNECT_S: Final = 3.0
 _ANSWER_S: Final = 10.0
+#: Seconds between two cancellations of a command that swallowed the first.
+_CANCEL_S: Final = 0.02
 #: Commands under way at once; what comes on top of that waits for its turn. One that listens is not one of them.
 _AT_ONCE: Final = 32
 
@@ -187,22 +190,30 @@ class Link:
         except (TimeoutError, OSError, self._errors.RedisError, self._errors.RedisClusterException) as error:
             logger.debug("closing a connection failed", extra={"error": type(error).__name__})
 
-    async def _ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+    async def _ask(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         # the driver's own bound on connections raises what looks like an outage
         async with self._turns:
             return await self._now(ask)
 
-    async def _now(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        task = asyncio.current_task()
-        cancelled = task.cancelling() if task is not None else 0
+    async def _now(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        # in a task of its own: the driver's timeouts may swallow a cancellation, and whoever gave up must not wait on
+        work = asyncio.create_task(ask())
         try:
-            return await ask()
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            while not work.done():
+                work.cancel()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([work], timeout=_CANCEL_S)
+            if not work.cancelled():
+                work.exception()  # mark as seen
+            raise
+        try:
+            return work.result()
         except (self._errors.RedisError, self._errors.RedisClusterException, OSError, TimeoutError) as error:
             raise self._told(error) from error
-        finally:
-            # before Python 3.12 asyncio.wait_for, which the driver uses, may swallow a cancellation
-            if task is not None and task.cancelling() > cancelled:
-                raise asyncio.CancelledError
+        except asyncio.CancelledError:
+            raise Away(f"Redis at {self._options.place} is out of reach (the driver gave up)") from None
 
     def _told(self, error: Exception) -> SpoolError:
         """What an error of the driver means, and whether what was asked for may have been done all the same."""

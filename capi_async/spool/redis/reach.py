@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 #: Seconds between two attempts to reach a Redis that is away: at first, and at most.
 RETRY_S: Final = 0.05
 MAX_RETRY_S: Final = 1.0
+#: Seconds for which every attempt has failed when Redis is thought to be away.
+_AWAY_S: Final = 0.25
 #: Seconds within which others speak again once Redis is back, at the latest: their pause, and then their next look.
 _SPEAK_S: Final = 2 * MAX_RETRY_S
 
@@ -195,13 +197,16 @@ class Reach:
         return line
 
     def _failed(self, error: SpoolError) -> None:
-        """An attempt to reach Redis failed: the next waits a little. Only if that fails, too, Redis is away."""
+        """An attempt to reach Redis failed: the next waits a little. Only if none succeeds for a while, Redis is away.
+
+        A connection that was cut is no outage.
+        """
         now = self._clock.monotonic()
         if not self._failing_since:
             self._failing_since = now
         failing_s = now - self._failing_since
         self._retry_at = now + min(MAX_RETRY_S, max(RETRY_S, failing_s / 2))
-        if self._away_since or failing_s < RETRY_S:
+        if self._away_since or failing_s < _AWAY_S:
             return
         self._away_since = self._failing_since
         self._said = now >= self._say_at

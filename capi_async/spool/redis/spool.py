@@ -41,6 +41,9 @@ from capi_async.spool.redis.scripts import APPEND, PART
 
 logger = logging.getLogger(__name__)
 
+#: Seconds more than a caller waits for replicas: until Redis says how many have it.
+_COPIED_S: Final = 0.5
+
 #: Seconds that closing may take for what is being stored.
 CLOSE_S: Final = 5.0
 
@@ -173,7 +176,9 @@ class RedisSpool(Minding):
             number = sum([len(new.records) for new in news])
             counts[name] = Counter(accepted=number, pending=number, bytes=sum([new.size for new in news]))
         for one in refused:
-            mine = counts.setdefault(one.destination, Counter())
+            mine = counts.get(one.destination)
+            if mine is None:
+                mine = counts[one.destination] = Counter()
             mine["accepted"] += 1
             mine[one.outcome.kind] += 1
         if not counts:
@@ -197,7 +202,8 @@ class RedisSpool(Minding):
         patience_s = self._options.patience_s if timeout_s is None else timeout_s
         begun = False
         try:
-            async with asyncio.timeout(patience_s), self._appending:
+            # replicas say in time how many of them have it
+            async with asyncio.timeout(patience_s + (_COPIED_S if self._options.replicas else 0.0)), self._appending:
                 begun = True
                 arguments = [next(self._numbers), pack(plan), *bodies]
                 found = await self._call(APPEND, keys, arguments, patience_s=patience_s, copies=self._options.replicas)

@@ -1,0 +1,128 @@
+"""A way to Redis on which answers get lost, connections are cut, and nothing moves for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from capi_async.spool.redis.link import _digest
+
+
+class Proxy:
+    """Between a spool and a Redis, on the event loop of the spool.
+
+    Args:
+        host, port: Of the Redis.
+    """
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._redis = (host, port)
+        self._armed: dict[bytes, int] = {}
+        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._open = asyncio.Event()
+        self._open.set()
+        #: Answers that were lost.
+        self.lost = 0
+        self.port = 0
+
+    async def start(self) -> Proxy:
+        """Listen on a port of its own."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def stop(self) -> None:
+        """Cut everything."""
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> Proxy:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def url(self, query: str = "") -> str:
+        return f"redis://127.0.0.1:{self.port}/0{query}"
+
+    def lose(self, what: str, times: int = 1) -> None:
+        """Redis carries out what is asked next, and the connection ends before its answer arrives.
+
+        Args:
+            what: The text of a script, or the name of a command.
+        """
+        marker = what.encode() if what.isupper() and what.isalpha() else _digest(what).encode()
+        self._armed[marker] = times
+
+    def forgive(self) -> None:
+        """No more answers are lost."""
+        self._armed.clear()
+
+    def cut(self) -> None:
+        """End all connections at once."""
+        for pair in list(self._pairs):
+            for writer in pair:
+                writer.transport.abort()
+
+    def pause(self) -> None:
+        """Nothing moves any more; connections stay."""
+        self._open.clear()
+
+    def resume(self) -> None:
+        """What stood still goes on."""
+        self._open.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            upstream, to_redis = await asyncio.open_connection(*self._redis)
+            pair = (writer, to_redis)
+            self._pairs.add(pair)
+            losing = asyncio.Event()
+            ways = [
+                asyncio.ensure_future(self._up(reader, to_redis, losing)),
+                asyncio.ensure_future(self._down(upstream, writer, losing)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._pairs.discard(pair)
+                to_redis.transport.abort()
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+    async def _up(self, reader: asyncio.StreamReader, to_redis: asyncio.StreamWriter, losing: asyncio.Event) -> None:
+        with suppress(OSError):
+            while data := await reader.read(1 << 20):
+                await self._open.wait()
+                for marker, times in list(self._armed.items()):
+                    if times and marker in data:
+                        self._armed[marker] = times - 1
+                        losing.set()
+                to_redis.write(data)
+                await to_redis.drain()
+
+    async def _down(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event) -> None:
+        with suppress(OSError):
+            while data := await upstream.read(1 << 20):
+                await self._open.wait()
+                if losing.is_set():
+                    self.lost += 1
+                    return
+                writer.write(data)
+                await writer.drain()

@@ -1,0 +1,277 @@
+"""Answers of Redis that get lost, on a way that is cut or stands still: nothing is stranded, nothing happens twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from capi_async.errors import SpoolError
+from capi_async.spool.base import Ledger
+from capi_async.spool.redis import RedisSpool, parse
+from capi_async.spool.redis.scripts import ADOPT, APPEND, GIVE_BACK, SAVE
+from tests.redis.conftest import Open, die, get
+from tests.redis.proxy import Proxy
+from tests.spool.harness import DEAD, DELIVERED, FORGOTTEN, Receipt, eventually, ids, record
+
+
+@pytest.fixture
+async def proxy(url: str) -> AsyncIterator[Proxy]:
+    """Before the Redis of the tests."""
+    host, port = parse(url).hosts[0]
+    async with Proxy(port, host) as it:
+        yield it
+
+
+@pytest.fixture
+def way(url: str, proxy: Proxy) -> str:
+    """The spool of this test, by way of the proxy."""
+    parts = urlsplit(url)
+    place = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}".removeprefix("@")
+    return parts._replace(netloc=place).geturl() + "&patience_s=5"
+
+
+@pytest.mark.parametrize("what", ["XREADGROUP", ADOPT])
+async def test_what_a_lost_answer_carried_is_delivered_at_once(
+    what: str, url: str, way: str, proxy: Proxy, open_spool: Open
+) -> None:
+    """By the worker that Redis gave it to, which never heard of it; and before what came later."""
+    worker = await open_spool(way + "&lease_s=0.5")
+    web = await open_spool(url + "&lease_s=0.5", deliver=False)
+    if what == ADOPT:
+        dead = await open_spool(url + "&lease_s=0.5")
+        await dead.append([record(str(number)) for number in range(5)], [])
+        await get(dead, 5)
+        await die(dead)
+        proxy.lose(what)
+        await eventually(lambda: worker._lines["a"].orphans)
+    else:
+        proxy.lose(what)
+        await web.append([record(str(number)) for number in range(5)], [])
+    held = await get(worker, 5)
+    assert proxy.lost == 1
+    assert ids(held) == ["0", "1", "2", "3", "4"]
+    await web.append([record("later")], [])
+    held += await get(worker, 1)
+    await worker.settle(held, [DELIVERED] * 6)
+    assert worker.ledger()["a"] == Ledger(accepted=6, delivered=6)
+
+
+async def test_a_read_that_was_cancelled_strands_nothing(url: str, way: str, proxy: Proxy, open_spool: Open) -> None:
+    """Redis had given out what it asked for."""
+    worker = await open_spool(way)
+    web = await open_spool(url, deliver=False)
+    await web.append([record("1"), record("2")], [])
+    proxy.lose("XREADGROUP")  # so that the proxy has seen it
+    proxy.pause()
+    leasing = asyncio.create_task(worker.lease("a", limit=9, max_bytes=1 << 20))
+    await asyncio.sleep(0)
+    proxy.forgive()
+    leasing.cancel()
+    await asyncio.wait([leasing])
+    proxy.resume()
+    assert ids(await get(worker, 2)) == ["1", "2"]
+
+
+async def test_an_append_whose_answer_was_lost_is_told_of_like_any_other(
+    way: str, proxy: Proxy, open_spool: Open
+) -> None:
+    """Its events are stored once, its receipts are settled, also if the event was taken up before the answer came."""
+    spool = await open_spool(way)
+    await spool.append([record("warm")], [])
+    receipts = [Receipt(), Receipt(), Receipt()]
+    proxy.lose(APPEND)
+    await spool.append(
+        [
+            record("1", receipt=receipts[0]),
+            record("2", order_key="k", receipt=receipts[1]),
+            record("3", order_key="k", receipt=receipts[2]),
+        ],
+        [],
+    )
+    assert proxy.lost == 1
+    for _ in range(2):
+        held = await get(spool, 1)
+        held += await spool.lease("a", limit=9, max_bytes=1 << 20)
+        await spool.settle(held, [DELIVERED] * len(held))
+    assert [one.told for one in receipts] == [{"a": DELIVERED}] * 3
+    assert spool.ledger()["a"] == Ledger(accepted=4, delivered=4)
+
+
+async def test_an_append_that_comes_again_is_answered_as_the_first_time(url: str, open_spool: Open) -> None:
+    """With the ids; and one that was overtaken on its way by a later one of its process changes nothing any more."""
+    spool = await open_spool(url)
+    calls = []
+    run = spool._reach().run
+
+    async def watched(script: str, keys: list[str], arguments: list[object]) -> object:
+        found = await run(script, keys, arguments)  # type: ignore[arg-type]
+        if script == APPEND:
+            calls.append((keys, arguments, found))
+        return found
+
+    spool._reach().run = watched  # type: ignore[method-assign, assignment]
+    await spool.append([record("1"), record("2", "b"), record("3", order_key="k"), record("4", order_key="k")], [])
+    keys, arguments, first = calls[0]
+    assert [one[0] for one in await run(APPEND, keys, arguments)] == [one[0] for one in first]
+    await spool.append([record("5")], [])
+    await run(APPEND, keys, arguments)
+    await spool._refresh()
+    assert spool.ledger()["a"] == Ledger(accepted=4, pending=4)
+    assert spool.ledger()["b"] == Ledger(accepted=1, pending=1)
+
+
+async def test_an_outcome_whose_answer_was_lost_is_told(
+    way: str, proxy: Proxy, open_spool: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else took the event over: it was this very change that ended it."""
+    spool = await open_spool(way)
+    receipts = [Receipt(), Receipt(), Receipt()]
+    await spool.append(
+        [record("1", receipt=receipts[0]), record("2", receipt=receipts[1]), record("3", receipt=receipts[2])], []
+    )
+    held = await get(spool, 3)
+    await spool.settle(held[:1], [DELIVERED])
+    proxy.lose(SAVE)
+    await spool.settle(held[1:], [DELIVERED, DEAD])
+    assert proxy.lost == 1
+    assert [one.told for one in receipts] == [{"a": DELIVERED}, {"a": DELIVERED}, {"a": DEAD}]
+    assert spool.ledger()["a"] == Ledger(accepted=3, delivered=2, dead=1)
+    assert "taken over" not in caplog.text
+
+
+async def test_what_moves_while_its_answer_is_lost_keeps_its_receipts(way: str, proxy: Proxy, open_spool: Open) -> None:
+    """Beside somebody who is forgotten, in one entry."""
+    spool = await open_spool(way)
+    receipts = [Receipt(), Receipt()]
+    await spool.append([record("1", receipt=receipts[0]), record("2", receipt=receipts[1])], [])
+    await spool.release(await get(spool, 2))
+    proxy.lose(SAVE)
+    assert await spool.settle_matching(lambda one: one.event_id == "1", FORGOTTEN) == {"a": 1}
+    held = await get(spool, 1)
+    await spool.settle(held, [DELIVERED])
+    assert [one.told["a"].kind for one in receipts] == ["forgotten", "delivered"]
+    assert spool.ledger()["a"] == Ledger(accepted=2, forgotten=1, delivered=1)
+
+
+@pytest.mark.parametrize("what", ["XREADGROUP", GIVE_BACK, SAVE])
+async def test_a_web_process_that_forgets_keeps_nothing_when_an_answer_is_lost(
+    what: str, url: str, way: str, proxy: Proxy, open_spool: Open
+) -> None:
+    """It delivers nothing: what it was given goes to the workers within a second or two."""
+    web = await open_spool(way, deliver=False)
+    await web.append([record(str(number)) for number in range(6)], [])
+    proxy.lose(what)
+    try:
+        await web.settle_matching(lambda one: one.event_id == "0", FORGOTTEN)
+    except SpoolError:  # it was told: it may ask again
+        await web.settle_matching(lambda one: one.event_id == "0", FORGOTTEN)
+    assert proxy.lost == 1
+    worker = await open_spool(url)
+    held = await get(worker, 5)
+    await worker.settle(held, [DELIVERED] * 5)
+    await eventually(lambda: web.ledger()["a"] == Ledger(accepted=6, forgotten=1, delivered=5))
+
+
+async def test_what_redis_gave_to_somebody_else_is_not_sent(url: str, open_spool: Open) -> None:
+    """A Redis that lost its last second gives it out again."""
+    first = await open_spool(url + "&lease_s=0.5", "a")
+    await first.append([record("1"), record("2")], [])
+    held = await get(first, 2)
+    stream = first._keys.of("a").stream
+    for number in {one.chunk.id for one in held}:
+        await first._ask("XACK", stream, "w", number)
+    await first._ask("XGROUP", "SETID", stream, "w", "0")
+    second = await open_spool(url + "&lease_s=0.5", "a")
+    again = await get(second, 2)
+    with pytest.raises(SpoolError, match="another process"):
+        await first.mark_attempted(held)
+    await second.settle(again, [DELIVERED] * 2)
+    assert second.ledger()["a"] == Ledger(accepted=2, delivered=2)
+
+
+async def test_a_redis_that_stands_still_fails_send_in_time_and_says_that_it_does_not_know(
+    way: str, proxy: Proxy, open_spool: Open
+) -> None:
+    """What may be stored is not said to be lost; without any connection it surely is not."""
+    spool = await open_spool(way, "a")
+    await spool.append([record("1")], [])
+    proxy.pause()
+    began = time.monotonic()
+    with pytest.raises(SpoolError) as raised:
+        await spool.append([record("2")], [], timeout_s=0.5)
+    assert time.monotonic() - began < 5  # an answer may take ten seconds
+    assert raised.value.stored is None
+    proxy.resume()
+    held = await get(spool, 1)
+    await asyncio.sleep(0)
+    held += await spool.lease("a", limit=9, max_bytes=1 << 20)
+    await spool.settle(held, [DELIVERED] * len(held))
+    await spool._refresh()
+    assert spool.ledger()["a"].balanced
+    await proxy.stop()
+    with pytest.raises(SpoolError):
+        await spool.append([record("3")], [], timeout_s=0.3)
+    with pytest.raises(SpoolError, match="out of reach") as raised:
+        await spool.append([record("3")], [], timeout_s=0.3)
+    assert raised.value.stored is False
+
+
+async def test_connections_that_are_cut_are_no_outage(
+    way: str, proxy: Proxy, open_spool: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a Redis that answers at the next attempt; nobody waits longer for what the dead held."""
+    caplog.set_level(logging.INFO, "capi_async")
+    spool = await open_spool(way + "&lease_s=0.5")
+    before = spool._lease_ms()
+    await eventually(lambda: spool._lease_ms() < before)  # the time after a start
+    for number in range(5):
+        await spool.append([record(str(number))], [])
+        proxy.cut()
+        await spool.settle(await get(spool, 1), [DELIVERED])
+    assert spool._lease_ms() < 60_000
+    assert "Redis is away" not in caplog.text
+    assert spool.ledger()["a"] == Ledger(accepted=5, delivered=5)
+
+
+async def test_a_connection_on_which_nothing_comes_back_does_not_cost_the_lease(
+    url: str, way: str, proxy: Proxy, open_spool: Open
+) -> None:
+    """Others waited longer for a sign of life while nobody could give one."""
+    first = await open_spool(way + "&lease_s=1", "a")
+    second = await open_spool(way + "&lease_s=1", "a")
+    await asyncio.gather(*[first._refresh(), second._refresh()])
+    await first.append([record("1")], [])
+    held = await get(first, 1)
+    proxy.pause()
+    await asyncio.sleep(1.6)
+    proxy.resume()
+    await second.lease("a", limit=1, max_bytes=1)
+    await first._refresh()
+    await second._refresh()
+    await first.mark_attempted(held)
+    await first.settle(held, [DELIVERED])
+    assert first.ledger()["a"] == Ledger(accepted=1, delivered=1)
+
+
+async def test_outages_that_come_and_go_are_told_once_in_a_while(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """And not once per attempt: a log that is full of it helps nobody."""
+    from capi_async.spool.redis.link import Away
+    from tests.spool.harness import HandClock
+
+    caplog.set_level(logging.INFO, "capi_async")
+    clock = HandClock()
+    spool = RedisSpool(parse(url), clock=clock)
+    for _ in range(200):
+        for _ in range(3):
+            spool._failed(Away("Redis at x is out of reach (ConnectionError)"))
+            clock.now += 0.1
+        spool._seen()
+        clock.now += 0.2
+    assert 2 <= caplog.text.count("Redis is away") <= 6
+    assert caplog.text.count("Redis is away") == caplog.text.count("Redis is back")
+    assert "times more" in caplog.text
