@@ -267,7 +267,7 @@ async def test_outages_that_come_and_go_are_told_once_in_a_while(url: str, caplo
     clock = HandClock()
     spool = RedisSpool(parse(url), clock=clock)
     for _ in range(200):
-        for _ in range(3):
+        for _ in range(5):
             spool._failed(Away("Redis at x is out of reach (ConnectionError)"))
             clock.now += 0.1
         spool._seen()
