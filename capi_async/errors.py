@@ -88,7 +88,8 @@ class TransportError(CapiError):
     """No usable answer came.
 
     Attributes:
-        kind: A short constant word: ``connect``, ``dns``, ``tls``, ``timeout``, ``reset``, ``protocol``.
+        kind: A short constant word: ``connect``, ``dns``, ``tls``, ``timeout``, ``reset``, ``protocol``,
+            or ``session``: the caller's own aiohttp session is closed.
         sent: True if the platform may have read the request, so that a repeat could count twice.
     """
 

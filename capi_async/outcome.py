@@ -60,6 +60,8 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
             platform would count twice is not sent again.
         probe: For ``unauthorized``: False if only a new credential can help, so that asking again is useless.
         suspect: For ``rejected``: the same answer for everything points to a wrong configuration.
+        edge: For ``retry``: not the platform has answered but something before it (a content network, a proxy, a
+            firewall), so that it is counted as if no answer had come.
     """
 
     kind: VerdictKind
@@ -73,6 +75,7 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
     atomic: bool = True
     probe: bool = True
     suspect: bool = False
+    edge: bool = False
 
 
 ACCEPTED: Final = Verdict(kind="accepted")
@@ -171,12 +174,53 @@ def ambiguous(reason: str, *, trace_id: str = "") -> Verdict:
     return Verdict(kind="ambiguous", reason=redact(reason), trace_id=redact_id(trace_id))
 
 
+#: Statuses of a refusal that may be about the events. Any other than these and those below says nothing of them.
+_OF_EVENTS: Final = frozenset({400, 409, 415, 422})
+#: Statuses that speak for themselves, also on a page of something that stands before the platform.
+_TELLING: Final = frozenset({401, 403, 404, 408, 413, 429})
+
+
+def is_page(body: bytes) -> bool:
+    """Whether a body is HTML or XML, which no platform's API answers with."""
+    return body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def by_edge(response: Response) -> Verdict | None:
+    """The reading of an answer that is not the platform's; ``None`` if it may be.
+
+    What stands before a platform (a content network, a firewall, a proxy of ours) refuses with statuses that the
+    platform does not use, or with a page. It has not looked at the events as the platform would, so none is to blame.
+    """
+    status = response.status
+    if status < 200:
+        return ambiguous(f"HTTP {status}, which is no answer")
+    if status == 407:
+        return unauthorized(
+            "HTTP 407: the proxy wants to know who asks", fix="set user and password in the proxy's address"
+        )
+    if not 400 <= status < 500 or status in _TELLING:
+        return None
+    page = is_page(response.body)
+    if status in _OF_EVENTS and not page:
+        return None
+    said = "with a page instead of an answer" if page else "which says nothing of the events"
+    return Verdict(
+        kind="retry",
+        reason=f"HTTP {status} {said}: a proxy, a firewall or the platform's edge has answered",
+        after_s=retry_after_s(response.headers),
+        edge=True,
+    )
+
+
 def by_status(response: Response, count: int) -> list[Verdict]:
     """The reading that platforms share, for an answer whose body gave no code.
 
-    408 and 5xx are retried, 429 slows down, 401, 403, 404 and redirects pause the destination, 413 and
-    any other 4xx are split (alone: rejected), and a 2xx that says nothing is ambiguous.
+    408 and 5xx are retried, 429 slows down, 401, 403, 404, 407 and redirects pause the destination, 400, 409, 413, 415
+    and 422 are split (alone: rejected), and a 2xx that says nothing is ambiguous. Any other 4xx, and a page under one
+    of those except 413, says nothing of the events: they are sent again; see :func:`by_edge`.
     """
+    if (verdict := by_edge(response)) is not None:
+        return [verdict] * count
     status = response.status
     said = f"HTTP {status}"
     if 200 <= status < 300:

@@ -186,12 +186,15 @@ class Request(Struct, frozen=True):
     Attributes:
         url: May hold a credential (Snap): never logged.
         body: Slices, see :func:`json_slices`; sent with their summed length.
+        once: Must not arrive twice; the engine fills it in. So it is not sent over a connection that has been idle
+            for long: one that the server closes at that moment leaves in doubt whether the request was read.
     """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: Sequence[bytes] = ()
+    once: bool = False
 
     @property
     def size(self) -> int:

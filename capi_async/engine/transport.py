@@ -18,6 +18,11 @@ from capi_async.spec import Request, is_loopback
 #: More of an answer than this is not read: no platform's is longer, an outage page may be.
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 CONNECT_TIMEOUT_S: Final = 10.0
+#: Seconds after which an idle connection carries no request that must not arrive twice: servers close theirs after
+#: five or more, and one that is closed while a request is on its way leaves in doubt whether it was read.
+FRESH_S: Final = 1.0
+#: The same for all others.
+KEEP_ALIVE_S: Final = 15.0
 USER_AGENT: Final = "capi_async"
 
 
@@ -55,7 +60,7 @@ class HttpTransport:
                 "check_hostname=True), or anybody on the way can read the credentials"
             )
         self._given = session
-        self._own: aiohttp.ClientSession | None = None
+        self._own: dict[bool, aiohttp.ClientSession] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._trust_env = trust_env
         self._ssl = ssl
@@ -73,6 +78,9 @@ class HttpTransport:
 
     async def _exchange(self, request: Request, timeout_s: float) -> Response | TransportError:
         """The answer, or why there is none; returned, so that its traceback does not begin among the credentials."""
+        session = self._session(once=request.once)
+        if session.closed:  # the caller's own, closed before we are: nothing can leave
+            return TransportError("session", sent=False)
         body = _Body(request.body)
         headers = {"User-Agent": USER_AGENT, **request.headers}
         if request.body:
@@ -81,7 +89,7 @@ class HttpTransport:
         connect_s = min(CONNECT_TIMEOUT_S, 0.9 * timeout_s)
         timeout = aiohttp.ClientTimeout(total=timeout_s, connect=connect_s)
         try:
-            async with self._session().request(
+            async with session.request(
                 request.method,
                 request.url,
                 data=body.payload(),
@@ -115,32 +123,37 @@ class HttpTransport:
     async def aclose(self) -> None:
         """Close our own session; a given one is the caller's."""
         self._drop_dead()
-        if self._own is not None:
-            own, self._own = self._own, None
-            await own.close()
+        own, self._own = self._own, {}
+        for session in own.values():
+            await session.close()
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _session(self, *, once: bool) -> aiohttp.ClientSession:
+        """The session to use; our own ones differ in how long an idle connection is used again."""
         if self._given is not None:
             return self._given
         self._drop_dead()
-        if self._own is None or self._own.closed:
+        own = self._own.get(once)
+        if own is None or own.closed:
             self._loop = asyncio.get_running_loop()
-            self._own = aiohttp.ClientSession(
+            own = self._own[once] = aiohttp.ClientSession(
                 # the engine bounds what is in flight; a second bound here would make a slow platform queue the others
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+                connector=aiohttp.TCPConnector(
+                    limit=0, ttl_dns_cache=60, keepalive_timeout=FRESH_S if once else KEEP_ALIVE_S
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             # instrumentations patch the constructor to add these, and export the address of every request
-            self._own.trace_configs.clear()
+            own.trace_configs.clear()
             # there is no public switch; aiohttp's own test client uses this one
-            self._own._retry_connection = self._repeats
-        return self._own
+            own._retry_connection = self._repeats
+        return own
 
     def _drop_dead(self) -> None:
-        """Let go of the session of a loop that was closed before we were: its sockets ended with it."""
-        if self._own is not None and self._loop is not None and self._loop.is_closed():
-            self._own.detach()
-            self._own = None
+        """Let go of the sessions of a loop that was closed before we were: their sockets ended with it."""
+        if self._own and self._loop is not None and self._loop.is_closed():
+            for session in self._own.values():
+                session.detach()
+            self._own = {}
 
 
 class _Body:

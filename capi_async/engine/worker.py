@@ -389,6 +389,8 @@ class Worker:
             self._blame(made)
             return [made] * count, None
         request, token = made
+        if self._counts_twice(records):
+            request = Request(request.method, request.url, request.headers, request.body, once=True)
         if self.destination.gzip and request.body:
             request = await self._thread.run(_compressed, request)
         await self._spool.mark_attempted(records)
@@ -432,6 +434,11 @@ class Worker:
                 )
             )
         return verdicts, response
+
+    def _counts_twice(self, records: Sequence[Record]) -> bool:
+        """Whether the platform would count a second copy of one of these, so that none may be sent."""
+        resend = self.destination.resend
+        return resend == "never" or (resend == "safe" and any(record.resend_for_s <= 0 for record in records))
 
     async def _request(self, head: bytes, records: Sequence[Record]) -> tuple[Request, str] | Verdict:
         """The request and the credential in it; a verdict if user code failed, which pauses and keeps the events."""
@@ -526,7 +533,7 @@ class Worker:
             self._window.fail()
             self._reached()
         elif "ambiguous" in kinds or ("retry" in kinds and "rejected" not in kinds):
-            if response.status >= 500 or "ambiguous" in kinds:
+            if response.status >= 500 or "ambiguous" in kinds or first.edge:
                 self._window.fail()
                 self._trouble(first.reason or f"HTTP {response.status}")
             else:
@@ -654,4 +661,5 @@ def _compressed(request: Request) -> Request:
         request.url,
         {**request.headers, "Content-Encoding": "gzip"},
         (gzip.compress(b"".join(request.body), compresslevel=5),),
+        once=request.once,
     )

@@ -773,7 +773,7 @@ def test_ramped_down_endpoint_waits_long() -> None:
         (413, "split"),
         (302, "unauthorized"),
         (404, "unauthorized"),
-        (400, "split"),
+        (400, "retry"),
     ],
 )
 def test_answers_without_a_code_are_read_by_status(status: int, kind: str) -> None:

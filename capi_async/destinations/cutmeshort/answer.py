@@ -17,6 +17,8 @@ from capi_async.outcome import (
     UNREADABLE,
     Response,
     Verdict,
+    by_edge,
+    is_page,
     redact,
     rejected,
     retry,
@@ -40,8 +42,12 @@ def read(response: Response) -> Verdict:
         return retry(said, after_s=retry_after_s(response.headers), throttled=True, code=code)
     if status == 408 or status >= 500:
         return retry(said, after_s=retry_after_s(response.headers), code=code)
+    if (edge := by_edge(response)) is not None:
+        return edge
     if status in (401, 403):
         return unauthorized(said, code=code, fix="check token; it must belong to this account")
+    if status == 404 and is_page(response.body):
+        return retry(f"HTTP {status} with a page instead of an answer", after_s=retry_after_s(response.headers))
     if status == 404:
         return rejected(said, code=code, fix="check the click id; if every call says so, base_url", suspect=True)
     if status < 400:

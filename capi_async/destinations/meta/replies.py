@@ -56,8 +56,6 @@ FIXES: Final[Mapping[int, str]] = {
 NEARLY_USED_UP: Final = 95.0
 _USAGE_HEADERS: Final = ("x-business-use-case-usage", "x-app-usage", "x-ad-account-usage")
 _MAX_WAIT_MINUTES: Final = 24 * 60
-#: Statuses that speak for themselves even under an HTML page from a proxy.
-_TELLING: Final = frozenset({401, 403, 404, 408, 413, 429})
 
 
 class _Error(Struct):
@@ -153,9 +151,6 @@ def _unreadable(response: Response) -> Verdict:
     start = response.body[:200].lower()
     if 200 <= response.status < 300 and b"service unavailable" in start:
         return retry(f"HTTP {response.status} that says 'Service Unavailable'", trace_id=trace)
-    page = start.lstrip().startswith(b"<")
-    if page and 400 <= response.status < 500 and response.status not in _TELLING:
-        return retry(f"HTTP {response.status} with a page instead of an answer", trace_id=trace)
     return _by_status(response, trace)
 
 

@@ -23,6 +23,7 @@ from capi_async.outcome import (
     Verdict,
     ambiguous,
     by_status,
+    is_page,
     redact,
     redact_id,
     rejected,
@@ -145,7 +146,7 @@ def _of_code(response: Response, answer: _Answer, count: int) -> list[Verdict]:
         verdict = unauthorized(said, code=code, fix="use a conversion token, or scope ads:write", probe=False)
     elif code == "29":
         verdict = unauthorized(said, code=code, fix="give the token's user access to this ad_account_id")
-    elif status == 422:
+    elif status == 422 and not is_page(response.body):
         verdict = split(said, code=code, atomic=False)
     elif code == "4196":
         verdict = split(said, code=code)

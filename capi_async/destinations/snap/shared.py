@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from capi_async.errors import ConfigError
 from capi_async.event import Event
-from capi_async.outcome import Response, Verdict, by_status, split, unauthorized
+from capi_async.outcome import Response, Verdict, by_edge, by_status, split, unauthorized
 from capi_async.plain import shown
 from capi_async.spec import (
     ENCODER,
@@ -224,6 +224,8 @@ def unsuccessful(
     Args:
         of_events: The words are about some events only, so they cannot speak of the account.
     """
+    if (edge := by_edge(response)) is not None:
+        return [edge] * count
     status = response.status
     words = f"HTTP {status}: {said}" if said else f"HTTP {status}"
     if status in (401, 403, 404) or (status in (200, 400) and not of_events and speaks_of_token(said)):
