@@ -95,6 +95,7 @@ chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos.locked
 	$(BIN)/python -m tests.chaos.redis_loop
 	$(BIN)/python -m tests.chaos.redis_rate
+	$(BIN)/python -m tests.chaos.redis_fleet
 
 MINUTES ?= 10
 soak: $(VENV)/.test

@@ -1,7 +1,8 @@
 """The sandbox in a process of its own, with faults; prints its port, then does what standard input says.
 
 ``python -m tests.chaos.server SEED``: ``clear`` ends the faults, ``dump PATH`` writes what arrived as JSON lines
-``[platform, event id, run of the sender, Unix seconds]`` in the order of arrival; each is answered with ``done``.
+``[platform, event id, run of the sender, Unix seconds]`` in the order of arrival, ``accounts PATH`` as ``[account,
+event id]``; each is answered with ``done``.
 """
 
 from __future__ import annotations
@@ -72,7 +73,18 @@ async def serve(seed: int) -> None:
                 sandbox.clear_faults()
             elif command == "dump":
                 await asyncio.to_thread(dump, sandbox, runs, Path(path))
+            elif command == "accounts":
+                await asyncio.to_thread(dump_accounts, sandbox, Path(path))
             print("done", flush=True)
+
+
+def dump_accounts(sandbox: Sandbox, path: Path) -> None:
+    """Write down the account and id of every event that a platform took."""
+    with path.open("w", encoding="utf-8") as file:
+        for platform in PLATFORMS:
+            for one in sandbox.arrivals(platform):
+                if one.accepted:
+                    file.write(json.dumps([one.account, one.event["event_id"]]) + "\n")
 
 
 def dump(sandbox: Sandbox, runs: Runs, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open = asyncio.Event()
         self._open.set()
+        self._loss, self._chance = 0.0, random.Random(0)
         #: Answers that were lost.
         self.lost = 0
         self.port = 0
@@ -60,6 +62,10 @@ class Proxy:
         """
         marker = what.encode() if what.isupper() and what.isalpha() else _digest(what).encode()
         self._armed[marker] = times
+
+    def lose_some(self, share: float, chance: random.Random) -> None:
+        """Of all answers from here on, as chance will have it."""
+        self._loss, self._chance = share, chance
 
     def forgive(self) -> None:
         """No more answers are lost."""
@@ -121,7 +127,7 @@ class Proxy:
         with suppress(OSError):
             while data := await upstream.read(1 << 20):
                 await self._open.wait()
-                if losing.is_set():
+                if losing.is_set() or (self._loss and self._chance.random() < self._loss):
                     self.lost += 1
                     return
                 writer.write(data)
