@@ -59,7 +59,7 @@ class Letters:
                 return
             page = []
             for member, score in found:
-                last = str(int(score))
+                last = repr(score)
                 try:
                     destination, kind, event_id, reason, at, size = _meta.decode(member[16:])
                 except msgspec.MsgspecError:

@@ -50,6 +50,10 @@ class Away(SpoolError):
     """
 
 
+class Unfit(SpoolError):
+    """Redis cannot carry out what is asked for with what it was given, or with what stands there."""
+
+
 class Emptied(SpoolError):
     """A consumer group is not there."""
 
@@ -235,7 +239,7 @@ class Link:
         if kind == "OutOfMemoryError" or "OOM" in said:
             return SpoolError(f"Redis at {place} refuses: it is out of memory", stored=False)
         # of its own words the first: what follows may quote what was sent
-        return SpoolError(f"Redis at {place} refuses: {said.split(' ', 1)[0] if kind == 'ResponseError' else kind}")
+        return Unfit(f"Redis at {place} refuses: {said.split(' ', 1)[0] if kind == 'ResponseError' else kind}")
 
 
 def _tls(options: Options) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from capi_async.outcome import Outcome
 from capi_async.spool.base import KEPT, Record, cut_short
 from capi_async.spool.redis.entry import Entry, New, take
 from capi_async.spool.redis.line import Line
-from capi_async.spool.redis.link import Away, Emptied
+from capi_async.spool.redis.link import Away, Emptied, Unfit
 from capi_async.spool.redis.reach import MAX_RETRY_S, RETRY_S, Reach
 from capi_async.spool.redis.scripts import SAVE
 from capi_async.spool.waiting import SETTLED
@@ -168,7 +168,7 @@ class Saving(Reach):
         wait_s = RETRY_S
         while parts or refused:
             if not parts:
-                if stored:
+                if stored or (wait_s == MAX_RETRY_S and all(isinstance(why, Unfit) for _, why in refused)):
                     break
                 # whatever it is, it concerns them all
                 self._failed(refused[0][1])

@@ -146,7 +146,7 @@ for at = 3, #ARGV do
     lost[#lost + 1] = id
   else
     local written = redis.call('HGET', state, 'v' .. id)
-    if not written or tonumber(written) < c[3] then
+    if (tonumber(written or 0) or 0) < c[3] then
       if c[4] == 0 then
         redis.call('XACK', stream, 'w', id)
         redis.call('XDEL', stream, id)

@@ -1,0 +1,185 @@
+"""Things in Redis that nobody here wrote, or that are damaged: each costs itself, is told of, and stops nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Ledger, LetterFilter
+from tests.redis.conftest import Open, get
+from tests.redis.test_spool import future
+from tests.spool.harness import DEAD, DELIVERED, FORGOTTEN, Receipt, eventually, ids, record
+
+#: Fields of entries that no release ever wrote.
+STRANGE = [
+    {"x": "y"},
+    {"d": b"\xff\xfe", "n": "x", "b": "many"},
+    {"d": b"\x00" * 4, "n": "-3", "b": "", "k": b"\xff"},
+    {"n": "1", "b": "1"},
+    {"d": b"nonsense", "n": "2", "b": "9", "f": b"\xc1", "s": "no such key"},
+]
+
+
+@pytest.mark.parametrize("fields", STRANGE)
+async def test_a_strange_entry_costs_itself(
+    fields: dict[str, Any], url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is read with it is delivered, and what comes later."""
+    worker = await open_spool(url, "a")
+    web = await open_spool(url, "a", deliver=False)
+    stream = worker._keys.of("a").stream
+    await web.append([record("1")], [])
+    await worker._ask("XADD", stream, "*", *[part for pair in fields.items() for part in pair])
+    await web.append([record("2")], [])
+    held = await get(worker, 2)
+    assert await web.settle_matching(lambda one: one.event_id == "nobody", FORGOTTEN) == {}
+    await worker.settle(held, [DELIVERED] * 2)
+    await web.append([record("3")], [])
+    await worker.settle(await get(worker, 1), [DELIVERED])
+    assert worker.ledger()["a"].delivered == 3
+    assert "stored events are" in caplog.text
+
+
+async def test_strange_state_of_an_entry_costs_that_entry(url: str, open_spool: Open) -> None:
+    """As another release, or a damaged file, may leave it."""
+    first = await open_spool(url, "a")
+    await first.append([record("1")], [])
+    held = await get(first, 1)
+    await first.mark_attempted(held)
+    number, state = held[0].chunk.id, first._keys.of("a").state
+    await first._ask("HSET", state, number, b"\xc1\xc1", "v" + number, "new", "t" + number, "yesterday")
+    await first.append([record("2")], [])
+    await first.close()
+    second = await open_spool(url, "a")
+    assert ids(await get(second, 1)) == ["2"]
+    await eventually(lambda: second.ledger()["a"].dead == 1)
+
+
+async def test_a_strange_dead_letter_costs_itself(url: str, open_spool: Open, caplog: pytest.LogCaptureFixture) -> None:
+    """Workers go on to say that they live; the other letters are listed, replayed, forgotten and let go."""
+    spool = await open_spool(url, "a")
+    await spool.append([future("1"), future("2")], [])
+    await spool.settle(await get(spool, 2), [DEAD] * 2)
+    for number, member in enumerate((b"0000000000000001\x81\xa1a\xa1b", b"short", b"\xff" * 40)):
+        await spool._ask("ZADD", spool._keys.letters, 1.5 + number, member)
+    await spool._ask("HSET", spool._keys.letter_data, "2", b"\xc1")
+    assert [one.event_id for one in await spool.letters(LetterFilter())] == ["1", "2"]
+    await spool._letters.prune(spool._call, spool._ask, spool._options, spool._clock.wall())
+    assert await spool.settle_matching(lambda one: one.event_id == "nobody", FORGOTTEN) == {}
+    assert await spool.replay(LetterFilter()) == {"a": 1}
+    assert caplog.text.count("cannot be read and is left alone") == 3
+
+
+async def test_strange_news_and_bells_cost_themselves(
+    url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker goes on to hear of new events, and of throttling."""
+    worker = await open_spool(url, "a")
+    web = await open_spool(url, "a", deliver=False)
+    of = worker._keys.of("a")
+    await worker._ask("XADD", worker._keys.news, "*", "x", "y")
+    await worker._ask("XADD", worker._keys.news, "*", "a", "b", "s", "soon")
+    await worker._ask("XADD", of.bell, "*", "i", "no id")
+    await worker._ask("XADD", of.bell, "*", b"\xff", b"\xff")
+    await worker._ask("HSET", of.ledger, "delivered", "lots", "x", "y")
+    await eventually(lambda: "is no news of ours" in caplog.text)
+    await web.append([record("1")], [])
+    assert ids(await get(worker, 1)) == ["1"]
+    await web.withhold_tokens("x", rate=1.0, burst=1.0, seconds=30.0)
+    await eventually(lambda: any(one.closed_until > 0 for one in worker._rates._accounts.values()))
+    assert not [task for task in worker._tasks if task.done()]
+
+
+async def test_a_strange_wish_and_a_strange_record_that_waits_cost_themselves(
+    url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those behind them are heeded, and delivered."""
+    worker = await open_spool(url, "a")
+    await worker.append([future("1", order_key="k"), future("2", order_key="k"), future("3")], [])
+    held = {one.event_id: one for one in await get(worker, 2)}
+    of = worker._keys.of("a")
+    (waiting,) = await worker._ask("ZRANGE", of.wait, 0, -1)
+    await worker._ask("ZADD", of.wait, 0, waiting[:16] + b"0" * 16 + b"\xc1")
+    await worker._ask("HSET", of.stops, held["1"].chunk.id, b"\xc1")
+    await worker.release([held["3"]])
+    web = await open_spool(url, "a", deliver=False)
+    assert await web.settle_matching(lambda one: one.event_id == "3", FORGOTTEN) == {"a": 1}
+    await worker.settle([held["1"]], [DELIVERED])
+    assert ids(await get(worker, 1)) == ["2"]
+    assert "cannot be read and is left alone" in caplog.text
+
+
+async def test_an_outcome_that_cannot_be_stored_costs_itself(
+    url: str, open_spool: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are stored, their receipts told, and whoever waits for that goes on."""
+    spool = await open_spool(url, "a")
+    told, untold = Receipt(), Receipt()
+    await spool.append([future("1", receipt=told, order_key="x"), future("2", receipt=untold, order_key="y")], [])
+    held = sorted(await get(spool, 2), key=lambda one: one.event_id)
+    seal = spool._seal
+
+    def broken(data: bytes, destination: str) -> tuple[str, bytes]:
+        if b'"id":"2"' in data:
+            raise RuntimeError("no")
+        return seal(data, destination)
+
+    monkeypatch.setattr(spool, "_seal", broken)
+    await spool.settle(held, [DELIVERED, DEAD])
+    assert (told.told, untold.told) == ({"a": DELIVERED}, {})
+    assert spool.ledger()["a"] == Ledger(accepted=2, delivered=1, pending=1)
+    assert "is not stored" in caplog.text
+    await spool.append([record("3")], [])
+    await spool.settle(await get(spool, 1), [DELIVERED])
+    await spool.close()
+    heir = await open_spool(url, "a")  # for whom it is as it was last stored
+    await heir.settle(await get(heir, 1), [DEAD])
+    assert heir.ledger()["a"] == Ledger(accepted=3, delivered=2, dead=1)
+
+
+async def test_a_reason_with_half_a_character_is_kept(url: str, open_spool: Open) -> None:
+    """A platform may say anything."""
+    spool = await open_spool(url, "a")
+    await spool.append([future("1")], [])
+    await spool.settle(await get(spool, 1), [Outcome(kind="dead", reason="no \ud800")])
+    (letter,) = await spool.letters(LetterFilter())
+    assert letter.reason == "no ?"
+
+
+async def test_an_entry_that_redis_refuses_to_change_keeps_no_other_from_it(
+    url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its neighbours in the same script are stored."""
+    spool = await open_spool(url, "a")
+    await spool.append([record("1", order_key="x"), record("2", order_key="y"), record("3", order_key="z")], [])
+    held = sorted(await get(spool, 3), key=lambda one: one.event_id)
+    held[1].chunk.epoch = "?"  # no number: Redis ends the script where it comes to it
+    held[1].chunk.id = "no id"
+    await asyncio.wait_for(spool.settle(held, [DELIVERED] * 3), 20)
+    assert spool.ledger()["a"].delivered == 2
+    assert "cannot be stored and are left alone" in caplog.text
+
+
+async def test_a_task_that_fails_begins_again(
+    url: str, open_spool: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the fault, and if it is a cancellation that nobody asked for."""
+    spool = await open_spool(url, "a")
+    look, faults = spool._look, [RuntimeError("secret"), asyncio.CancelledError()]
+
+    async def broken(*arguments: Any) -> None:
+        if faults:
+            raise faults.pop()
+        await look(*arguments)
+
+    monkeypatch.setattr(spool, "_look", broken)
+    await eventually(lambda: not faults)
+    web = await open_spool(url, "a", deliver=False)
+    await web.append([record("1")], [])
+    await eventually(lambda: spool.ledger()["a"].accepted == 1)
+    assert "begins again" in caplog.text
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
