@@ -3,9 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from msgspec.structs import replace
+
+from capi_async.event import NO_CLICK, Event
+from capi_async.pii.clicks import checked
 from capi_async.spec import Refusal
+
+BAD_PAGE: Final = Refusal(
+    "rejected", "page.url", "the page's address must start with http:// or https:// and name a host", "set it whole"
+)
+ODD_PAGE: Final = "page.url: is no http(s) address and was left out"
+
+
+def is_web(url: str) -> bool:
+    """Whether this is an address of the web that names a host; blanks are encoded before anybody asks."""
+    scheme = url[:8] if url.startswith("http") else url[:8].lower()
+    if scheme == "https://":
+        return url[8:9] not in _NO_HOST
+    return scheme[:7] == "http://" and url[7:8] not in _NO_HOST
+
+
+_NO_HOST: Final = ("", "/", "?", "#")
+
+
+def with_good_clicks(event: Event, fields: tuple[str, ...]) -> tuple[Event, tuple[str, ...]]:
+    """The event without those of these click ids that have not their form, and what to warn of."""
+    if event.click is NO_CLICK:
+        return event, ()
+    click, warnings = checked(event.click, fields)
+    return (replace(event, click=click), warnings) if warnings else (event, ())
 
 
 def lost_key(extra: Mapping[str, Any], key: str) -> Refusal | None:

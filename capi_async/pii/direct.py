@@ -13,12 +13,14 @@ from typing import Any, Final
 
 from capi_async.pii.fields import NOBODYS, Columns, Notes, TextField, columns_one_by_one, spread
 from capi_async.pii.hashing import as_lines, digests_of
-from capi_async.pii.refused import MAX_LENGTH
+from capi_async.pii.refused import LONGEST_PLACEHOLDER, MAX_LENGTH, PLACEHOLDERS
 
 # a plain int: the enumeration's member is converted on every call
 _IPV4: Final = int(socket.AF_INET)
 _inet_pton: Final = socket.inet_pton
 _LONGEST_NAME: Final = 63
+#: First bytes of networks that are nobody's in public, in part or as a whole.
+_LOOK_CLOSER: Final = frozenset({0, 10, 100, 127, 169, 172, 192, *range(224, 256)})
 _lines_of_five: Final = re.compile(r"(?:[0-9]{5}\n)*+").fullmatch
 _lines_of_letters: Final = re.compile(r"(?:[A-Za-z]++\n)*+").fullmatch
 
@@ -52,7 +54,10 @@ class LastName(_Direct):
     def read(self, value: Any) -> tuple[Any, ...]:
         """The places of ``value``."""
         if self._short and type(value) is str and len(value) <= _LONGEST_NAME and value.isalpha() and value.isascii():
-            digest = sha256(value.lower().encode()).hexdigest()
+            small = value.lower()
+            if small in PLACEHOLDERS:
+                return self[value]
+            digest = sha256(small.encode()).hexdigest()
             return (
                 digest if self._plain else None,
                 digest if self._joined else None,
@@ -66,8 +71,8 @@ class LastName(_Direct):
         """See :meth:`TextField.columns`."""
         if self._short:
             lines = as_lines(keys, _lines_of_letters, longest=_LONGEST_NAME)
-            if lines is not None:
-                digests = list(spread(keys, digests_of(lines.lower())))
+            if lines is not None and PLACEHOLDERS.isdisjoint((small := lines.lower()).split("\n")):
+                digests = list(spread(keys, digests_of(small)))
                 wanted = (self._plain, self._joined, self._letters, False, False)
                 return [digests if one else NOBODYS for one in wanted]
         return super().columns(keys, odd)
@@ -114,7 +119,7 @@ class Ip(_Direct):
         """See :meth:`_Direct.read`."""
         if self._short:
             try:
-                if _inet_pton(_IPV4, value) != b"\0\0\0\0":
+                if _inet_pton(_IPV4, value)[0] not in _LOOK_CLOSER:
                     return None, value
             except (OSError, ValueError):
                 pass
@@ -129,6 +134,6 @@ class UserAgent(_Direct):
 
     def read(self, value: str) -> tuple[Any, ...]:
         """The place of ``value``."""
-        if self.wanted and value.isascii() and len(value) <= MAX_LENGTH:
+        if self.wanted and value.isascii() and LONGEST_PLACEHOLDER + 2 < len(value) <= MAX_LENGTH:
             return (value.strip() or None,)
         return self[value]

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from capi_async.event import Hashed, variant_of
 from capi_async.pii import normalize
 from capi_async.pii.hashing import EMPTY_DIGEST, looks_hashed
-from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, Empty, Refused
+from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, PLACEHOLDER, Empty, Refused, is_placeholder
 
 Text: TypeAlias = str | None
 #: A rule takes the raw value and the alpha-2 code of the event's country.
@@ -104,7 +104,7 @@ RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
     },
     "zip": {
         "zip_us5": (normalize.zip_us5, True),
-        "zip_plain": (_of_text(normalize.plain), True),
+        "zip_plain": (_of_text(normalize.zip_plain), True),
         "zip_google": (_of_text(normalize.zip_google), False),
     },
     "country": {
@@ -209,6 +209,9 @@ class TextField(dict[_Key, tuple[Any, ...]]):
             return self._digest(value)
         if isinstance(value, str):
             if not value:
+                return self.blank
+            if len(value) <= _MAX_HELD and is_placeholder(value):
+                self._notes.refuse(self.name, PLACEHOLDER)
                 return self.blank
             if len(value) >= 64 and self.name in _MAY_BE_DIGEST and looks_hashed(value.strip()):
                 self._notes.refuse(self.name, LOOKS_HASHED)

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import quote
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -241,7 +242,8 @@ class Plan:
         text = "\n".join(some)
         given = urls if len(some) == len(urls) else [url or None for url in urls]
         # all that _address would look for, in all of them at once; what comes out is text and no subclass of it
-        if text.isascii() and len(text) <= _MAX_URL and not any(map(text.count, _AT_SIGNS)):
+        usual = text.startswith("http") and text.count("\nhttp") == len(some) - 1
+        if usual and text.isascii() and len(text) <= _MAX_URL and not any(map(text.count, _AT_SIGNS)):
             plain = text.split()
             if plain == some:
                 return spread(given, plain)
@@ -266,6 +268,12 @@ class Plan:
                 self._notes.refuse(field, NOT_UNICODE)
                 return None
         address = url.strip()
+        if len(address.split()) > 1:
+            address = "".join([quote(char) if char.isspace() else char for char in address])
+            self._notes.warn(field, "white space in it was encoded")
+        scheme = address[:8].lower()
+        if scheme.startswith(("https://", "http://")) and not address.startswith("http"):
+            address = scheme + address[8:] if scheme == "https://" else scheme[:7] + address[7:]
         clean = scrub_url(address)
         if clean is not address and clean != address:
             self._notes.warn(field, "an e-mail address was removed from it")

@@ -12,7 +12,17 @@ from capi_async.pii import normalize
 from capi_async.pii.fields import NOBODYS, Columns, Notes, columns_one_by_one, elsewhere, spread
 from capi_async.pii.hashing import EMPTY_DIGEST, as_lines, digests_of, looks_hashed
 from capi_async.pii.normalize import email, email_google, email_reddit, phone, trimmed
-from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, MAX_LENGTH, Empty, Refused
+from capi_async.pii.phone import TRUNK_ZERO
+from capi_async.pii.refused import (
+    EMPTY_HASH,
+    LONGEST_PLACEHOLDER,
+    LOOKS_HASHED,
+    MAX_LENGTH,
+    PLACEHOLDER,
+    Empty,
+    Refused,
+    is_placeholder,
+)
 
 Values: TypeAlias = str | Hashed | Sequence[str | Hashed]
 Rule: TypeAlias = Callable[[str], str]
@@ -28,7 +38,7 @@ _Refusals: TypeAlias = dict[tuple[str | None, str], None]
 _lines_of_emails: Final = re.compile(
     r"(?:[!#$%&'+\-./0-9=?^_`a-zA-Z{|}~]++@(?:[0-9a-zA-Z_\-]++\.)++[0-9a-zA-Z_\-]++\n)*+"
 ).fullmatch
-_lines_of_numbers: Final = re.compile(r"(?:\+[1-9][0-9]{7,14}\n)*+").fullmatch
+_lines_of_numbers: Final = re.compile(rf"(?:(?!{TRUNK_ZERO})\+(?:1[0-9]{{10}}|[2-9][0-9]{{7,14}})\n)*+").fullmatch
 
 _DIGITS_READ: Final = "64 hex digits read as a digest"
 
@@ -107,6 +117,8 @@ class ListField:
                 else:
                     self._notes.warn(self.name, _DIGITS_READ)
                     self._digest(Hashed(digits), found, refusals)
+            elif isinstance(value, str) and is_placeholder(value):
+                refusals["", PLACEHOLDER] = None
             elif isinstance(value, str):
                 self._text(value, region, found, refusals)
         if refusals:
@@ -262,6 +274,11 @@ class ExternalIds(ListField):
         if type(values) is not str or len(values) >= 64:
             return self._general(values, None)
         text = values.strip()
-        if not text or "*" in text or not text.isascii():
+        if (
+            not text
+            or "*" in text
+            or not text.isascii()
+            or (len(text) <= LONGEST_PLACEHOLDER + 2 and is_placeholder(text))
+        ):
             return self._general(values, None)
         return (sha256(text.encode()).hexdigest(),) if self._hashed else None, text if self._clear else None

@@ -8,6 +8,7 @@ ASCII is the usual case and takes a path without regular expressions or Unicode 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 import unicodedata
@@ -23,7 +24,7 @@ from capi_async.pii.urls import scrub_url
 __all__ = [
     "Empty", "Refused", "city", "country", "date_of_birth", "email", "email_google", "email_reddit", "external_id",
     "gender", "idfa_upper", "ip", "joined", "letters", "mobile_ad_id", "phone", "phone_digits", "phone_e164", "plain",
-    "scrub_url", "soundex", "state_code", "trimmed", "user_agent", "zip_google", "zip_us5",
+    "scrub_url", "soundex", "state_code", "trimmed", "user_agent", "zip_google", "zip_plain", "zip_us5",
 ]  # fmt: skip
 
 _NOT_EMAIL: Final = "not an e-mail address (local@domain.tld, without white space or commas)"
@@ -34,8 +35,9 @@ _NOT_DATE: Final = "not a calendar date; write it as 1997-12-26"
 _AMBIGUOUS_DATE: Final = "day and month could be swapped; write it as 1997-12-26"
 _NOT_IP: Final = "not an IPv4 or IPv6 address"
 _UNSPECIFIED_IP: Final = "the unspecified address is nobody's"
+_NOT_PUBLIC_IP: Final = "an address of no public network: it is a proxy's, or this machine's, and not the person's"
 _ZERO_ID: Final = "an all-zero advertising id means that tracking is off"
-_NOT_US_ZIP: Final = "not a US ZIP code (five digits)"
+_NOT_US_ZIP: Final = "not a US ZIP code (five digits; did a spreadsheet take its leading zero?)"
 _NO_SOUNDEX: Final = "no Soundex code: the first letter is not A to Z"
 
 
@@ -272,26 +274,61 @@ def idfv(text: str) -> str:
 
 
 _UNSPECIFIED: Final = frozenset({bytes(4), bytes(16)})
+#: Addresses of no public network (RFC 6890 and its registries). Those of documentation are let pass: nobody has them.
+_NOT_PUBLIC: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+            "192.168.0.0/16", "224.0.0.0/3", "::/127", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+        ),
+    )
+)  # fmt: skip
+_with_port: Final = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9a-f:.]+)\](?::[0-9]{1,5})?").fullmatch
+#: Proxies on the way; a longer list is no forwarding header.
+_MAX_HOPS: Final = 50
 
 
 def ip(text: str) -> str:
-    """Trim, lower; must be an IPv4 or IPv6 address, and not the unspecified one."""
-    try:
-        packed = socket.inet_pton(socket.AF_INET, text)
-    except (OSError, ValueError):
-        if len(text) > MAX_LENGTH:
-            raise Refused(TOO_LONG) from None
-        text = text.strip().lower()
-        if not text:
-            raise Empty from None
-        if "*" in text:
-            raise Refused(MASKED) from None
+    """A public IPv4 or IPv6 address, trimmed and in small letters.
+
+    A port is cut off, an IPv4 address in IPv6 form is taken out of it, and of a list, as forwarding headers have it, the
+    first public address is taken.
+    """
+    if len(text) > MAX_LENGTH:
+        raise Refused(TOO_LONG)
+    text = text.strip().lower()
+    if not text:
+        raise Empty
+    if "*" in text:
+        raise Refused(MASKED)
+    if "," not in text:
+        return _public(text)
+    reason = _NOT_IP
+    for hop in text.split(",")[:_MAX_HOPS]:
         try:
-            packed = socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-        except (OSError, ValueError):
-            raise Refused(_NOT_IP) from None
+            return _public(hop.strip())
+        except Refused as refused:
+            reason = refused.reason
+    raise Refused(reason)
+
+
+def _public(text: str) -> str:
+    if match := _with_port(text):
+        text = match[1] or match[2]
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    try:
+        packed = socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        raise Refused(_NOT_IP) from None
     if packed in _UNSPECIFIED:
         raise Refused(_UNSPECIFIED_IP)
+    address = ipaddress.ip_address(packed)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+        text = str(address)
+    if any(address.version == network.version and address in network for network in _NOT_PUBLIC):
+        raise Refused(_NOT_PUBLIC_IP)
     return text
 
 
@@ -323,7 +360,7 @@ def zip_us5(text: str, country: str | None = None) -> str:
     Meta's libraries cut every code at its hyphen, which destroys Polish and Japanese ones; here only a US
     code is cut, or one of the form ``ddddd-dddd`` whose country is not known.
     """
-    text = _lower(_checked(text).strip())
+    text = _lower(_undamaged(text))
     short = _composed(_separators.sub("", text)) if not text.isalnum() else text
     if country is None:
         return _some(short[:5] if _zip_plus_four(text) else short)
@@ -336,9 +373,24 @@ def zip_us5(text: str, country: str | None = None) -> str:
     return _some(short)
 
 
+_as_float: Final = re.compile(r"([0-9]+)\.0+").fullmatch
+
+
+def _undamaged(text: str) -> str:
+    """A code without what spreadsheets add: an apostrophe in front, ``.0`` behind."""
+    text = _checked(text).strip().lstrip("'\u2019").strip()
+    match = _as_float(text)
+    return match[1] if match else text
+
+
+def zip_plain(text: str) -> str:
+    """:func:`plain`, of a code as it was before a spreadsheet had it."""
+    return _some(_lower(_undamaged(text)))
+
+
 def zip_google(text: str) -> str:
     """Without ``.`` and ``~``, trim; sent in clear."""
-    return _some(_composed(_checked(text).replace(".", "").replace("~", "")).strip())
+    return _some(_composed(_undamaged(text).replace(".", "").replace("~", "")).strip())
 
 
 def country(text: str) -> str:

@@ -30,6 +30,19 @@ _punctuated: Final = re.compile(r"\+[\d\s().\-/_\u2010-\u2015\u2212']*").fullmat
 _not_digits: Final = re.compile(r"[^0-9]+")
 
 
+#: Country codes behind which nobody dials a zero, though it stands in front of a number inside the country. Italy, San
+#: Marino, the Vatican, Ivory Coast, Congo, Gabon and Benin are not among them: their numbers begin with zeros.
+TRUNK_ZERO: Final = (
+    r"\+(?:20|27|31|32|33|4[01346]|49|5[1458]|6[01246]|66|8[1246]|9[0-58]|21[23]|218|23[34]|249|251|25[456]|26[03]"
+    r"|35[3589]|38[01567]|389|421|85[56]|88[06]|96[123467]|97[127]|99[68])0"
+)
+_trunk_zero: Final = re.compile(rf"({TRUNK_ZERO[:-1]})0+").match
+SPREADSHEET: Final = "a spreadsheet has made another number of it; keep the column as text"
+_as_float: Final = re.compile(r"(\+?[0-9]+)\.0+").fullmatch
+_as_exponent: Final = re.compile(r"\+?[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+").fullmatch
+SEVERAL: Final = "more than one number, or too long for its country; give a list of numbers"
+
+
 def phone(text: str, region: str | None = None) -> str:
     """``text`` as E.164 with its ``+``.
 
@@ -46,7 +59,20 @@ def phone(text: str, region: str | None = None) -> str:
 
 def _is_e164(text: str) -> bool:
     """Plus sign, eight to fifteen ASCII digits, the first of them no zero."""
-    return 9 <= len(text) <= 16 and text.isascii() and text[0] == "+" and text[1] != "0" and text[1:].isdigit()
+    return (
+        9 <= len(text) <= 16
+        and text.isascii()
+        and text[0] == "+"
+        and text[1] != "0"
+        and text[1:].isdigit()
+        and (text[1] != "1" or len(text) == _NANP)
+        # a zero behind a country code of two or three digits is looked at more closely
+        and not (text[1] != "1" and (text[3] == "0" or text[4] == "0") and _trunk_zero(text))
+    )
+
+
+#: Plus sign and eleven digits: numbers of North America are all of one length.
+_NANP: Final = 12
 
 
 def phone_e164(text: str, region: str | None = None) -> str:
@@ -66,7 +92,12 @@ def _read(text: str, region: str | None) -> str:
         raise Refused(MASKED)
     if not text.isascii():
         text = _to_ascii_digits(text)
-    text = _extension.sub("", text.strip()).strip()
+    text = text.strip().lstrip("'\u2019").strip()
+    if _as_exponent(text):
+        raise Refused(SPREADSHEET)
+    if match := _as_float(text):
+        text = match[1]
+    text = _extension.sub("", text).strip()
     if not text:
         raise Empty
     # "00" becomes "+" before any parser sees it: with region US a parser makes +10016505551212 of 0016505551212.
@@ -78,11 +109,26 @@ def _read(text: str, region: str | None) -> str:
         text = f"{zero[1]} {kept}{text[zero.end() :]}"
     if _punctuated(text) and not _separated_zero(text):
         number = "+" + _not_digits.sub("", text)
+        if match := _trunk_zero(number):
+            number = match[1] + number[match.end() :]
         if _is_e164(number):
-            return number
+            return _checked_length(number) if "/" in text else number
         if number.startswith("+0"):
             raise Refused(NOT_A_NUMBER)
+        if number.startswith("+1") and len(number) > _NANP and "/" in text:
+            raise Refused(SEVERAL)
     return _parse(text, None)
+
+
+def _checked_length(number: str) -> str:
+    """A number that was written with a slash, which may stand between two: refused if too long for its country."""
+    try:
+        import phonenumbers
+    except ImportError:
+        return number
+    if not phonenumbers.is_possible_number(phonenumbers.parse(number)):
+        raise Refused(SEVERAL)
+    return number
 
 
 def _to_ascii_digits(text: str) -> str:

@@ -12,6 +12,24 @@ NOT_UNICODE: Final = "not valid Unicode text"
 MASKED: Final = "masked with asterisks"
 LOOKS_HASHED: Final = "looks like a digest: pass Hashed(digest, variant)"
 EMPTY_HASH: Final = "the digest of empty text"
+PLACEHOLDER: Final = "stands for a value that was not there; everybody without one would be the same person"
+
+#: What programs write where they have nothing, in small letters.
+PLACEHOLDERS: Final = frozenset(
+    {
+        "null", "undefined", "nan", "nat", "none", "n/a", "#n/a", "not set", "(not set)", "(none)", "(null)",
+        "(undefined)",
+        "<null>", "<na>", "[object object]", "[object undefined]", "[object null]", "{}", "[]",
+    }
+)  # fmt: skip
+#: Longer texts need not be looked up.
+LONGEST_PLACEHOLDER: Final = max(map(len, PLACEHOLDERS))
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a program wrote this where it had nothing."""
+    text = text.strip().strip("\"'")
+    return len(text) <= LONGEST_PLACEHOLDER and text.lower() in PLACEHOLDERS
 
 
 class Refused(Exception):

@@ -457,8 +457,24 @@ COOKIE = "fb.2.1554763741205.IwAR1aBcD"
         (ClickIds(), "?xfbclid=1", None, False),
         (ClickIds(), "#?fbclid=1", None, False),
         # a cookie that is none
-        (ClickIds(fbc="IwAR1aBcD"), "", "IwAR1aBcD", True),
-        (ClickIds(fbc="IwAR1aBcD", fbclid="IwAR1aBcD", fbclid_seen=SEEN), "", FRESH, False),
+        (ClickIds(fbc="IwAR1aBcD"), "", None, True),
+        (ClickIds(fbc="IwAR1aBcD", fbclid="IwAR1aBcD", fbclid_seen=SEEN), "", FRESH, True),
+        *[
+            (ClickIds(fbc=odd), "", None, True)
+            for odd in (
+                "fb.1.1759000000000",
+                "fb.1.1759000000000.",
+                "undefined",
+                '"fb.1.1759000000000.IwAR0"',
+                "null",
+                "fb.1.x.y",
+                "fb.1.1759000000000.Iw AR",
+            )
+        ],
+        # a whole cookie where the id alone belongs
+        (ClickIds(fbclid=COOKIE), "", COOKIE, False),
+        *[(ClickIds(fbclid=odd), "", None, True) for odd in ("IwAR0 def", "undefined", "[object Object]", 'a"b', "é")],
+        (ClickIds(fbc=COOKIE, fbclid="undefined"), "", COOKIE, True),
     ],
 )
 def test_click_cookie_holds_unless_a_newer_click_is_at_hand(

@@ -288,3 +288,27 @@ def test_the_repr_holds_no_personal_data() -> None:
     assert "jane" not in shown
     assert "8.8.8.8" not in shown
     assert "email=…" in shown
+
+
+PLACES = (
+    "email", "phone", "external_id", "first_name", "middle_name", "last_name", "city", "state", "zip", "mobile_ad_id",
+    "idfv", "user_agent", "ip",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("field", PLACES)
+@pytest.mark.parametrize(
+    "text",
+    ["null", "undefined", "nan", "NaN", "None", "(not set)", "[object Object]", " NULL ", "N/A", '"null"', "<NA>"],
+)
+def test_what_stands_for_nothing_is_nobodys(field: str, text: str) -> None:
+    """It is left out and said, alone and among many: everybody without a value would be one person."""
+    plan = Plan(IDENTIFIER_SOURCES)
+    user = User(**{field: text})
+    alone = plan.identify(user)
+    assert field in alone.refused
+    assert not [name for name in filled(alone) if IDENTIFIER_SOURCES[name] == field]
+    names = Plan(["last_name_joined", "first_name_joined", "external_id", "ip", "user_agent", "email", "zip_us5"])
+    together = names.identify_all([User(last_name="Doe", email="a@b.co"), user] * 4, [Page()] * 8)
+    for found in together[1::2]:
+        assert filled(found) == filled(names.identify(user))

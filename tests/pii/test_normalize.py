@@ -39,7 +39,21 @@ def test_dates_that_could_be_another_day_are_refused(given: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("12.34.56.78", "12.34.56.78"), (" 8.8.8.8 ", "8.8.8.8"), ("2001:DB8::1", "2001:db8::1"), ("::1", "::1")],
+    [
+        ("12.34.56.78", "12.34.56.78"),
+        (" 8.8.8.8 ", "8.8.8.8"),
+        ("2001:DB8::1", "2001:db8::1"),
+        ("::ffff:203.0.113.5", "203.0.113.5"),
+        ("::FFFF:cb00:7105", "203.0.113.5"),
+        ("1.2.3.4:80", "1.2.3.4"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("203.0.113.5, 10.0.0.1", "203.0.113.5"),
+        ("10.0.0.1, unknown, 192.168.1.1:80, 8.8.8.8:443", "8.8.8.8"),
+        ("172.32.0.1", "172.32.0.1"),
+        ("100.128.0.1", "100.128.0.1"),
+        ("192.167.0.1", "192.167.0.1"),
+        ("169.253.1.1", "169.253.1.1"),
+    ],
 )
 def test_addresses_of_both_kinds_pass(given: str, expected: str) -> None:
     assert normalize.ip(given) == expected
@@ -47,7 +61,9 @@ def test_addresses_of_both_kinds_pass(given: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["0.0.0.0", "   0.0.0.0  ", "::", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.4:80",  # noqa: S104
+    ["0.0.0.0", "   0.0.0.0  ", "::", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.4:x", "::1",  # noqa: S104
+     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.1.1", "100.64.0.1", "224.0.0.1", "255.255.255.255",
+     "fe80::1", "fd00::1", "ff02::1", "::ffff:10.0.0.1", "10.0.0.1, 192.168.0.1", "null", ",",
      "1.2.3.*", "fe80::1%eth0", "localhost", "1.2.3.4\0", "\ud800", "１.2.3.4"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(given: str) -> None:
@@ -260,3 +276,44 @@ def test_an_address_in_a_query_goes_however_it_is_written(value: str) -> None:
 def test_what_is_no_address_stays_byte_for_byte(url: str) -> None:
     """Click ids are opaque, and so is everything beside them."""
     assert normalize.scrub_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("given", "region", "expected"),
+    [
+        ("+4407911123456", None, "+447911123456"), ("+4901711234567", None, "+491711234567"),
+        ("+330612345678", None, "+33612345678"), ("+353 0871234567", None, "+353871234567"),
+        ("+390612345678", None, "+390612345678"), ("+2250712345678", None, "+2250712345678"),
+        ("+14155552671.0", None, "+14155552671"), ("'+14155552671", None, "+14155552671"),
+        ("+491711234567.00", None, "+491711234567"), ("+49 171 / 1234567", None, "+491711234567"),
+    ],
+)  # fmt: skip
+def test_phones_that_were_damaged_are_mended(given: str, region: str | None, expected: str) -> None:
+    """A trunk zero behind the country code, what spreadsheets add; Italy and others keep their zero."""
+    assert normalize.phone(given, region) == expected
+
+
+@pytest.mark.parametrize("given", ["1.4155552671E10", "1,4155552671E+10", "+1.4155552671e10", "+1 415 555 2671 / 2672",
+                                   "+1 415 555 2671/415 555 2672", "+141555526710"])  # fmt: skip
+def test_phones_that_became_another_number_are_refused(given: str) -> None:
+    """Never a stranger's number."""
+    with pytest.raises(Refused):
+        normalize.phone(given, "US")
+
+
+@pytest.mark.parametrize(
+    ("given", "country", "expected"),
+    [("'94107", "us", "94107"), ("94107.0", "us", "94107"), ("94107.0", None, "94107"), ("’10115", "de", "10115")],
+)
+def test_zips_lose_what_a_spreadsheet_added(given: str, country: str | None, expected: str) -> None:
+    """By every rule."""
+    assert normalize.zip_us5(given, country) == expected
+    assert normalize.zip_plain(given) == expected
+    assert normalize.zip_google(given) == expected
+
+
+@pytest.mark.parametrize("given", ["4107", "501", "4107.0", "'4107"])
+def test_a_us_zip_without_its_leading_zero_is_refused(given: str) -> None:
+    """It would be another place."""
+    with pytest.raises(Refused, match="leading zero"):
+        normalize.zip_us5(given, "us")

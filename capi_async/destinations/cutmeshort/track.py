@@ -17,7 +17,7 @@ from typing import ClassVar, Final, Literal, cast
 
 import msgspec
 
-from capi_async.destinations.base import lost_key
+from capi_async.destinations.base import lost_key, with_good_clicks
 from capi_async.destinations.cutmeshort.answer import read
 from capi_async.destinations.cutmeshort.wire import (
     HEADS,
@@ -177,6 +177,7 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
             return Refusal("skipped", "test", "CutMeShort has no test mode")
         if event.consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data", "sale_opt_out")):
             return refusal
+        event, notes = with_good_clicks(event, _CLICKS)
         extra = self.extra_of(event) if event.extra else None
         customer, click = ids.external_id_clear, event.click.cms_rf
         if customer is None and not (extra and extra.get("customerExternalId")):
@@ -191,7 +192,7 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         time = _utc_text(event.time)
         if time is None:
             return Refusal("rejected", "time", "lies outside the calendar in UTC", "check time and its offset")
-        warnings: list[str] = []
+        warnings: list[str] = list(notes)
         made = (
             self._sale(event, name, customer or "", time, warnings)
             if call == "sale"
@@ -302,6 +303,7 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         return self.amount_unit == "major" or number == number.to_integral_value()
 
 
+_CLICKS: Final = ("cms_rf",)
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}\Z")
 _STEPS: Final = {decimals: Decimal(1).scaleb(-decimals) for decimals in range(5)}
 #: Our own: the caller's thread may have set a precision too small for the largest amounts.

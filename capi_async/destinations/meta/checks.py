@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from capi_async.destinations.base import is_web
 from capi_async.destinations.meta.mapping import app_missing, too_broad
 from capi_async.destinations.meta.wire import MAX_NAME, ROOT_KEYS, MetaEvent
 from capi_async.event import Event
@@ -32,7 +33,7 @@ NO_TEST_CODE: Final = Refusal(
 )
 _NO_URL: Final = Refusal("rejected", "page.url", "website events need the page's address", "set page=Page(url=...)")
 _BAD_URL: Final = Refusal(
-    "rejected", "page.url", "the page's address must start with http:// or https://", "set it whole"
+    "rejected", "page.url", "the page's address must start with http:// or https:// and name a host", "set it whole"
 )
 _NO_VALUE: Final = Refusal("rejected", "value", "a purchase needs value and currency", "set value")
 _NO_CURRENCY: Final = Refusal("rejected", "currency", "a purchase needs value and currency", "set currency")
@@ -56,17 +57,9 @@ _BAD_SHAPE: Final = Refusal(
 )
 
 
-_WEB: Final = ("https://", "http://")
-
-
 def is_name(name: object) -> bool:
     """Whether Meta takes this name."""
     return isinstance(name, str) and bool(name.strip()) and len(name) <= MAX_NAME
-
-
-def is_web(url: str) -> bool:
-    """Whether this is an address of the web."""
-    return url.startswith(_WEB) or url[:8].lower().startswith(_WEB)
 
 
 def check(event: Event, made: MetaEvent, warnings: list[str]) -> Refusal | None:
@@ -77,7 +70,7 @@ def check(event: Event, made: MetaEvent, warnings: list[str]) -> Refusal | None:
         url = made.event_source_url
         if url is None:
             return _NO_URL
-        if not url.startswith("https://") and not is_web(url):
+        if not is_web(url):
             return _BAD_URL
         if user.client_user_agent is None:
             warnings.append(NO_USER_AGENT)

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from capi_async.destinations.base import lost_key
+from capi_async.destinations.base import is_web, lost_key, with_good_clicks
 from capi_async.destinations.meta.checks import (
     LONG_NAME,
     NO_TEST_CODE,
@@ -24,7 +24,6 @@ from capi_async.destinations.meta.checks import (
     check,
     check_merged,
     is_name,
-    is_web,
     with_properties,
 )
 from capi_async.destinations.meta.mapping import app_data, click_cookie, custom_data, limited_use, user_data
@@ -187,7 +186,8 @@ class Meta(Destination, frozen=True, kw_only=True):
         consent = event.consent
         if consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data")):
             return refusal
-        warnings: list[str] = []
+        event, notes = with_good_clicks(event, _CLICKS)
+        warnings: list[str] = list(notes)
         if self.test_event_code is not None:
             warnings.append(TEST_COUNTS)
         elif event.test or self.test:
@@ -265,6 +265,7 @@ class Meta(Destination, frozen=True, kw_only=True):
         return verdicts(response, count)
 
 
+_CLICKS: Final = ("fbc", "fbp")
 _VERSION: Final = re.compile(r"v[1-9]\d{0,2}\.\d{1,2}")
 _OPTIONAL_TEXTS: Final = (
     "test_event_code", "partner_agent", "namespace_id", "upload_id", "upload_tag", "upload_source",

@@ -19,11 +19,12 @@ from capi_async.destinations.meta.wire import (
 )
 from capi_async.event import ClickIds, Consent, Event
 from capi_async.extinfo import extinfo
+from capi_async.pii.clicks import is_click_id, is_meta_cookie
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import Refusal, epoch_millis
 
 UNKNOWN_CLICK_TIME: Final = "fbc: click.fbclid_seen is unknown, so the event's time stands in for it"
-ODD_FBC: Final = "fbc: click.fbc is not of the form fb.1.<milliseconds>.<click id>; sent as given"
+ODD_FBCLID: Final = "fbc: the click id has not the form of one and was left out"
 
 _FBCLID: Final = re.compile(r"[?&]fbclid=([^&]+)")
 #: Meta's parameter builders append a tag of two or eight characters to the cookies they write.
@@ -39,15 +40,16 @@ def click_cookie(click: ClickIds, page_url: str | None, time: datetime) -> tuple
     """
     cookie = click.fbc
     fbclid = click.fbclid or _from_url(page_url)
-    if cookie:
-        parts = cookie.split(".", 3)
-        if len(parts) < 4 or parts[0] != "fb":
-            if not fbclid:
-                return cookie, ODD_FBC
-        elif not fbclid or _same_click(parts[3], fbclid):
-            return cookie, None
+    doubt = None
+    if fbclid and not is_click_id(fbclid):
+        fbclid, doubt = None, ODD_FBCLID
+    # the caller has left out a cookie that is none
+    if cookie and (not fbclid or _same_click(cookie.split(".", 3)[3], fbclid)):
+        return cookie, doubt
     if not fbclid:
-        return None, None
+        return None, doubt
+    if is_meta_cookie(fbclid):
+        return fbclid, None
     seen = click.fbclid_seen
     return f"fb.1.{epoch_millis(seen or time)}.{fbclid}", None if seen else UNKNOWN_CLICK_TIME
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, TypeVar, cast
 import msgspec
 from msgspec import Struct
 
-from capi_async.destinations.base import lost_key
+from capi_async.destinations.base import lost_key, with_good_clicks
 from capi_async.destinations.pinterest.answer import read
 from capi_async.destinations.pinterest.names import GUIDE_ONLY, SAME_NAME, STANDARD_NAMES, check_names
 from capi_async.destinations.pinterest.wire import (
@@ -161,6 +161,7 @@ class Pinterest(Destination, frozen=True, kw_only=True):
                 "app events need the device's system",
                 "set device=Device(os='ios' or 'android')",
             )
+        event, notes = with_good_clicks(event, _CLICKS)
         time = event.time.timestamp()
         body = PinterestEvent(
             name,
@@ -200,7 +201,7 @@ class Pinterest(Destination, frozen=True, kw_only=True):
             time + (self.max_age_s or self.limits.max_age_s),
             0.0 if body.action_source == "offline" else 48 * HOUR,
             None,
-            warnings,
+            notes + warnings,
         )
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
@@ -223,6 +224,7 @@ def _source(event: Event) -> str | None:
     return _APP_SOURCES.get(event.device.os or "") if event.device else None
 
 
+_CLICKS: Final = ("epik",)
 _APP_SOURCES: Final = {"ios": "app_ios", "android": "app_android"}
 
 

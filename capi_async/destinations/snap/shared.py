@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, cast
 import msgspec
 from msgspec import Struct
 
+from capi_async.destinations.base import BAD_PAGE, is_web
 from capi_async.errors import ConfigError
 from capi_async.event import Event
 from capi_async.outcome import Response, Verdict, by_edge, by_status, split, unauthorized
@@ -76,6 +77,9 @@ ACTION_SOURCES: Final[Mapping[str, str]] = {
     "business_messaging": "OFFLINE",
     "other": "OFFLINE",
 }
+
+#: Click ids that Snap takes.
+CLICKS: Final = ("sc_click_id", "sc_cookie1")
 
 NO_ASSET: Final = Refusal("skipped", "source", "app events need a Snap App ID", "set snap_app_id on the destination")
 NO_APP_ID: Final = Refusal("rejected", "app.id", "app events need the app's store id or package", "set app=App(id=...)")
@@ -156,6 +160,8 @@ def lacking(
     """
     if source == "WEB" and not url:
         return NO_PAGE
+    if source == "WEB" and not (isinstance(url, str) and is_web(url)):
+        return BAD_PAGE
     if name == "PURCHASE":
         if value is None or value == "":
             return NO_VALUE

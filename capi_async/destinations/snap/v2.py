@@ -19,9 +19,10 @@ from typing import Any, ClassVar, Final
 
 from msgspec.structs import force_setattr
 
-from capi_async.destinations.base import lost_key
+from capi_async.destinations.base import ODD_PAGE, is_web, lost_key, with_good_clicks
 from capi_async.destinations.snap.answers import decode_v2
 from capi_async.destinations.snap.shared import (
+    CLICKS,
     NO_APP_ID,
     SnapAccount,
     amount_text,
@@ -136,6 +137,10 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         if isinstance(admitted, Refusal):
             return admitted
         name, source, asset = admitted
+        event, warnings = with_good_clicks(event, CLICKS)
+        url = ids.page_url
+        if url is not None and source != "WEB" and not is_web(url):
+            url, warnings = None, (*warnings, ODD_PAGE)
         at = event.time.timestamp()
         click, items, consent, value, pieces = event.click, event.items, event.consent, event.value, event.num_items
         # by position and in the struct's order: this runs per event, and keywords cost more
@@ -144,7 +149,7 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
             source,
             str(round(at * 1000)),
             event.event_id,
-            ids.page_url,
+            url,
             event.order_id,
             ids.email[0] if ids.email else None,
             ids.phone_digits[0] if ids.phone_digits else None,
@@ -191,7 +196,7 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
             refusal = lost_key(extra, "client_dedup_id") or _lacking(body)
         else:
             refusal = lacking(
-                name, source, ids.page_url, event.value, event.currency, ids.email, ids.phone_digits, ids.ip_hashed,
+                name, source, url, event.value, event.currency, ids.email, ids.phone_digits, ids.ip_hashed,
                 ids.user_agent, ids.mobile_ad_id,
             )  # fmt: skip
         return refusal or Wire(
@@ -199,6 +204,8 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
             encoded_head(SnapV2Head, event.test or self.test),
             at + (self.max_age_s or self.limits.max_age_s),
             48 * HOUR,
+            None,
+            warnings,
         )
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:

@@ -19,10 +19,11 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from capi_async.destinations.base import lost_key
+from capi_async.destinations.base import ODD_PAGE, is_web, lost_key, with_good_clicks
 from capi_async.destinations.snap.answers import EventLog, decode_v3
 from capi_async.destinations.snap.shared import (
     ACTION_SOURCES,
+    CLICKS,
     NO_APP_ID,
     NO_ASSET,
     SnapAccount,
@@ -140,7 +141,10 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
                 return facts
             app = facts
         at = event.time.timestamp()
+        event, warnings = with_good_clicks(event, CLICKS)
         url = ids.page_url
+        if url is not None and source != "WEB" and not is_web(url):
+            url, warnings = None, (*warnings, ODD_PAGE)
         made = SnapEvent(
             name,
             int(at),
@@ -164,7 +168,9 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
                 return body
             refusal = _lacking(body)
         # all that a purchase on the web needs is nearly always there
-        elif not (url and event.value is not None and event.currency and (ids.email or ids.phone_digits)):
+        elif not (
+            url and is_web(url) and event.value is not None and event.currency and (ids.email or ids.phone_digits)
+        ):
             refusal = lacking(
                 name, source, url, event.value, event.currency, ids.email, ids.phone_digits, ids.ip,
                 ids.user_agent, ids.mobile_ad_id_clear,
@@ -174,6 +180,8 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
             head,
             at + (self.max_age_s or _MAX_AGE_S),
             48 * HOUR,
+            None,
+            warnings,
         )
 
     def head_of(self, event: Event) -> bytes | Refusal:

@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
-from capi_async.destinations.base import lost_key
+from capi_async.destinations.base import BAD_PAGE, is_web, lost_key, with_good_clicks
 from capi_async.destinations.tiktok.answers import read_answer
 from capi_async.destinations.tiktok.body import TikTokEvent, TikTokPage, app_of, properties_of, user_of
 from capi_async.destinations.tiktok.shared import (
     APP_EVENTS,
+    CLICKS,
     CURRENCIES,
     ENV,
     WEB_EVENTS,
@@ -241,6 +242,8 @@ class TikTok(Destination, frozen=True, kw_only=True):
                 "test events need a code from Events Manager",
                 "set test_event_code on the destination",
             )
+        event, notes = with_good_clicks(event, CLICKS)
+        warnings += notes
         time = event.time.timestamp()
         user = user_of(event, ids)
         url, referrer = ids.page_url, ids.page_referrer
@@ -260,7 +263,7 @@ class TikTok(Destination, frozen=True, kw_only=True):
         if extra or event.properties:
             body = with_properties(merge(body, extra or {}), event.properties)
             refusal = _check_merged(kind, body)
-        elif kind == "web" and user.email and url and url.startswith("https://"):
+        elif kind == "web" and user.email and url and is_web(url):
             refusal = None  # of nearly all events no more need be asked
         else:
             refusal = _check(
@@ -293,9 +296,6 @@ class TikTok(Destination, frozen=True, kw_only=True):
         return read_answer(response, count, ids)
 
 
-_WEB: Final = ("https://", "http://")
-
-
 def _check_merged(source: str, body: Mapping[str, Any]) -> Refusal | None:
     user = part(body, "user")
     url = part(body, "page").get("url")
@@ -325,8 +325,8 @@ def _check(
     if source == "web":
         if not page_url:
             return Refusal("rejected", "page.url", "website events need the page's address", "set page=Page(url=...)")
-        if not page_url.startswith(_WEB) and not page_url[:8].lower().startswith(_WEB):
-            return Refusal("rejected", "page.url", "is not a web address", "begin it with https:// or http://")
+        if not is_web(page_url):
+            return BAD_PAGE
         if person or browser or connection:
             return None
         wanted = WEB_IDENTITY

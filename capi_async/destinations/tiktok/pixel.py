@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Final, Literal
 
 from msgspec import Struct
 
-from capi_async.destinations.base import lost_key
+from capi_async.destinations.base import lost_key, with_good_clicks
 from capi_async.destinations.tiktok.answers import read_answer
 from capi_async.destinations.tiktok.shared import (
+    CLICKS,
     CURRENCIES,
     ENV,
     PIXEL_EVENTS,
@@ -253,6 +254,8 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
             timestamp = datetime.fromtimestamp(int(time), UTC)
         except (ValueError, OverflowError):  # the first or last hours of the calendar, in a far offset
             return Refusal("rejected", "time", "is no date in UTC", "check the event's time")
+        event, notes = with_good_clicks(event, CLICKS)
+        warnings += notes
         click, url, referrer = event.click, ids.page_url, ids.page_referrer
         user = PixelUser(
             hashed[0] if (hashed := ids.external_id) else None,

@@ -86,6 +86,9 @@ WEB_IDENTITY: Final = (
     "click.ttclid, click.ttp, user.email, user.phone, user.external_id, or user.ip with user.user_agent"
 )
 
+#: Click ids that TikTok takes.
+CLICKS: Final = ("ttclid", "ttp")
+
 _VERSION: Final = re.compile(r"v\d{1,3}\.\d{1,3}")
 
 
