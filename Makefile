@@ -96,6 +96,7 @@ chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos.redis_loop
 	$(BIN)/python -m tests.chaos.redis_rate
 	$(BIN)/python -m tests.chaos.redis_fleet
+	$(BIN)/python -m tests.chaos.shop
 
 MINUTES ?= 10
 soak: $(VENV)/.test

@@ -31,6 +31,8 @@ and never lapses, ``sandbox-creator-token`` is a creator's; others come from the
     shop.webhooks.send(5, {"product_id": "1"})   # a notification of any type
 
     shop.fail(36009002, status=200, count=4)     # an envelope code from the API itself, after all its checks
+    shop.outage("detail", "page")                # detail or search alone: page, retired, scope, empty, down
+    order.make_odd("half_character")             # as the API tells it from now on; see ``oddities`` for the kinds
     shop.calls                                   # the newest API calls: .method .path .query .body .status .code
 
 The general faults and rates work here too; ``Fault(path="/api/v2/token")`` narrows one to a part of the paths.
@@ -38,8 +40,9 @@ The general faults and rates work here too; ``Fault(path="/api/v2/token")`` narr
 Readings (``Sandbox(readings={"tiktok_shop": {...}})``): ``http_200`` (every refusal comes with HTTP 200),
 ``durations`` (expiries are durations), ``old_access_survives`` (a refresh leaves the old access token alive),
 ``reuse_revokes`` (a refresh token used again ends the authorization), ``single_use_pages`` (a page token works
-exactly once; else it may be asked again until its successor has been), ``sparse_search`` (order search gives little
-more than ids).
+exactly once; else it may be asked again until its successor has been), ``pages_by_position`` (a page begins so many
+items behind the first, whatever moved meanwhile; else behind the last item of the page before), ``sparse_search``
+(order search gives little more than ids).
 
 UNVERIFIED, and what the sandbox does: a superseded refresh token is dead, and the access token with it; page tokens
 live ten minutes and insist on the same filters; 10 requests a second per app and shop (the documentation names 50,

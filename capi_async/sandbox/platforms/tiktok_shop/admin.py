@@ -7,7 +7,8 @@ POST    ``settings``                    ``redirect_url``, ``consent``, ``retry_s
 POST    ``apps``                        ``key``, ``secret``, ``service_id``, ``redirect_url``
 GET     ``orders`` (``?shop=JP``)       all orders; ``orders/ID`` one
 POST    ``orders``                      places one; keys as the arguments of ``place_order``
-POST    ``orders/ID/STEP``              pay, hold, release, ship, deliver, complete, cancel, refund, status, address
+POST    ``orders/ID/STEP``              pay, hold, release, ship, deliver, complete, cancel, refund, status, address;
+                                        odd: ``oddity``, ``readings``, see ``Order.make_odd``
 POST    ``codes``, ``grants``           a code, or tokens: ``shop``, ``app_key``, ``scopes``, ``creator``
 POST    ``expire``, ``revoke``          ``access_token`` (all, without), for ``expire`` also ``which``: access, refresh
 GET     ``webhooks``                    subscriptions
@@ -18,6 +19,7 @@ GET     ``deliveries`` (``?limit=``)    what was sent, and what became of it
 POST    ``retry``                       makes waiting deliveries due
 POST    ``replay``                      sends ``notification_id`` once more
 POST    ``spoils``, ``failures``        see ``Spoil`` and ``TikTokShop.fail``; DELETE takes them back
+POST    ``outages``                     ``part``, ``kind``: see ``TikTokShop.outage``; DELETE ``failures`` ends them
 GET     ``calls`` (``?limit=``)         API calls
 ======  ==============================  ===============================================================
 """
@@ -33,6 +35,7 @@ from msgspec import Struct
 from capi_async.sandbox.platforms.base import Reply, json_reply
 from capi_async.sandbox.platforms.tiktok_shop.authorize import Consent
 from capi_async.sandbox.platforms.tiktok_shop.notifications import Spoil, Style
+from capi_async.sandbox.platforms.tiktok_shop.oddities import Oddity, Outage, Part
 from capi_async.sandbox.platforms.tiktok_shop.orders import RELAY, Line, Order
 from capi_async.sandbox.platforms.tiktok_shop.service import TikTokShop
 
@@ -82,6 +85,8 @@ class _Step(_Body):
     kind: str = "REFUND"
     by: str = "BUYER"
     address: dict[str, str] = {}
+    oddity: Oddity | None = None
+    readings: int | None = None
 
 
 class _Authorize(_Body):
@@ -124,6 +129,11 @@ class _Fail(_Body):
     retry_after_s: float | None = None
 
 
+class _Outage(_Body):
+    part: Part
+    kind: Outage = "page"
+
+
 _STEPS: Mapping[str, Callable[[Order, _Step], object]] = {
     "pay": lambda order, _: order.pay(),
     "hold": lambda order, _: order.hold(),
@@ -135,6 +145,7 @@ _STEPS: Mapping[str, Callable[[Order, _Step], object]] = {
     "refund": lambda order, step: order.refund(step.amount, kind=step.kind),
     "status": lambda order, step: order.set_status(step.status),
     "address": lambda order, step: order.change_address(**step.address),
+    "odd": lambda order, step: order.make_odd(step.oddity, readings=step.readings),
 }
 _DONE = Reply(204, b"")
 
@@ -167,6 +178,10 @@ def administer_shop(shop: TikTokShop, method: str, path: str, query: Mapping[str
         case "POST", "failures":
             fail = _read(body, _Fail)
             shop.fail(**msgspec.structs.asdict(fail))
+            return _DONE
+        case "POST", "outages":
+            outage = _read(body, _Outage)
+            shop.outage(outage.part, outage.kind)
             return _DONE
         case "DELETE", "failures":
             shop.clear_failures()

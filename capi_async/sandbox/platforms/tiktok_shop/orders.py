@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from capi_async.sandbox.platforms.tiktok_shop.model import Shop, money
+from capi_async.sandbox.platforms.tiktok_shop.oddities import ODDITIES, Oddity, OddState, odd
 
 UNPAID, ON_HOLD, AWAITING_SHIPMENT = "UNPAID", "ON_HOLD", "AWAITING_SHIPMENT"
 PARTIALLY_SHIPPING, AWAITING_COLLECTION, IN_TRANSIT = "PARTIALLY_SHIPPING", "AWAITING_COLLECTION", "IN_TRANSIT"
@@ -63,6 +64,7 @@ class Order:
         self.settled = False
         #: Units by SKU that the shelf had for it.
         self.taken: dict[str, int] = {}
+        self._odd: OddState | None = None
 
     @property
     def id(self) -> str:
@@ -89,7 +91,26 @@ class Order:
         if sparse:
             return {key: self.raw[key] for key in ("id", "status", "create_time", "update_time")}
         hidden = ("recipient_address",) if self.status in _WITHOUT_ADDRESS else ()
-        return {key: value for key, value in self.raw.items() if key not in hidden and value is not None}
+        told = {key: value for key, value in self.raw.items() if key not in hidden and value is not None}
+        if self._odd is None:
+            return told
+        told = odd(told, self._odd.kind)
+        if self._odd.left is not None:
+            self._odd.left -= 1
+            if self._odd.left <= 0:
+                self._odd = None
+        return told
+
+    def make_odd(self, kind: Oddity | None, *, readings: int | None = None) -> Order:
+        """Tell it in an odd way from now on, or so many times; ``None`` tells it as it is again.
+
+        Raises:
+            ValueError: There is no such oddity.
+        """
+        if kind is not None and kind not in ODDITIES:
+            raise ValueError(f"kind must be one of {', '.join(ODDITIES)}")
+        self._odd = None if kind is None else OddState(kind, readings)
+        return self
 
     # What happens to it.
 

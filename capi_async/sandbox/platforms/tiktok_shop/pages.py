@@ -37,11 +37,14 @@ class Pages:
     Args:
         once: A token works exactly once. Else it may be asked again, for a lost answer, until the page behind it has
             been asked for.
+        by_position: A page begins so many items behind the first, whatever was added or moved meanwhile. Else it begins
+            behind the last item of the page before.
     """
 
-    def __init__(self, ids: random.Random, *, once: bool) -> None:
+    def __init__(self, ids: random.Random, *, once: bool, by_position: bool = False) -> None:
         self._ids = ids
         self._once = once
+        self._by_position = by_position
         self._tokens: dict[str, _Token] = {}
 
     def cut(
@@ -67,6 +70,10 @@ class Pages:
             BadToken: The token may not be used.
         """
         ordered = sorted(items, key=key, reverse=descending)
+        if self._by_position:
+            begin = self._take(token, query, now) if token else 0
+            end = begin + size
+            return ordered[begin:end], self._give(query, end, now, token) if len(ordered) > end else ""
         if token:
             after = self._take(token, query, now)
             ordered = [item for item in ordered if (key(item) < after if descending else key(item) > after)]

@@ -19,6 +19,7 @@ from capi_async.sandbox.platforms.tiktok_shop.authorize import PATHS as AUTHORIZ
 from capi_async.sandbox.platforms.tiktok_shop.envelope import (
     BAD_METHOD,
     BAD_PATH,
+    BAD_VERSION,
     CREDENTIALS,
     FILE_SIZE,
     INTERNAL,
@@ -31,6 +32,7 @@ from capi_async.sandbox.platforms.tiktok_shop.envelope import (
 from capi_async.sandbox.platforms.tiktok_shop.gate import admit, read_body
 from capi_async.sandbox.platforms.tiktok_shop.model import CREATOR, CREATOR_ID, SELLER, Shop
 from capi_async.sandbox.platforms.tiktok_shop.oauth import App, Authorizations, Grant, copy_of, token_data
+from capi_async.sandbox.platforms.tiktok_shop.oddities import OUTAGES, PARTS, Outage, Part, with_odd_bytes
 from capi_async.sandbox.platforms.tiktok_shop.orders import Order
 from capi_async.sandbox.platforms.tiktok_shop.pages import Pages
 from capi_async.sandbox.platforms.tiktok_shop.webhooks import Webhooks
@@ -98,7 +100,15 @@ class TikTokShop(Service):
     name = "tiktok_shop"
     rate = Rate(10, 1.0)
     readings: ClassVar[frozenset[str]] = frozenset(
-        {"http_200", "durations", "old_access_survives", "reuse_revokes", "single_use_pages", "sparse_search"}
+        {
+            "http_200",
+            "durations",
+            "old_access_survives",
+            "pages_by_position",
+            "reuse_revokes",
+            "single_use_pages",
+            "sparse_search",
+        }
     )
 
     def __init__(
@@ -121,8 +131,11 @@ class TikTokShop(Service):
         self._consent: Consent = "allow"
         self.calls: deque[ApiCall] = deque(maxlen=_MAX_CALLS)
         self._failing: list[_Failing] = []
+        self._outages: dict[str, Outage] = {}
         self._known = Authorizations(self._ids, self.chosen)
-        self._pages = Pages(self._ids, once="single_use_pages" in self.chosen)
+        self._pages = Pages(
+            self._ids, once="single_use_pages" in self.chosen, by_position="pages_by_position" in self.chosen
+        )
         self.webhooks.clear()
         self.world = World(self._ids, self._clock.wall, self._notify)
         seeds.lay_out(self.world)
@@ -245,9 +258,25 @@ class TikTokShop(Service):
         """
         self._failing.append(_Failing(code, status, message, path, retry_after_s, count))
 
+    def outage(self, part: Part, kind: Outage = "page") -> None:
+        """From now on a part of the orders' API does not work, whoever asks.
+
+        Args:
+            part: ``search`` or ``detail``; the other goes on.
+            kind: ``page``: a gateway's page with HTTP 404. ``retired``: the version is none any more. ``scope``: the
+                token lacks a scope. ``empty``: a success that lists nothing. ``down``: HTTP 503.
+
+        Raises:
+            ValueError: There is no such part or kind.
+        """
+        if part not in PARTS or kind not in OUTAGES:
+            raise ValueError(f"part is one of {', '.join(PARTS)}, kind one of {', '.join(OUTAGES)}")
+        self._outages[PARTS[part]] = kind
+
     def clear_failures(self) -> None:
-        """Let calls succeed again."""
+        """Let calls succeed again, and end outages."""
         self._failing.clear()
+        self._outages.clear()
 
     # Over HTTP.
 
@@ -256,6 +285,8 @@ class TikTokShop(Service):
         self.tally.stats.requests += 1
         if call.path in AUTHORIZE_PATHS and call.method == "GET":
             return authorize(call, self._known, self._consent, self._local_hosts)
+        if self._outages.get(call.path) == "page":
+            return Reply(404, b"<html><body><h1>404 Not Found</h1>nginx</body></html>", {}, "text/html")
         request_id = self._request_id(call.now)
         status, code, headers = 200, OK, {}
         try:
@@ -283,7 +314,8 @@ class TikTokShop(Service):
                 request_id,
             )
         )
-        return json_reply(status, body, headers)
+        reply = json_reply(status, body, headers)
+        return Reply(reply.status, with_odd_bytes(reply.body), reply.headers, reply.content_type)
 
     def failure(self, status: int, reason: str) -> Reply:
         code, kind = _FAILURES.get(status, (INTERNAL, "Internal error") if status >= 500 else _FAILURES[400])
@@ -301,6 +333,15 @@ class TikTokShop(Service):
         if self.windows and (wait_s := self.windows.admit(f"{one.app.key}:{one.shop.id}", call.uptime)):
             raise Failure(TOO_MANY, "Too many requests", retry_after_s=wait_s)
         self._fail_on_purpose(call)
+        match self._outages.get(call.path):
+            case "retired":
+                raise Failure(BAD_VERSION, "Invalid API version in the path")
+            case "scope":
+                raise Failure(NO_SCOPE, "Access denied.")
+            case "down":
+                raise Failure(INTERNAL, "Internal error", status=503)
+            case "empty":
+                return {"orders": []}
         ask = Ask(
             world=self.world,
             webhooks=self.webhooks,
