@@ -95,7 +95,7 @@ class Secret:
         try:
             return await aside(source)
         except RuntimeError as error:
-            if str(error) != "no running event loop":
+            if "no running event loop" not in str(error) and "no current event loop" not in str(error):
                 raise
         # it makes a task, or asks for the loop by itself: it does not block
         return source()

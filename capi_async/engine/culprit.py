@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from capi_async.event import Event
@@ -11,6 +12,8 @@ from capi_async.spec import ENCODER, Destination
 
 #: Levels from which nesting, and not a fault of ours, is taken for what has exhausted the stack.
 _DEEP: Final = 50
+#: Levels of an event that are looked into for the field to name.
+_LEVELS: Final = 16
 #: Levels at which :func:`_depth` stops counting.
 _TOO_DEEP: Final = 10_000
 
@@ -91,29 +94,50 @@ def _first(event: Event, guilty: Any) -> str:
 
 
 def largest(event: Event) -> str:
-    """Path of the longest text."""
-    return max(_leaves("", event, 0), key=lambda leaf: len(leaf[1]) if isinstance(leaf[1], (str, bytes)) else 0)[0]
+    """Path of what takes most of an event's bytes: one text, or whatever holds many small things."""
+    path, size = "", _size(event)
+    value: Any = event
+    for _ in range(_LEVELS):
+        parts = [(_size(one), name, one) for name, one in _below(value)]
+        most = max(parts, key=itemgetter(0), default=(0, "", None))
+        # from where no part makes up the larger half on, all of it together is too much
+        if path and most[0] * 2 <= size:
+            break
+        size, name, value = most
+        path = _joined(path, str(name))
+    return path
+
+
+def _size(value: object) -> int:
+    """Bytes of its JSON."""
+    try:
+        return len(ENCODER.encode(value))
+    except BaseException:  # whatever an object of the caller's may raise when it is looked into
+        return 0
 
 
 def _leaves(path: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    below: Iterable[tuple[Any, Any]]
-    if depth > 16:
-        below = ()
-    elif hasattr(value, "__struct_fields__"):
-        below = [(name, getattr(value, name)) for name in value.__struct_fields__]
-    elif isinstance(value, dict):
-        below = value.items()
-    elif isinstance(value, (list, tuple)):
-        below = ((f"[{index}]", one) for index, one in enumerate(value))
-    else:
-        below = ()
     empty = True
-    for name, one in below:
+    for name, one in _below(value) if depth <= _LEVELS else ():
         empty = False
         if _broken_text(name):
             yield path, name
             continue
-        text = str(name)
-        yield from _leaves(f"{path}{text}" if text.startswith("[") else f"{path}.{text}".lstrip("."), one, depth + 1)
+        yield from _leaves(_joined(path, str(name)), one, depth + 1)
     if empty:
         yield path, value
+
+
+def _below(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Name and value of everything that a value directly holds."""
+    if hasattr(value, "__struct_fields__"):
+        return [(name, getattr(value, name)) for name in value.__struct_fields__]
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, (list, tuple)):
+        return ((f"[{index}]", one) for index, one in enumerate(value))
+    return ()
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}{name}" if name.startswith("[") else f"{path}.{name}".lstrip(".")

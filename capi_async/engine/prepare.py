@@ -197,6 +197,8 @@ class Preparer:
         account, form = target.account, target.wire
         try:
             wires: list[Any] = list(map(target.to_wire, stride.events, stride.ids))
+            if len(wires) != len(stride.events):  # a StopIteration in to_wire() ends map() in silence
+                return self._closely(target, stride, refused, now)
             bodies = [encode(wire.body) if type(wire) is Wire and wire.expires_at > now else None for wire in wires]
         except BaseException:  # looked into once more, one by one, where what is to blame is named
             return self._closely(target, stride, refused, now)

@@ -13,6 +13,7 @@ import pytest
 
 from capi_async import Consent, Event, EventError, Hashed, Item, Page, User
 from capi_async.destinations import Meta, Snap
+from capi_async.engine.culprit import largest
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery, Receipt
 from capi_async.outcome import Outcome
@@ -140,6 +141,19 @@ def test_a_body_over_the_platforms_bound_names_its_largest_field() -> None:
     found = refused(now(properties={"small": "x", "notes": {"long": ["y", "z" * 2_000_000]}}))
     assert (found.kind, found.field, found.fix) == ("rejected", "properties.notes.long[1]", "shorten it")
     assert "bytes, and a whole request of this platform takes 1047552" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"properties": {f"k{index}": index for index in range(9_000)}}, "properties"),
+        ({"properties": {"a": {"b": [{"c": index} for index in range(9_000)]}, "d": "x" * 500}}, "properties.a.b"),
+        ({"user": User(email=[f"a{index}@mail.example" for index in range(90)], user_agent="x" * 99)}, "user.email"),
+    ],
+)
+def test_what_holds_many_small_things_is_named_as_a_whole(fields: dict[str, Any], field: str) -> None:
+    """Not the longest text beside it."""
+    assert largest(event(**{"user": User(user_agent="Mozilla " * 20), **fields})) == field
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,356 @@
+"""What users wrote may raise anything, or never come back: it costs that call, and nobody else's event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+
+from capi_async import Client, ClientClosed, Event
+from capi_async.outcome import Response, Verdict
+from capi_async.pii.identifiers import Identifiers
+from capi_async.spec import Destination, Refusal, Request, Wire
+from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
+from tests.engine.acme import Acme, event, events
+from tests.engine.server import Reply, Server, reply, until
+
+pytestmark = pytest.mark.usefixtures("short_waits")
+
+
+class Strange(BaseException):
+    """Nobody's base class but its own."""
+
+
+def cancelled() -> None:
+    """Ends as code does that awaits a shared task which somebody cancelled."""
+    future = asyncio.Future[None](loop=asyncio.new_event_loop())
+    future.get_loop().close()
+    raise asyncio.CancelledError
+
+
+def strange() -> None:
+    raise Strange
+
+
+def stop() -> None:
+    raise StopIteration
+
+
+def leave() -> None:
+    raise SystemExit(3)
+
+
+FAULTS = pytest.mark.parametrize("fault", [cancelled, strange, stop, leave], ids=lambda fault: fault.__name__)
+
+
+def acme(server: Server, name: str = "acme", **settings: Any) -> Acme:
+    return Acme(name=name, base_url=server.url, **settings)
+
+
+def client(*destinations: Destination, **options: Any) -> Client:
+    return Client(destinations, **{"linger_s": 0, **options})
+
+
+async def shared_refresh() -> None:
+    """The usual "one refresh for all callers", cancelled by somebody."""
+    task = asyncio.ensure_future(asyncio.sleep(60))
+    task.cancel()
+    await task
+
+
+@pytest.mark.parametrize("kind", ["plain", "async", "awaits what was cancelled"])
+@FAULTS
+async def test_a_credential_callable_may_raise_anything(
+    server: Server, other: Server, fault: Callable[[], None], kind: str
+) -> None:
+    """Its destination pauses and recovers; requests under way get their answers, a neighbour notices nothing."""
+    calls = []
+    release = asyncio.Event()
+
+    def plain() -> str:
+        calls.append(1)
+        if len(calls) in (2, 3):
+            fault()
+        return "token"
+
+    async def whole() -> str:
+        if kind == "awaits what was cancelled" and len(calls) == 1:
+            calls.append(1)
+            await shared_refresh()
+        return plain()
+
+    server.script = lambda request: Reply(until=release if request.number == 1 else None)
+    token = plain if kind == "plain" else whole
+    broken = acme(server, access_token=token, resend_for_s=0.0, max_batch_events=1)
+    async with client(broken, acme(other, "fine")) as sender:
+        await sender.send(event(1))
+        await server.arrived(1)
+        receipts = await sender.send_many([event(2), event(3)])
+        await until(lambda: sender.states()["acme"].state == "paused")
+        release.set()
+        assert await sender.flush(10)
+        assert {(await one.outcomes())["fine"].kind for one in receipts} == {"delivered"}
+        assert (sender.ledger()["acme"].delivered, sender.ledger()["fine"].delivered) == (3, 3)
+    assert server.ids.count("e1") == 1
+
+
+async def test_a_refused_credential_whose_callable_is_cancelled_costs_its_destination_alone(
+    server: Server, other: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The look for a new credential is user code, too."""
+    calls = []
+
+    async def token() -> str:
+        calls.append(1)
+        if 1 < len(calls) < 5:
+            await shared_refresh()
+        return "old" if len(calls) == 1 else "new"
+
+    server.script = lambda request: reply() if request.headers["authorization"] == "Bearer new" else reply(401)
+    async with client(acme(server, access_token=token, probe=False), acme(other, "fine")) as sender:
+        receipt = await sender.send(event(1))
+        assert {one.kind for one in (await receipt.outcomes(10)).values()} == {"delivered"}
+    assert "its credential callable" in [getattr(record, "in", "") for record in caplog.records]
+
+
+async def test_a_plain_credential_callable_that_blocks_holds_nobody(server: Server, other: Server) -> None:
+    """It is called in a thread of its own, and given up in time; its destination recovers."""
+    blocked = threading.Event()
+    stuck = threading.Event()
+
+    def token() -> str:
+        if not stuck.is_set():
+            stuck.set()
+            blocked.wait(20)
+        return "token"
+
+    broken = acme(server, access_token=token, request_timeout_s=0.1)
+    try:
+        async with client(broken, acme(other, "fine")) as sender:
+            receipt = await sender.send(event(1))
+            await until(lambda: sender.ledger()["fine"].delivered == 1)
+            await until(lambda: sender.states()["acme"].state == "paused")
+            assert sender.states()["acme"].reason == "the credential's callable failed with TimeoutError"
+            assert (await receipt.outcomes(timeout_s=0))["acme"].kind == "pending"
+            blocked.set()
+            assert await sender.flush(10)
+    finally:
+        blocked.set()
+
+
+async def test_a_plain_callable_may_make_a_task(server: Server) -> None:
+    """Called where there is no loop, it says so, and is called again where there is one."""
+
+    async def work() -> str:
+        return "token"
+
+    async with client(acme(server, access_token=lambda: asyncio.get_running_loop().create_task(work()))) as sender:
+        await sender.send(event(1))
+        assert await sender.flush(5)
+    assert server.got[0].headers["authorization"] == "Bearer token"
+
+
+class Listener(Hook):
+    """Raises on everything that it is told."""
+
+    def __init__(self, fault: Callable[[], None]) -> None:
+        self._fault = fault
+
+    def on_request(self, done: RequestDone) -> None:
+        self._fault()
+
+    def on_settled(self, settled: Settled) -> None:
+        self._fault()
+
+    def on_state(self, change: StateChanged) -> None:
+        self._fault()
+
+
+@FAULTS
+async def test_a_hook_may_raise_anything(
+    server: Server, caplog: pytest.LogCaptureFixture, fault: Callable[[], None]
+) -> None:
+    """At the door, by an answer, by a change of state, by overflow: nothing is sent twice, nobody is told no."""
+    release = asyncio.Event()
+    server.replies = [reply(401)]
+    server.script = lambda _request: Reply(until=release)
+    destination = acme(server, resend_for_s=0.0, max_batch_events=1)
+    options: dict[str, Any] = {"overflow": "drop_oldest", "max_pending_events": 4}
+    async with client(destination, hooks=[Listener(fault)], **options) as sender:
+        for one in events(8):
+            await sender.send(one)
+        await sender.send(event(9, to=[]))
+        await server.arrived(2)
+        release.set()
+        assert await sender.flush(10)
+        ledger = sender.ledger()["acme"]
+        assert ledger.balanced
+        assert (ledger.accepted, ledger.uncertain, ledger.skipped) == (9, 0, 1)
+    assert {record.message.split(" raised")[0] for record in caplog.records if "hook" in record.message} == {"a hook"}
+
+
+async def test_an_async_hook_is_named(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of it would ever run."""
+
+    class Later(Hook):
+        async def on_settled(self, settled: Settled) -> None:  # type: ignore[override]
+            raise AssertionError
+
+    async with client(acme(server), hooks=[Later()]) as sender:
+        await sender.send(event(1))
+        assert await sender.flush(5)
+    assert any("async" in record.message for record in caplog.records if record.levelno == logging.ERROR)
+
+
+class Clumsy(Acme, frozen=True, kw_only=True):
+    """Raises in one of its methods, on one event."""
+
+    where: str = ""
+    fault: Any = None
+    done: ClassVar[list[str]] = []
+
+    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
+        if self.where == "to_wire" and event.event_id == "e2":
+            self.fault()
+        return super().to_wire(event, ids)
+
+    def request(self, head: bytes, bodies: Any, token: str) -> Request:
+        self._once("request")
+        return super().request(head, bodies, token)
+
+    def classify(self, response: Response, count: int) -> list[Verdict]:
+        self._once("classify")
+        return super().classify(response, count)
+
+    def batch_limit(self, head: bytes) -> int:
+        self._once("batch_limit")
+        return super().batch_limit(head)
+
+    def _once(self, where: str) -> None:
+        if self.where == where and where not in self.done:
+            self.done.append(where)
+            self.fault()
+
+
+@pytest.mark.parametrize("where", ["to_wire", "request", "classify", "batch_limit"])
+@FAULTS
+async def test_a_destinations_own_code_may_raise_anything(
+    server: Server, other: Server, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], None], where: str
+) -> None:
+    """It costs its own event, or a pause of its own destination; all others are delivered."""
+    from capi_async.engine import dispatcher
+
+    monkeypatch.setattr(dispatcher, "_RESTART_S", 0.01)
+    monkeypatch.setattr("capi_async.engine.worker._AGAIN_S", 0.01)
+    monkeypatch.setattr(Clumsy, "done", [])
+    clumsy = Clumsy(base_url=server.url, where=where, fault=fault)
+    async with client(clumsy, acme(other, "fine")) as sender:
+        receipts = await sender.send_many(events(3))
+        assert await sender.flush(10)
+        kinds = [(await one.outcomes())["acme"].kind for one in receipts]
+        assert kinds == ["delivered", "rejected" if where == "to_wire" else "delivered", "delivered"]
+        assert sender.ledger()["fine"].delivered == 3
+
+
+@FAULTS
+async def test_a_transport_may_raise_anything(server: Server, fault: Callable[[], None]) -> None:
+    """The caller's own: its requests may have arrived, and the others' answers are not lost."""
+    from capi_async.engine.transport import HttpTransport
+
+    inner = HttpTransport()
+    calls = []
+
+    class Odd:
+        async def send(self, request: Request, *, timeout_s: float) -> Response:
+            calls.append(1)
+            if len(calls) == 2:
+                fault()
+            return await inner.send(request, timeout_s=timeout_s)
+
+    async with client(acme(server, max_batch_events=1), transport=Odd()) as sender:
+        await sender.send_many(events(4))
+        assert await sender.flush(10)
+        assert sender.ledger()["acme"].delivered == 4
+    await inner.aclose()
+
+
+@FAULTS
+async def test_a_log_handler_may_raise_anything(server: Server, fault: Callable[[], None]) -> None:
+    """Saying something must not end whoever says it."""
+
+    class Loud(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            fault()
+
+    handler = Loud()
+    logging.getLogger("capi_async").addHandler(handler)
+    try:
+        server.replies = [reply(401), reply(418), reply(500)]
+        async with client(acme(server)) as sender:
+            await sender.send_many(events(3))
+            assert await sender.flush(10)
+            assert sender.ledger()["acme"].delivered == 3
+    finally:
+        logging.getLogger("capi_async").removeHandler(handler)
+
+
+# Tasks that others end
+
+
+async def test_a_client_whose_tasks_were_all_cancelled_says_so(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A shutdown handler that cancels whatever it finds: callers are told at once, and the client may be used anew."""
+    server.script = lambda _request: Reply(until=asyncio.Event())
+    sender = client(acme(server))
+    await sender.__aenter__()
+    receipt = await sender.send(event(1))
+    await server.arrived(1)
+    waiting = asyncio.ensure_future(receipt.outcomes())
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task(), waiting}:
+        if "capi_async" in task.get_name():
+            task.cancel()
+    await until(lambda: sender.states()["acme"].state == "broken")
+    with pytest.raises(ClientClosed, match="cancelled from outside") as told:
+        await asyncio.wait_for(sender.send(event(2), timeout_s=30), 5)
+    assert told.value.stored is False
+    with pytest.raises(ClientClosed):
+        sender.enqueue(event(3))
+    assert (await asyncio.wait_for(waiting, 5))["acme"].kind == "pending"
+    assert "cancelled from outside" in sender.states()["acme"].reason
+    await until(lambda: any("ended by itself" in message for message in caplog.messages))
+    assert (await sender.aclose(1)).pending == {"acme": 1}
+    server.script = lambda _request: reply()
+    async with sender:
+        await sender.send(event(4))
+        assert await sender.flush(5)
+        assert sender.ledger()["acme"].delivered == 2
+
+
+async def test_one_part_that_is_cancelled_alone_is_started_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody closes a client by that; what is under way gets its answer."""
+    from capi_async.engine import dispatcher
+
+    monkeypatch.setattr(dispatcher, "_RESTART_S", 0.01)
+    release = asyncio.Event()
+    server.script = lambda request: Reply(until=release if request.number == 1 else None)
+    async with client(acme(server, resend_for_s=0.0)) as sender:
+        await sender.send(event(1))
+        await server.arrived(1)
+        parts = [task for task in asyncio.all_tasks() if "_keep" in task.get_name()]
+        assert len(parts) == 2
+        for task in parts:
+            task.cancel()
+        await asyncio.sleep(0)
+        await sender.send(event(2))
+        release.set()
+        assert await sender.flush(10)
+        assert sender.ledger()["acme"].delivered == 2
+    assert server.ids.count("e1") == 1
