@@ -18,6 +18,7 @@ from capi_async.destinations import destination_class, destination_types
 from capi_async.engine.prepare import ConsentPolicy
 from capi_async.engine.room import Overflow
 from capi_async.errors import ConfigError
+from capi_async.frames import frameless
 from capi_async.plain import listed, shown
 from capi_async.spec import Destination, Secret
 
@@ -44,6 +45,7 @@ class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     trust_env: bool = False
 
 
+@frameless(ConfigError)
 def load(
     path: str | os.PathLike[str], environ: Mapping[str, str] | None = None
 ) -> tuple[list[Destination], ClientOptions]:
@@ -83,6 +85,7 @@ def load(
     return destinations, options
 
 
+@frameless(ConfigError)
 def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
     """Every destination whose required variables are set, such as ``SNAP_PIXEL_ID`` and ``SNAP_ACCESS_TOKEN``.
 
@@ -121,6 +124,7 @@ def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
     return made
 
 
+@frameless(ConfigError)
 def make(name: str, settings: Mapping[str, Any]) -> Destination:
     """A destination from plain values; ``type`` defaults to ``name``.
 

@@ -36,6 +36,19 @@ MiB: Final = 1024 * KiB
 SLICE_BYTES: Final = 128 * KiB
 
 
+def _problem_of(source: object) -> str:
+    """Why this is no credential; empty if it may be one."""
+    if not isinstance(source, str):
+        return "" if callable(source) else f"a credential is text or a callable, not {type(source).__name__}"
+    if not source:
+        return "a credential is empty"
+    if source[0] in _QUOTES or source[-1] in _QUOTES:
+        return "a credential stands in quotes; give it without them"
+    if not source.isprintable() or not source.isascii():
+        return "a credential holds characters that cannot stand in a header; was it pasted whole?"
+    return ""
+
+
 class Secret:
     """A credential that shows itself to nobody who merely prints it.
 
@@ -47,16 +60,11 @@ class Secret:
     __slots__ = ("_source",)
 
     def __init__(self, source: str | Callable[[], str | Awaitable[str]]) -> None:
-        if isinstance(source, str):
-            source = source.strip()
-            if not source:
-                raise ConfigError("a credential is empty")
-            if source[0] in _QUOTES or source[-1] in _QUOTES:
-                raise ConfigError("a credential stands in quotes; give it without them")
-            if not source.isprintable() or not source.isascii():
-                raise ConfigError("a credential holds characters that cannot stand in a header; was it pasted whole?")
-        elif not callable(source):
-            raise ConfigError(f"a credential is text or a callable, not {type(source).__name__}")
+        source = source.strip() if isinstance(source, str) else source
+        if problem := _problem_of(source):
+            # error trackers send the locals of the frames of an error
+            del source
+            raise ConfigError(problem)
         self._source = source
 
     @property
@@ -506,7 +514,12 @@ def as_secret(destination: Destination, setting: str) -> None:
         try:
             force_setattr(destination, setting, Secret(value))
         except ConfigError as error:
-            raise ConfigError(f"{destination.name}: {setting}: {error}") from None
+            problem = str(error)
+        else:
+            return
+        # apart from the error and the value that it came of
+        del value
+        raise ConfigError(f"{destination.name}: {setting}: {problem}")
 
 
 #: One encoder for every wire body: a Decimal is printed digit by digit as a JSON number, never through a float.

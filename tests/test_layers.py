@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "capi_async"
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "bounded": set(),
+    "frames": set(),
     "clock": set(),
     "log": set(),
     "thread": {"log"},
@@ -23,14 +24,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pii": {"errors", "event"},
     "spec": {"errors", "event", "outcome", "pii", "thread"},
     "extinfo": {"event", "spec"},
-    "destinations": {"errors", "event", "spec", "extinfo", "outcome", "pii", "plain"},
+    "destinations": {"errors", "event", "spec", "extinfo", "outcome", "pii", "plain", "frames"},
     "spool": {"outcome", "errors", "clock", "log", "thread"},
     "telemetry": {"outcome", "errors", "clock"},
     "engine": {
         "spec", "pii", "event", "outcome", "redaction", "errors", "clock", "log", "thread", "spool.base",
         "telemetry.base",
     },
-    "config": {"destinations", "engine", "errors", "plain", "spec"},
+    "config": {"destinations", "engine", "errors", "frames", "plain", "spec"},
     "client": {
         "clock", "config", "engine", "errors", "event", "outcome", "pii", "plain", "spec", "spool",
         "telemetry.base",
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loop_thread": {"errors"},
     "sync": {"client", "ending", "engine", "errors", "event", "loop_thread", "outcome", "spec", "spool.base"},
     "sources": {
-        "bounded", "client", "clock", "engine.limiter", "engine.retry", "engine.transport", "errors", "event",
+        "bounded", "client", "clock", "engine.limiter", "engine.retry", "engine.transport", "errors", "event", "frames",
         "outcome", "pii", "spec", "spool.cipher", "spool.sqlite.files", "thread",
     },
     "testing": {"spool.base"},

@@ -35,6 +35,7 @@ from capi_async.destinations.snap.v2 import SnapV2
 from capi_async.destinations.snap.v3 import Snap
 from capi_async.errors import CapiError, ConfigError
 from capi_async.event import Event
+from capi_async.frames import frameless_async
 from capi_async.outcome import UNREADABLE, Response, redact
 from capi_async.pii.identifiers import Plan
 from capi_async.spec import ENCODER, Refusal, Request, Transport
@@ -137,6 +138,7 @@ class Validated(Struct, frozen=True, kw_only=True):
     fields: Mapping[str, Any] = {}
 
 
+@frameless_async(CapiError)
 async def test_event_logs(destination: AnySnap, transport: Transport, *, asset_id: str | None = None) -> TestEventLogs:
     """The test events that Snap received for an asset within 24 hours.
 
@@ -155,6 +157,7 @@ async def test_event_logs(destination: AnySnap, transport: Transport, *, asset_i
     return TestEventLogs(tuple(_log(entry) for entry in answer.logs or ()))
 
 
+@frameless_async(CapiError)
 async def test_event_stats(
     destination: AnySnap, transport: Transport, *, asset_id: str | None = None
 ) -> TestEventStats:
@@ -180,6 +183,7 @@ test_event_logs.__test__ = False  # type: ignore[attr-defined]
 test_event_stats.__test__ = False  # type: ignore[attr-defined]
 
 
+@frameless_async(CapiError)
 async def validate(
     destination: AnySnap, transport: Transport, events: Iterable[Event], *, phone_region: str | None = None
 ) -> list[Validated]:

@@ -19,7 +19,8 @@ from msgspec import Struct
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.engine.transport import HttpTransport
-from capi_async.errors import ClientClosed, ConfigError
+from capi_async.errors import CapiError, ClientClosed, ConfigError
+from capi_async.frames import frameless_async
 from capi_async.sources.tiktok_shop import endpoints
 from capi_async.sources.tiktok_shop.connection import Answer, Body, Connection, Policy
 from capi_async.sources.tiktok_shop.endpoints import Endpoint
@@ -271,6 +272,7 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
         known = self._authorize
         return creator_authorize_url(state=state, app_key=known.app_key, base_url=known.creator_base_url)
 
+    @frameless_async(CapiError)
     async def connect(self, code: str) -> TokenSet:
         """Exchange the code that the seller brought back, and keep the tokens.
 

@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from capi_async.clock import Clock
 from capi_async.engine.limiter import TokenBucket
+from capi_async.errors import CapiError
+from capi_async.frames import frameless_async
 from capi_async.outcome import UNREADABLE, Response, retry_after_s
 from capi_async.sources.tiktok_shop.endpoints import Endpoint
 from capi_async.sources.tiktok_shop.errors import (
@@ -104,6 +106,7 @@ class Connection:
         self.policy = policy
         self._gates: dict[tuple[str, str], Gate] = {}
 
+    @frameless_async(CapiError)
     async def call(
         self,
         endpoint: Endpoint,

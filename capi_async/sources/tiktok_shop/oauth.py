@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
-from capi_async.errors import ConfigError, TransportError
+from capi_async.errors import CapiError, ConfigError, TransportError
+from capi_async.frames import frameless_async
 from capi_async.outcome import UNREADABLE, Response, retry_after_s
 from capi_async.sources.tiktok_shop.errors import (
     TikTokShopAPIError,
@@ -177,6 +178,7 @@ class TokenHost:
         self._max_wait_s = max_wait_s
         self._backoff_s = backoff_s
 
+    @frameless_async(CapiError)
     async def exchange(self, code: str) -> TokenSet:
         """Tokens for a code, which works once and for 30 minutes; therefore this is never repeated by itself.
 
@@ -188,6 +190,7 @@ class TokenHost:
             raise TikTokShopAuthError("there is no authorization code to exchange")
         return await self._ask("get", {"auth_code": code, "grant_type": "authorized_code"}, code)
 
+    @frameless_async(CapiError)
     async def refresh(self, tokens: TokenSet) -> TokenSet:
         """A new pair for an old one, which is dead from then on.
 

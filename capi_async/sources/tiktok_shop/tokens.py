@@ -16,6 +16,8 @@ from typing import Final, Protocol
 import anyio
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.errors import CapiError
+from capi_async.frames import bare, frameless_async
 from capi_async.sources.tiktok_shop.errors import (
     TikTokShopAPIError,
     TikTokShopAuthError,
@@ -115,6 +117,7 @@ class TokenKeeper:
         """Whether the last refresh said that only a new authorization helps."""
         return self._ended
 
+    @frameless_async(CapiError)
     async def tokens(self) -> TokenSet:
         """The pair, renewed if its end is near.
 
@@ -139,6 +142,7 @@ class TokenKeeper:
             # the old token is good for a few minutes more; the failure has been reported
             return tokens
 
+    @frameless_async(CapiError)
     async def renewed(self, refused: str) -> TokenSet:
         """The pair after the platform refused this access token, whatever its age.
 
@@ -223,7 +227,7 @@ class TokenKeeper:
             self._not_before = self._clock.monotonic() + PAUSE_S
             self._doubtful |= isinstance(error, TikTokShopNetworkError) and error.sent
             self._ended = isinstance(error, TikTokShopAuthError) and error.final
-            self._tell(error)
+            self._tell(bare(error))
             raise
 
     def _tell(self, problem: TikTokShopAPIError | TokenStoreError) -> None:
@@ -240,6 +244,7 @@ class TokenKeeper:
         except Exception as error:  # the user's code: its fault must not hide the problem
             logger.error("on_token_problem failed", extra={"error": type(error).__name__})
 
+    @frameless_async(CapiError)
     async def _renew_locked(self, stale: str | None) -> TokenSet:
         if self._unsaved and self._tokens is not None:
             await self._save(self._tokens)
