@@ -29,6 +29,7 @@ class SpoolMachine(RuleBasedStateMachine):
         # before there is a loop: the test may be skipped here, and nobody would close it
         self.spool = self.make(self.clock)
         self.loop = asyncio.new_event_loop()
+        self.begin()
         self.run(self.spool.open(["a"], lambda _name: None))
         self.number = 0
         self.waiting: list[Record] = []  # in the order of acceptance
@@ -38,6 +39,9 @@ class SpoolMachine(RuleBasedStateMachine):
 
     def run(self, awaitable: Any) -> Any:
         return self.loop.run_until_complete(awaitable)
+
+    def begin(self) -> None:
+        """What has to be there before the spool is opened."""
 
     def teardown(self) -> None:
         self.loop.close()

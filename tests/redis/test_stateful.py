@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
+from msgspec.structs import replace
 
+from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record
 from capi_async.spool.redis import RedisSpool, parse
+from capi_async.spool.redis.scripts import (
+    ADOPT,
+    APPEND,
+    END_WAITING,
+    GIVE_BACK,
+    LIST,
+    LOOK,
+    RENAME,
+    RETAKE,
+    SAVE,
+)
 from capi_async.spool.waiting import SETTLED
 from tests.redis.machine import SpoolMachine
-from tests.spool.harness import DELIVERED, DROPPED, FORGOTTEN, REJECTED
-from tests.spool.redis_server import shared_url
+from tests.redis.proxy import Proxy
+from tests.spool.harness import DELIVERED, DROPPED, FORGOTTEN, REJECTED, HandClock
+from tests.spool.redis_server import free_port, shared_url
 
 
 class RedisMachine(SpoolMachine):
@@ -31,20 +47,26 @@ class RedisMachine(SpoolMachine):
 
     @rule(limit=st.integers(1, 6), max_bytes=st.integers(1, 30))
     def lease(self, limit: int, max_bytes: int) -> None:
-        taken = self.run(self.spool.lease("a", limit=limit, max_bytes=max_bytes))
-        assert len(taken) <= limit
-        assert len(taken) <= 1 or sum(len(one.body) for one in taken) <= max_bytes
-        may = {
+        may = self.may_lease()
+        assert bool(self.lease_some(limit, max_bytes)) == bool(may)
+
+    def may_lease(self) -> set[str]:
+        return {
             one.event_id
             for one in self.waiting
             if self.due.get(one.event_id, 0.0) <= self.clock.now
             and not (one.order_key is not None and self.older_of_key(one))
         }
-        assert {one.event_id for one in taken} <= may
-        assert bool(taken) == bool(may)
+
+    def lease_some(self, limit: int, max_bytes: int) -> list[Record]:
+        taken: list[Record] = self.run(self.spool.lease("a", limit=limit, max_bytes=max_bytes))
+        assert len(taken) <= limit
+        assert len(taken) <= 1 or sum(len(one.body) for one in taken) <= max_bytes
+        assert {one.event_id for one in taken} <= self.may_lease()
         for one in taken:
             self.waiting.remove(self.named(self.waiting, one.event_id))
             self.held.append(one)
+        return taken
 
     @rule(events=st.integers(0, 8))
     def evict(self, events: int) -> None:
@@ -90,11 +112,139 @@ class RedisMachine(SpoolMachine):
         """As after an orderly end: what was held is given out again, what waits for its time goes on waiting."""
         self.run(self.spool.close())
         self.run(self.spool.open(["a"], lambda _name: None))
+        self.held_return()
+
+    def held_return(self) -> None:
         self.waiting += self.held
         self.waiting.sort(key=_number)
         for one in self.held:
             self.due.pop(one.event_id, None)
         self.held = []
+
+
+#: Commands and scripts whose answers get lost.
+LOSABLE = ("XREADGROUP", ADOPT, APPEND, SAVE, GIVE_BACK, LIST, RETAKE, LOOK, END_WAITING, RENAME)
+
+
+class BadWayMachine(RedisMachine):
+    """The same on a way to Redis on which answers get lost, connections are cut, and nothing moves for a moment.
+
+    What fails is asked for again; nothing is lost, stuck or counted twice by that.
+    """
+
+    def make(self, clock: HandClock) -> RedisSpool:  # type: ignore[override]
+        options = parse(shared_url())
+        host, port = options.hosts[0]
+        self.proxy = Proxy(port, host)
+        self.proxy.port = free_port()
+        return RedisSpool(replace(options, hosts=(("127.0.0.1", self.proxy.port),)), clock=clock)
+
+    def begin(self) -> None:
+        self.run(self.proxy.start())
+
+    def teardown(self) -> None:
+        self.proxy.forgive()
+        self.clock.now += 10
+        self.settle_all(self.held)
+        while self.waiting:
+            self.lease(6, 30)
+            self.settle_all(self.held)
+        self.the_ledger_balances()
+        self.run(self.spool.close())
+        self.run(self.proxy.stop())
+        self.loop.close()
+
+    def settle_all(self, held: list[Record]) -> None:
+        batch, self.held = held, []
+        if batch:
+            self.run(self.spool.settle(batch, [DELIVERED] * len(batch)))
+            for one in batch:
+                self.end(one, "delivered")
+
+    def again_until(self, done: Callable[[], bool]) -> None:
+        """As whoever was told no, or got nothing, asks again a little later."""
+        for _ in range(500):
+            if done():
+                return
+            self.clock.now += 0.06
+            self.run(asyncio.sleep(0.01))
+        raise AssertionError("it never came right")
+
+    @rule(what=st.sampled_from(LOSABLE), times=st.integers(1, 2))
+    def lose(self, what: str, times: int) -> None:
+        self.proxy.lose(what, times)
+
+    @rule()
+    def cut(self) -> None:
+        self.proxy.cut()
+
+    @rule()
+    def stand_still(self) -> None:
+        self.proxy.pause()
+        self.loop.call_later(0.05, self.proxy.resume)
+
+    @rule(limit=st.integers(1, 6), max_bytes=st.integers(1, 30))
+    def lease(self, limit: int, max_bytes: int) -> None:
+        before = len(self.waiting)
+
+        def leased() -> bool:
+            RedisMachine.lease_some(self, limit, max_bytes)
+            return len(self.waiting) < before or not self.may_lease()
+
+        self.again_until(leased)
+
+    @rule(events=st.integers(0, 8))
+    def evict(self, events: int) -> None:
+        total = len(self.waiting) + len(self.held)
+        wanted = min(max(0, total - events), len(self.waiting))
+        evicted = 0
+
+        def gone() -> bool:
+            nonlocal evicted
+            evicted += self.run(self.spool.evict("a", events=events, max_bytes=10**9, outcome=DROPPED))
+            return evicted == wanted
+
+        self.again_until(gone)
+        self.settled["dropped"] = self.settled.get("dropped", 0) + evicted
+        left: set[str] = set()
+
+        def look(one: Record) -> bool:
+            if one.epoch != SETTLED:
+                left.add(one.event_id)
+            return False
+
+        self.again_until(lambda: self.swept(look))
+        self.waiting = [one for one in self.waiting if one.event_id in left]
+
+    @rule(odd=st.booleans())
+    def forget(self, odd: bool) -> None:
+        hits = [one for one in self.waiting if int(one.event_id) % 2 == odd]
+        held = {one.event_id for one in self.held}
+        self.again_until(lambda: self.swept(lambda one: int(one.event_id) % 2 == odd and one.event_id not in held))
+        for one in hits:
+            self.waiting.remove(one)
+            self.end(one, "forgotten")
+
+    def swept(self, matches: Callable[[Record], bool]) -> bool:
+        try:
+            self.run(self.spool.settle_matching(matches, FORGOTTEN))
+        except SpoolError:
+            return False
+        return True
+
+    @rule()
+    def start_again(self) -> None:
+        self.run(self.spool.close())
+
+        def opened() -> bool:
+            try:
+                self.run(self.spool.open(["a"], lambda _name: None))
+            except SpoolError:
+                return False
+            return True
+
+        self.again_until(opened)
+        self.held_return()
 
 
 def _number(one: Any) -> int:
@@ -104,4 +254,8 @@ def _number(one: Any) -> int:
 RedisMachine.TestCase.settings = settings(
     max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+BadWayMachine.TestCase.settings = settings(
+    max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestRedisSpoolOnABadWay = BadWayMachine.TestCase
 TestRedisSpoolAgainstAModel = RedisMachine.TestCase

@@ -86,15 +86,15 @@ class RedisSpool(Minding):
         self._appending = asyncio.Lock()
         self._final = None
         self._failing_since = self._away_since = self._retry_at = 0.0
-        self._me = f"{'w' if deliver else 'p'}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         link = self._link = Link(self._options)
         try:
             await self._check(link)
             self._names = tuple(destinations)
             known = {name.decode() for name in await link.call("SMEMBERS", self._keys.names)}
-            old, self._lines = self._lines, {}
+            old = self._lines
             if before:
                 await self._disown(link, before, old)
+            self._me = f"{'w' if deliver else 'p'}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
             self._lines = {name: Line(name) for name in dict.fromkeys([*destinations, *sorted(known)])}
             for name, line in self._lines.items():
                 if name in old:
