@@ -70,6 +70,7 @@ class Server:
     Attributes:
         got: Requests that were read whole, in order.
         hang_up: Connections to reset before a byte of them is read.
+        connections: How many there were.
     """
 
     def __init__(self) -> None:
@@ -77,6 +78,7 @@ class Server:
         self.replies: list[Reply] = []
         self.script: Script = lambda _request: Reply()
         self.hang_up = 0
+        self.connections = 0
         self.in_flight = 0
         self.most_in_flight = 0
         self.port = 0
@@ -100,6 +102,7 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self.connections += 1
         try:
             if self.hang_up:
                 self.hang_up -= 1

@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from capi_async import Client, Event, Outcome, QueueFull, User
+from capi_async.engine.gate import Gate
 from capi_async.spec import Destination
 from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
 from tests.engine.acme import Acme, event, events
@@ -310,6 +311,80 @@ async def test_two_thousand_bad_events_pause_the_destination(server: Server, oth
         server.script = lambda _request: reply()
         assert await sender.flush(10)
         assert sender.ledger()["acme"].pending == 0
+
+
+@pytest.mark.parametrize("count", [70, 150])
+async def test_a_run_of_bad_events_holds_up_no_good_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Whoever made them: the destination may pause at first, but the next probe is a newer event, and it goes on."""
+    monkeypatch.setattr(Gate, "PACE_S", 0.002)
+    bad = [f"e{number}" for number in range(count)]
+    server.script = poisoned(*bad)
+    async with client(acme(server)) as sender:
+        spoiled = await sender.send_many([event(number) for number in range(count)])
+        await until(lambda: len(server.got) > 60)
+        good = [await sender.send(event(number)) for number in range(10_000, 10_010)]
+        for receipt in good:
+            assert (await receipt.outcomes(timeout_s=8))["acme"].kind == "delivered"
+        assert await sender.flush(20)
+        assert {(await receipt.outcomes())["acme"].kind for receipt in spoiled} == {"rejected"}
+        assert sender.states()["acme"].state == "open"
+        assert balanced(sender)
+
+
+async def test_bad_events_without_end_leave_others_their_turn(server: Server) -> None:
+    """An account that has just accepted something is not paused for two thousand of them, and good ones go between."""
+    bad = [f"e{number}" for number in range(2_000)]
+    server.script = poisoned(*bad)
+    seen = States()
+    async with client(acme(server), hooks=[seen]) as sender:
+        await sender.send(event(9_000))
+        await until(lambda: sender.ledger()["acme"].delivered == 1)
+        await sender.send_many([event(number) for number in range(2_000)])
+        await server.arrived(80)
+        for number in range(10_000, 10_005):
+            receipt = await sender.send(event(number))
+            assert (await receipt.outcomes(timeout_s=8))["acme"].kind == "delivered"
+        assert seen.changes == []
+        await sender.aclose(0)
+
+
+async def test_good_and_bad_events_by_turns_are_told_apart(server: Server) -> None:
+    """Nothing pauses, and only the bad ones are rejected."""
+    bad = {f"e{number}" for number in range(0, 300, 2)}
+    server.script = poisoned(*bad)
+    seen = States()
+    async with client(acme(server), linger_s=0.05, hooks=[seen]) as sender:
+        receipts = await sender.send_many([event(number) for number in range(300)])
+        assert await sender.flush(20)
+        kinds = {one.event_id: (await one.outcomes())["acme"].kind for one in receipts}
+    assert {name for name, kind in kinds.items() if kind == "rejected"} == bad
+    assert seen.changes == []
+
+
+async def test_events_that_are_refused_by_name_never_pause(server: Server) -> None:
+    """An answer that names an event has looked at it, so the account is not what it refuses."""
+    errors = [{"index": 0, "message": "no"}]
+    server.script = lambda _request: reply(200, {"ok": False, "errors": errors})
+    seen = States()
+    async with client(acme(server, max_batch_events=1), hooks=[seen]) as sender:
+        await sender.send_many(events(66))
+        assert await sender.flush(20)
+        assert sender.ledger()["acme"].rejected == 66
+    assert seen.changes == []
+
+
+async def test_pages_of_an_edge_are_an_outage(server: Server) -> None:
+    """The breaker opens, the events wait, and none is rejected."""
+    page = Reply(451, b"<html>blocked</html>")
+    server.script = lambda _request: page
+    async with client(acme(server), max_attempts=10_000) as sender:
+        receipt = await sender.send(event(1))
+        await until(lambda: sender.states()["acme"].state == "broken")
+        assert "a proxy, a firewall or the platform's edge" in sender.states()["acme"].reason
+        server.script = lambda _request: reply()
+        assert (await receipt.outcomes(timeout_s=8))["acme"].kind == "delivered"
 
 
 # The account

@@ -461,6 +461,37 @@ async def test_an_error_of_the_transport_holds_on_to_no_request(trouble: str, se
     assert held == []
 
 
+@pytest.mark.parametrize("resend_for_s", [0.0, 3_600.0])
+async def test_a_callers_session_that_is_closed_sends_nothing(server: Server, resend_for_s: float) -> None:
+    """An application's shutdown in the usual order: no event is in doubt, and the destination says why it waits."""
+    session = aiohttp.ClientSession()
+    sender = client(acme(server, resend_for_s=resend_for_s), session=session, max_attempts=10_000)
+    async with sender:
+        await sender.send(event(1))
+        assert await sender.flush(5)
+        await session.close()
+        await sender.send_many(events(5))
+        await until(lambda: sender.states()["acme"].state == "broken")
+        assert sender.states()["acme"].reason == "no answer (session)"
+        report = await sender.aclose(0)
+    assert (report.pending, report.ledger["acme"].uncertain) == ({"acme": 5}, 0)
+    assert len(server.got) == 1
+
+
+@pytest.mark.parametrize(("resend_for_s", "connections"), [(0.0, 2), (3_600.0, 1)])
+async def test_what_must_not_arrive_twice_uses_no_old_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch, resend_for_s: float, connections: int
+) -> None:
+    """A server that closes it at just that moment would leave the event in doubt."""
+    monkeypatch.setattr("capi_async.engine.transport.FRESH_S", 0.02)
+    async with client(acme(server, resend_for_s=resend_for_s)) as sender:
+        for number in (1, 2):
+            await sender.send(event(number))
+            assert await sender.flush(5)
+            await asyncio.sleep(0.2)
+    assert server.connections == connections
+
+
 async def test_two_clients_share_a_loop(server: Server) -> None:
     """Without sharing anything else."""
     async with client(acme(server)) as one, client(acme(server, access_token="other")) as two:

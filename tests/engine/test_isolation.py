@@ -377,6 +377,37 @@ async def test_storage_that_fails_for_one_in_line_fails_that_one(server: Server,
     assert server.ids == ["e1", "e2", "e3", "e5"]
 
 
+@pytest.mark.parametrize("overflow", ["wait", "drop_oldest"])
+async def test_a_dead_destination_at_its_bound_costs_its_neighbours_no_appends(server: Server, overflow: Any) -> None:
+    """Events are admitted and stored in runs, of one list or of many callers, as if it were not there."""
+
+    class Counting(MemorySpool):
+        appends = 0
+
+        async def append(self, *arguments: Any, **options: Any) -> None:
+            self.appends += 1
+            await super().append(*arguments, **options)
+
+    spool = Counting()
+    dead = Acme(name="dead", account_id="2", base_url="http://127.0.0.1:9", max_in_flight=1, max_batch_events=1)
+    fine = Acme(name="fine", base_url=server.url)
+    options: dict[str, Any] = {"linger_s": 0, "max_pending_events": 600, "overflow": overflow, "max_attempts": 10_000}
+    sender = Client([dead, fine], spool=spool, **options)
+    async with sender:
+        await sender.send(event(0))
+        await until(lambda: sender.states()["dead"].state == "broken")
+        await sender.send_many([event(number, to=["dead"]) for number in range(1, 600)])
+        before = spool.appends
+        many = asyncio.ensure_future(sender.send_many([event(number) for number in range(1_000, 1_400)]))
+        await asyncio.gather(many, *[sender.send(event(number)) for number in range(2_000, 2_100)])
+        assert spool.appends - before <= 12
+        await until(lambda: sender.ledger()["fine"].delivered == 501)
+        ledger = sender.ledger()["dead"]
+        assert (ledger.accepted, ledger.dropped, ledger.pending) == (1_100, 500, 600)
+        assert balanced(sender)
+        await sender.aclose(0)
+
+
 @pytest.mark.parametrize("overflow", ["fail", "drop_oldest"])
 async def test_other_policies_let_nobody_wait(server: Server, other: Server, overflow: Any) -> None:
     """They decide at once."""

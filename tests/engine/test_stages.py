@@ -336,6 +336,41 @@ def test_64_requests_without_anything_accepted_pause(clock: HandClock) -> None:
     assert (gate.state, gate.reason) == ("paused", "64 requests in a row and nothing accepted")
 
 
+def test_a_refused_event_does_not_lengthen_the_probes(clock: HandClock) -> None:
+    """Anybody can make a bad event; the account was heard, and the next probe goes soon, with another one."""
+    gate = Gate(now=clock.monotonic)
+    gate.pause("HTTP 401")
+    clock.now = 1.0
+    for doubts in range(1, 50):
+        assert gate.wait_s() == 0.0
+        gate.sent()
+        assert gate.wait_s() is None
+        assert not gate.refused()
+        assert not gate.fruitless()
+        assert (gate.state, gate.wait_s(), gate.doubts) == ("paused", Gate.REFUSED_S, doubts)
+        clock.now += Gate.REFUSED_S
+    gate.sent()
+    assert gate.succeed()
+    assert gate.doubts == 0
+
+
+def test_a_proven_account_is_slowed_down_and_not_paused(clock: HandClock) -> None:
+    """What was accepted a short while ago proves it, and a search that finds nothing good leaves others room."""
+    gate = Gate(now=clock.monotonic)
+    gate.succeed()
+    for _ in range(Gate.MAX_FRUITLESS):
+        assert gate.wait_s() == 0.0
+        gate.sent()
+        gate.refused()
+        assert not gate.fruitless(proven=gate.proven())
+    assert (gate.state, gate.wait_s()) == ("open", Gate.PACE_S)
+    clock.now += Gate.PACE_S
+    assert gate.wait_s() == 0.0
+    clock.now += Gate.PROVEN_S
+    assert gate.fruitless(proven=gate.proven())
+    assert gate.state == "paused"
+
+
 # Retry
 
 
