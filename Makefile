@@ -93,6 +93,7 @@ bench-check: $(VENV)/.demo
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos.kill_loop
 	$(BIN)/python -m tests.chaos.locked
+	$(BIN)/python -m tests.chaos.threads
 	$(BIN)/python -m tests.chaos.redis_loop
 	$(BIN)/python -m tests.chaos.redis_rate
 	$(BIN)/python -m tests.chaos.redis_fleet

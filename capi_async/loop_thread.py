@@ -11,6 +11,7 @@ from concurrent.futures import Future, InvalidStateError
 from concurrent.futures.thread import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,7 +23,21 @@ R = TypeVar("R")
 #: Seconds that calls which were cancelled may take to end before the loop ends without them.
 _END_S = 0.5
 
+#: What anyio and the sockets import when it is first needed.
+_IMPORTED_LATE = ("anyio._backends._asyncio", "encodings.idna", "stringprep")
+
 _ENDED = "the client was closed while this call waited"
+
+
+def import_early() -> None:
+    """Import what a loop needs, in the thread that makes a client rather than in the first one that uses it.
+
+    What some thread is importing in the moment of a fork can never be imported in the child, and a program may well
+    fork just after its first event.
+    """
+    for name in _IMPORTED_LATE:
+        with suppress(ImportError):
+            import_module(name)
 
 
 class LoopThread:
@@ -136,7 +151,7 @@ class LoopThread:
 
     def _done(self, future: Future[Any], task: asyncio.Task[Any]) -> None:
         if task.cancelled():
-            self._end(future, None, ClientClosed(_ENDED))
+            self._end(future, None, ClientClosed(_ENDED, stored=None))
         elif (error := task.exception()) is not None:
             self._end(future, None, error)
         else:
@@ -153,7 +168,7 @@ class LoopThread:
 
     def _tell_all(self) -> None:
         for future in list(self._calls):
-            self._end(future, None, ClientClosed(_ENDED))
+            self._end(future, None, ClientClosed(_ENDED, stored=None))
 
     def _work(self) -> None:
         loop = self._loop

@@ -19,7 +19,7 @@ from capi_async.engine.explain import Explanation
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import ClientClosed
 from capi_async.event import Event, User
-from capi_async.loop_thread import LoopThread
+from capi_async.loop_thread import LoopThread, import_early
 from capi_async.outcome import Outcome
 from capi_async.spec import Destination
 from capi_async.spool.base import Ledger
@@ -103,6 +103,7 @@ class SyncClient:
         #: The thread of the last run, if it did not end with it.
         self._blocked: LoopThread | None = None
         self._renew_locks()
+        import_early()
         ending.on_fork(self)
 
     def _renew_locks(self) -> None:
