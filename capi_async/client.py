@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl as ssl_module
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -18,12 +21,14 @@ from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.config import ClientOptions, from_env, load
 from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
 from capi_async.engine.explain import Explanation, explain
+from capi_async.engine.handover import Handover
+from capi_async.engine.notices import Notices
 from capi_async.engine.prepare import ConsentPolicy, Preparer
 from capi_async.engine.receipt import Receipt
 from capi_async.engine.room import Overflow
 from capi_async.engine.subject import matches_subject
 from capi_async.engine.transport import HttpTransport
-from capi_async.errors import ClientClosed, ConfigError, EventError, QueueFull
+from capi_async.errors import CapiError, ClientClosed, ConfigError, EventError, QueueFull, SpoolError
 from capi_async.event import Event, User
 from capi_async.outcome import Outcome
 from capi_async.pii.reference import is_currency
@@ -32,6 +37,25 @@ from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
 from capi_async.spool.base import Ledger, LetterFilter, Remembering, Spool
 from capi_async.telemetry.base import Hook, StateName
+
+logger = logging.getLogger(__name__)
+
+_NO_LOOP: Final = (
+    "no asyncio event loop runs here: enter the client with 'async with' in asyncio, then other threads may call "
+    "enqueue() and track(); without asyncio, or under trio, use SyncClient"
+)
+#: What :meth:`Client.track` counts under which reason.
+_UNTRACKED: Final = (
+    (QueueFull, "full"),
+    (SpoolError, "storage"),
+    (ClientClosed, "closed"),
+)
+_TRACK_FIX: Final = {
+    "malformed": "mend the call",
+    "full": "see whether a destination is paused or broken, or raise max_intake_events",
+    "storage": "see to the spool",
+    "closed": "enter the client before, and close it after the last event",
+}
 
 _FORGOTTEN: Final = Outcome(kind="forgotten", reason="erased on request")
 _WITHDRAWN: Final = Outcome(kind="skipped", field="consent", reason="consent was withdrawn")
@@ -163,6 +187,12 @@ class Client:
         #: Of a run whose storage had not let go at the deadline of its close.
         self._earlier: asyncio.Task[None] | None = None
         self._pid = 0
+        self._handover = Handover(self._names, max_events=max_intake_events)
+        #: Events from other threads that a close found no room for.
+        self._left_over = 0
+        self._notices = Notices(logger, now=clock.monotonic)
+        self._untracked: dict[str, int] = {}
+        self._counting = threading.Lock()
 
     @classmethod
     def from_env(cls, **options: Any) -> Client:
@@ -259,14 +289,22 @@ class Client:
     def enqueue(self, event: Event) -> Receipt:
         """Hand in one event without awaiting: it waits in the bounded intake, not yet in the spool.
 
-        ``await receipt.accepted()`` says when it is stored.
+        May be called from other threads than the event loop's, such as FastAPI's for plain ``def`` routes and
+        background tasks; the client must have been entered before. ``await receipt.accepted()`` says when the event
+        is stored.
 
         Raises:
             EventError: The event itself is malformed.
             QueueFull: The intake is full.
-            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+            ClientClosed: ``aclose()`` has begun, or the client does not run in this process.
         """
+        return self._enqueue(event)[0]
+
+    def _enqueue(self, event: Event) -> tuple[Receipt, asyncio.Future[None] | Future[None]]:
         self._check(event, "")
+        engine = self._engine
+        if engine is not None and engine.loop is not _loop_here() and self._pid == os.getpid() and self._runs(engine):
+            return self._handover.put(event)
         engine = self._running()
         receipt = Receipt(event.event_id, self._names, engine.delivery)
         future = engine.intake.put((event,), (receipt,), timeout_s=None)
@@ -275,7 +313,66 @@ class Client:
         # nobody may ever look: an error that is not asked for is no warning in somebody's log
         future.add_done_callback(_seen)
         receipt._acceptance = future
+        return receipt, future
+
+    def _runs(self, engine: Dispatcher) -> bool:
+        return not engine.loop.is_closed() and not engine.intake.closed
+
+    def track(self, event: Event | str, /, **fields: Any) -> Receipt | None:
+        """Hand in one event as :meth:`enqueue` does, from any thread, and never raise: for a checkout page.
+
+        ``client.track("purchase", value="12.50", currency="EUR", user=User(email=...))``, or an :class:`Event`. What
+        cannot be taken (malformed, no room, closed), or fails to be stored later, is counted in :attr:`untracked` and
+        logged: the first of a kind at once, then their number once a minute.
+
+        Returns:
+            The receipt; ``None`` if the event was not taken.
+        """
+        return self._tracked(event, fields, self._enqueue)
+
+    def _tracked(
+        self,
+        event: Event | str,
+        fields: Mapping[str, Any],
+        enqueue: Callable[[Event], tuple[Receipt, asyncio.Future[None] | Future[None]]],
+    ) -> Receipt | None:
+        try:
+            if not isinstance(event, Event):
+                event = Event(event, **fields)
+            elif fields:
+                raise EventError("", "track() takes an Event, or a name and fields, not both")
+            receipt, stored = enqueue(event)
+        except Exception as error:  # never raises: whatever was given to it
+            self._untracked_one(error)
+            return None
+        stored.add_done_callback(self._after_track)
         return receipt
+
+    def _after_track(self, stored: asyncio.Future[None] | Future[None]) -> None:
+        if not stored.cancelled() and (error := stored.exception()) is not None:
+            self._untracked_one(error)
+
+    def _untracked_one(self, error: BaseException) -> None:
+        # of an error that is not our own the type only: its text may quote what was given
+        what = str(error) if isinstance(error, CapiError) else type(error).__name__
+        why = next((why for kind, why in _UNTRACKED if isinstance(error, kind)), "malformed")
+        with self._counting:
+            self._untracked[why] = self._untracked.get(why, 0) + 1
+        field = error.field if isinstance(error, EventError) else ""
+        fix = _TRACK_FIX[why]
+        self._notices.note(
+            logging.WARNING,
+            ("track", why, field, type(error).__name__),
+            "track: an event was not taken: %s; %s",
+            what,
+            fix,
+            extra={"why": why, "field": field, "fix": fix},
+        )
+
+    @property
+    def untracked(self) -> Mapping[str, int]:
+        """How many events :meth:`track` could not take, by reason: ``malformed``, ``full``, ``storage``, ``closed``."""
+        return dict(self._untracked)
 
     async def accepted_before(self, event_ids: Sequence[str]) -> frozenset[str]:
         """Which of these events the spool remembers to have accepted, from this process or an earlier one.
@@ -310,7 +407,10 @@ class Client:
         The ledger says whether anything is pending, also what other processes on the same spool have to deliver. With
         ``deliver=False`` nothing is waited for but that all is stored: True if nothing is pending then.
         """
-        return await self._running().flush(timeout_s)
+        engine = self._running()
+        if len(self._handover) and not await self._handover.emptied(timeout_s):
+            return False
+        return await engine.flush(timeout_s)
 
     async def aclose(self, deadline_s: float = 10.0, *, drain: bool = True) -> CloseReport:
         """Stop accepting, flush, and stop everything at the deadline, which is hard.
@@ -339,6 +439,7 @@ class Client:
                 await self._ended()
         elif engine.loop is loop and self._pid == os.getpid():
             self._engine = None
+            self._left_over = self._handover.detach()
             engine.intake.closed = True
             closing = self._closing = loop.create_future()
             until = stop_at(self._clock.monotonic(), deadline_s)
@@ -371,7 +472,7 @@ class Client:
         return CloseReport(
             ledger=ledger,
             pending={name: counts.pending for name, counts in ledger.items() if counts.pending},
-            unstored=unstored,
+            unstored=unstored + self._left_over,
             unanswered=unanswered,
             unknown=unknown,
             where=getattr(self._spool, "where", "on disk, delivered at the next start")
@@ -515,7 +616,9 @@ class Client:
     def _running(self) -> Dispatcher:
         """The engine of the running loop, made when first needed."""
         engine = self._engine
-        loop = asyncio.get_running_loop()
+        loop = _loop_here()
+        if loop is None:
+            raise ClientClosed(_NO_LOOP)
         if engine is not None and engine.loop is loop and self._pid == os.getpid():
             if engine.failed:
                 raise ClientClosed(engine.failed)
@@ -544,6 +647,8 @@ class Client:
         )
         self._earlier = None
         self._engine.start()
+        self._left_over = 0
+        self._handover.attach(loop, self._engine.intake, self._engine.delivery)
         return self._engine
 
     async def _ended(self) -> None:
@@ -555,6 +660,13 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({', '.join(self._names)})"
+
+
+def _loop_here() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _seen(future: asyncio.Future[None]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures.thread import ThreadPoolExecutor
@@ -185,6 +186,8 @@ class LoopThread:
             self._executor.shutdown()
             loop.close()
             self._tell_all()
+            # those that are idle end at once: an interpreter may crash on threads that run while it is taken down
+            self._executor.join(_END_S)
 
 
 async def _bounded(ending: Any) -> None:
@@ -205,6 +208,7 @@ class DaemonExecutor(ThreadPoolExecutor):
         self._name = name
         self._bound = max_threads
         self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
         self._started = 0
         self._waiting = 0
         self._changing = threading.Lock()
@@ -215,7 +219,9 @@ class DaemonExecutor(ThreadPoolExecutor):
         Raises:
             RuntimeError: The interpreter is ending.
         """
-        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
         self._started += 1
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -236,6 +242,12 @@ class DaemonExecutor(ThreadPoolExecutor):
             for _ in range(self._started):
                 self._jobs.put(None)
             self._started = 0
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the threads that have ended, or soon will, after :meth:`shutdown`."""
+        until = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

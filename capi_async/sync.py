@@ -165,6 +165,22 @@ class SyncClient:
         """See :meth:`Client.enqueue`."""
         return SyncReceipt(self._call(self._client.enqueue, event), self._call)
 
+    def track(self, event: Event | str, /, **fields: Any) -> SyncReceipt | None:
+        """See :meth:`Client.track`; never waits either, not even for the spool to open at the first call."""
+        receipt = self._client._tracked(event, fields, self._hand_over)
+        return None if receipt is None else SyncReceipt(receipt, self._call)
+
+    def _hand_over(self, event: Event) -> tuple[Receipt, Any]:
+        client = self._client
+        client._check(event, "")
+        self._begun()
+        return client._handover.put(event)
+
+    @property
+    def untracked(self) -> Mapping[str, int]:
+        """See :attr:`Client.untracked`."""
+        return self._client.untracked
+
     def accepted_before(self, event_ids: Sequence[str]) -> frozenset[str]:
         """See :meth:`Client.accepted_before`."""
         found: frozenset[str] = self._call(self._client.accepted_before, event_ids)
@@ -207,6 +223,7 @@ class SyncClient:
     def after_fork(self) -> None:
         """In the child of a fork, before anything else: a thread that exists no more may hold a lock."""
         self._renew_locks()
+        self._client._counting = threading.Lock()
 
     @property
     def durable(self) -> bool:
@@ -273,6 +290,7 @@ class SyncClient:
             run = _Run()
             run.thread.start()
             self._blocked, self._run, self._state = None, run, "running"
+            self._client._handover.reopen()
             ending.on_exit(self)
             run.thread.submit(self._open, run)
             return run

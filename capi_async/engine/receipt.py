@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from msgspec import Struct
@@ -93,8 +94,11 @@ class Receipt(Struct, gc=False, eq=False):
 
         Each says with ``stored`` what became of the event: False (surely not stored), True, or ``None`` (unknown).
         """
-        if self._acceptance is not None:
-            await asyncio.shield(self._acceptance)
+        acceptance = self._acceptance
+        if isinstance(acceptance, Future):  # handed in from another thread
+            acceptance = asyncio.wrap_future(acceptance)
+        if acceptance is not None:
+            await asyncio.shield(acceptance)
 
     def settle(self, destination: str, outcome: Outcome) -> None:
         """Note a final outcome; called by the spool."""

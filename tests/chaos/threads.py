@@ -318,7 +318,8 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def _server() -> Iterator[tuple[str, set[str]]]:
+def arrivals() -> Iterator[tuple[str, set[str]]]:
+    """A server that accepts everything: its address, and the ids that arrived."""
     ids: set[str] = set()
     with _Server(("127.0.0.1", 0), type("Arrivals", (_Arrivals,), {"ids": ids})) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -334,7 +335,7 @@ def run(rounds: int, seed: int, folder: Path, *, at_once: int = 1) -> Report:
     """Play the scenarios in turn, then account."""
     started = time.monotonic()
     names = list(SCENARIOS)
-    with _server() as (url, arrived), ThreadPoolExecutor(at_once) as pool_:
+    with arrivals() as (url, arrived), ThreadPoolExecutor(at_once) as pool_:
 
         def play(number: int) -> str:
             return _play(names[number % len(names)], url, folder / f"{number}.notes", seed * 1_000 + number)

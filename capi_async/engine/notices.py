@@ -1,0 +1,110 @@
+"""What a user wants to know once, and not a thousand times: the first of a kind at once, then a sum a minute."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, Final, Protocol
+
+#: Seconds between two messages about the same kind.
+EVERY_S: Final = 60.0
+#: Kinds that are told apart; of more than these, the one that was quiet for the longest is forgotten.
+MAX_KINDS: Final = 256
+
+
+class Logger(Protocol):
+    """What is needed of a logger."""
+
+    def log(self, level: int, message: str, /, *arguments: object, extra: dict[str, Any] | None = None) -> None:
+        """Log one message, ``arguments`` put into it with ``%``."""
+
+
+class _Kind:
+    __slots__ = ("arguments", "extra", "level", "message", "more", "said_at")
+
+    def __init__(self, said_at: float) -> None:
+        self.said_at = said_at
+        self.more = 0
+        self.level = logging.INFO
+        self.message = ""
+        self.arguments: tuple[object, ...] = ()
+        self.extra: dict[str, Any] = {}
+
+
+class Notices:
+    """Logs the first of each kind at once; of those that follow, the latest with their number, once a minute at most.
+
+    May be called from any thread.
+
+    Args:
+        logger: Where messages go.
+        now: Monotonic seconds.
+    """
+
+    def __init__(
+        self, logger: Logger, *, now: Callable[[], float], every_s: float = EVERY_S, max_kinds: int = MAX_KINDS
+    ) -> None:
+        self._logger = logger
+        self._now = now
+        self._every_s = every_s
+        self._max_kinds = max_kinds
+        self._kinds: dict[Hashable, _Kind] = {}
+        self._guard = threading.Lock()
+        self._pid = os.getpid()
+
+    def note(
+        self,
+        level: int,
+        kind: Hashable,
+        message: str,
+        *arguments: object,
+        count: int = 1,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        """Something happened ``count`` times.
+
+        Args:
+            kind: What makes two of these the same to a reader, such as destination, reason and field.
+            message: The same text for all of a kind, with a ``%s`` for each of ``arguments``.
+        """
+        if self._pid != os.getpid():  # a thread that exists no more may hold the lock of our parent
+            self._guard, self._pid = threading.Lock(), os.getpid()
+        with self._guard:
+            now = self._now()
+            # put in again, so that the first in the dict was quiet for the longest
+            known = self._kinds.pop(kind, None)
+            one = self._kinds[kind] = known or _Kind(now)
+            one.level, one.message, one.arguments, one.extra = level, message, arguments, extra or {}
+            one.more += count
+            forgotten = self._kinds.pop(next(iter(self._kinds))) if len(self._kinds) > self._max_kinds else None
+            due = [one] if known is None or now - one.said_at >= self._every_s else []
+            said = [self._taken(each, now) for each in (*due, forgotten) if each is not None and each.more]
+        self._say(said)
+
+    def tick(self) -> None:
+        """Say what is due."""
+        now = self._now()
+        self._flush(now, [one for one in list(self._kinds.values()) if now - one.said_at >= self._every_s])
+
+    def flush(self) -> None:
+        """Say everything that was not said yet: the client closes."""
+        self._flush(self._now(), list(self._kinds.values()))
+
+    def _flush(self, now: float, kinds: list[_Kind]) -> None:
+        with self._guard:
+            said = [self._taken(one, now) for one in kinds if one.more]
+        self._say(said)
+
+    def _taken(self, one: _Kind, now: float) -> tuple[int, str, tuple[object, ...], dict[str, Any]]:
+        level, message, arguments, extra = one.level, one.message, one.arguments, one.extra
+        if one.more > 1:
+            message, arguments = message + " (%d of this kind within %.0f s)", (*arguments, one.more, now - one.said_at)
+            extra = {**extra, "count": one.more}
+        one.more, one.said_at = 0, now
+        return level, message, arguments, extra
+
+    def _say(self, said: list[tuple[int, str, tuple[object, ...], dict[str, Any]]]) -> None:
+        for level, message, arguments, extra in said:
+            self._logger.log(level, message, *arguments, extra=extra)
