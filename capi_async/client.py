@@ -30,6 +30,7 @@ from capi_async.engine.subject import matches_subject
 from capi_async.engine.transport import HttpTransport
 from capi_async.errors import CapiError, ClientClosed, ConfigError, EventError, QueueFull, SpoolError
 from capi_async.event import Event, User
+from capi_async.log import Log
 from capi_async.outcome import Outcome
 from capi_async.pii.reference import is_currency
 from capi_async.plain import listed
@@ -38,7 +39,7 @@ from capi_async.spool import open_spool
 from capi_async.spool.base import Ledger, LetterFilter, Remembering, Spool
 from capi_async.telemetry.base import Hook, StateName
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 _NO_LOOP: Final = (
     "no asyncio event loop runs here: enter the client with 'async with' in asyncio, then other threads may call "

@@ -8,13 +8,14 @@ own. A process that calls ``os._exit()`` itself tells nobody, and what waits in 
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 from typing import Any, Protocol
 from weakref import WeakSet
 
-logger = logging.getLogger(__name__)
+from capi_async.log import Log
+
+logger = Log(__name__)
 
 #: Seconds that a process may take at its end, whatever the number of its clients.
 EXIT_S = 10.0

@@ -208,7 +208,7 @@ class DaemonExecutor(ThreadPoolExecutor):
         self._name = name
         self._bound = max_threads
         self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._daemons: list[threading.Thread] = []
         self._started = 0
         self._waiting = 0
         self._changing = threading.Lock()
@@ -221,7 +221,7 @@ class DaemonExecutor(ThreadPoolExecutor):
         """
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         thread.start()
-        self._threads.append(thread)
+        self._daemons.append(thread)
         self._started += 1
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -246,7 +246,7 @@ class DaemonExecutor(ThreadPoolExecutor):
     def join(self, timeout_s: float) -> None:
         """Wait for the threads that have ended, or soon will, after :meth:`shutdown`."""
         until = time.monotonic() + timeout_s
-        for thread in self._threads:
+        for thread in self._daemons:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -19,12 +18,13 @@ from capi_async.engine.explain import Explanation
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import ClientClosed
 from capi_async.event import Event, User
+from capi_async.log import Log
 from capi_async.loop_thread import LoopThread, import_early
 from capi_async.outcome import Outcome
 from capi_async.spec import Destination
 from capi_async.spool.base import Ledger
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 #: Seconds beyond its deadline after which a close that does not come back is given up: something blocks the loop.
 _GRACE_S = 1.0

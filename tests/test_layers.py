@@ -33,12 +33,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "config": {"destinations", "engine", "errors", "frames", "plain", "spec"},
     "client": {
-        "clock", "config", "engine", "errors", "event", "outcome", "pii", "plain", "spec", "spool",
+        "clock", "config", "engine", "errors", "event", "log", "outcome", "pii", "plain", "spec", "spool",
         "telemetry.base",
     },
-    "ending": set(),
+    "ending": {"log"},
     "loop_thread": {"errors"},
-    "sync": {"client", "ending", "engine", "errors", "event", "loop_thread", "outcome", "spec", "spool.base"},
+    "sync": {"client", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome", "spec", "spool.base"},
     "sources": {
         "bounded", "client", "clock", "engine.limiter", "engine.retry", "engine.transport", "errors", "event", "frames",
         "outcome", "pii", "spec", "spool.cipher", "spool.sqlite.files", "thread",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final, Protocol
 
 #: Seconds between two messages about the same kind.
@@ -17,7 +17,7 @@ MAX_KINDS: Final = 256
 class Logger(Protocol):
     """What is needed of a logger."""
 
-    def log(self, level: int, message: str, /, *arguments: object, extra: dict[str, Any] | None = None) -> None:
+    def log(self, level: int, message: str, *args: object, extra: Mapping[str, Any] | None = None) -> None:
         """Log one message, ``arguments`` put into it with ``%``."""
 
 

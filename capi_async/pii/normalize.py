@@ -292,8 +292,8 @@ _MAX_HOPS: Final = 50
 def ip(text: str) -> str:
     """A public IPv4 or IPv6 address, trimmed and in small letters.
 
-    A port is cut off, an IPv4 address in IPv6 form is taken out of it, and of a list, as forwarding headers have it, the
-    first public address is taken.
+    A port is cut off, an IPv4 address in IPv6 form is taken out of it, and of a list, as forwarding headers have it,
+    the first public address is taken.
     """
     if len(text) > MAX_LENGTH:
         raise Refused(TOO_LONG)
