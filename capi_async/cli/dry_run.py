@@ -9,7 +9,6 @@ from typing import Any, Final
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from capi_async.cli.lines import Good
 from capi_async.cli.mapping import Mapper
@@ -17,6 +16,7 @@ from capi_async.cli.readers import Source, read
 from capi_async.cli.reporting import Reporter
 from capi_async.cli.table import print_whole, show_reasons
 from capi_async.cli.tally import Reason, note_reason
+from capi_async.cli.terminal import cell, show_line
 from capi_async.cli.unidentified import Unidentified
 from capi_async.client import Client
 from capi_async.errors import EventError
@@ -109,11 +109,11 @@ def show_dry_run(console: Console, found: DryRun) -> None:
     for heading in _VERDICTS:
         table.add_column(heading.replace("_", " "), justify="right", no_wrap=True)
     for name, one in found.destinations.items():
-        table.add_row(name, *(f"{getattr(one, verdict):,}" for verdict in _VERDICTS))
+        table.add_row(cell(name), *(f"{getattr(one, verdict):,}" for verdict in _VERDICTS))
     print_whole(console, table)
     for name, one in found.destinations.items():
         show_reasons(console, name, one.reasons)
     for line in found.unread:
-        console.print(Text(f"not read: {line}"), soft_wrap=True)
+        show_line(console, f"not read: {line}")
     bad = f", {found.bad_lines:,} bad lines" if found.bad_lines else ""
-    console.print(f"{found.events:,} events read{bad}; nothing was sent", soft_wrap=True)
+    show_line(console, f"{found.events:,} events read{bad}; nothing was sent")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from capi_async.cli.accounts import destinations_for
 from capi_async.cli.failing import plainly, say
 from capi_async.cli.mapping import Mapper
 from capi_async.cli.readers import Good, Note, Problem, open_source, read
+from capi_async.cli.terminal import write, write_json
 from capi_async.client import Client
 from capi_async.engine.explain import Explanation
 from capi_async.errors import ConfigError
@@ -55,9 +54,10 @@ def explain(
         options["phone_region"] = phone_region
     found = Client(destinations, **options).explain(event)
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        write_json(found, indent=2)
     else:
-        sys.stdout.write("\n".join(_lines(event, found)) + "\n")
+        for shown in _lines(event, found):
+            write(shown)
 
 
 def _event(name: str, line: int | None, mapper: Mapper | None) -> Event:
@@ -102,4 +102,4 @@ def _lines(event: Event, found: Mapping[str, Explanation]) -> Iterator[str]:
         if one.wire is not None:
             yield "  wire"
             text = json.dumps(one.wire, indent=2, ensure_ascii=False)
-            yield from (f"    {shown}" for shown in text.splitlines())
+            yield from (f"    {shown}" for shown in text.split("\n"))

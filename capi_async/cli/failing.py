@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import typer
 
+from capi_async.cli.terminal import say as say
 from capi_async.errors import CapiError
 
 P = ParamSpec("P")
@@ -21,11 +21,6 @@ EXIT_LOST = 1
 EXIT_USAGE = 2
 #: Ended by Ctrl-C.
 EXIT_INTERRUPTED = 130
-
-
-def say(text: str) -> None:
-    """One line on stderr, whatever its content."""
-    print("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text), file=sys.stderr)
 
 
 def plainly(command: Callable[P, R]) -> Callable[P, R]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from capi_async.cli.terminal import say, write, write_json
 from capi_async.clock import SYSTEM_CLOCK
 from capi_async.engine.subject import matches_subject
 from capi_async.errors import CapiError, ConfigError
@@ -57,13 +56,13 @@ def status(spool: SpoolUrl, as_json: AsJson = False) -> None:
     async def show(it: Spool) -> None:
         ledger = it.ledger()
         if as_json:
-            print(msgspec.json.encode(ledger).decode())
+            write_json(ledger)
             return
         for name, counts in ledger.items():
             told = {kind: number for kind, number in msgspec.structs.asdict(counts).items() if number}
-            print(f"{name}: " + (", ".join(f"{number} {kind}" for kind, number in told.items()) or "nothing"))
+            write(f"{name}: " + (", ".join(f"{number} {kind}" for kind, number in told.items()) or "nothing"))
             if not counts.balanced:
-                print("  does not balance", file=sys.stderr)
+                say("  does not balance")
 
     _run(spool, show)
 
@@ -86,9 +85,9 @@ def dead(
     async def show(it: Spool) -> None:
         for letter in await it.letters(wanted):
             if as_json:
-                print(json.dumps(_plain(letter)))
+                write_json(_plain(letter))
             else:
-                print(f"{_time(letter.at)}  {letter.destination}  {letter.kind}  {letter.event_id}  {letter.reason}")
+                write(f"{_time(letter.at)}  {letter.destination}  {letter.kind}  {letter.event_id}  {letter.reason}")
 
     _run(spool, show)
 
@@ -102,7 +101,7 @@ def export(
 
     async def show(it: Spool) -> None:
         for letter in await it.letters(wanted):
-            print(json.dumps(_plain(letter)))
+            write_json(_plain(letter))
 
     _run(spool, show)
 
@@ -127,7 +126,7 @@ def replay(
     async def go(it: Spool) -> None:
         every = await it.letters(wanted)
         if dry_run:
-            print(f"{len(every)} dead letters would be replayed")
+            write(f"{len(every)} dead letters would be replayed")
             return
         replayed: dict[str, int] = {}
         last = until or datetime.now(UTC)
@@ -140,9 +139,9 @@ def replay(
                     replayed[name] = replayed.get(name, 0) + number
                 progress.advance(task, _A_STEP)
         for name, number in replayed.items():
-            print(f"{name}: {number} pending again")
+            write(f"{name}: {number} pending again")
         if (expired := len(every) - sum(replayed.values())) > 0:
-            print(f"{expired} had expired")
+            write(f"{expired} had expired")
 
     _run(spool, go)
 
@@ -164,8 +163,8 @@ def forget(
         subject = User(email=email or [], phone=phone or [], external_id=external_id or [])
         found = await it.settle_matching(matches_subject(subject, phone_region), _FORGOTTEN)
         for name, number in found.items():
-            print(f"{name}: {number} forgotten")
-        print(f"{sum(found.values())} records erased")
+            write(f"{name}: {number} forgotten")
+        write(f"{sum(found.values())} records erased")
 
     _run(spool, erase)
 
@@ -178,7 +177,7 @@ def _run(url: str, command: Callable[[Spool], Awaitable[None]]) -> None:
     try:
         asyncio.run(main())
     except CapiError as error:
-        print(f"capi-async: {error}", file=sys.stderr)
+        say(f"capi-async: {error}")
         raise typer.Exit(2) from None
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
 from enum import StrEnum
 from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from capi_async.cli.accounts import LIFTED, configured, destinations_for, sandbox_destinations
 from capi_async.cli.delivery import Delivery, Ended
@@ -22,6 +19,7 @@ from capi_async.cli.loop import run
 from capi_async.cli.mapping import EXAMPLE, Mapper
 from capi_async.cli.readers import Source, open_source
 from capi_async.cli.table import show
+from capi_async.cli.terminal import say, show_line, write_json
 from capi_async.errors import ConfigError
 from capi_async.sandbox import Sandbox
 
@@ -128,7 +126,7 @@ async def _send(
             destinations = sandbox_destinations(server.url, to, test=test)
             options: dict[str, object] = {}
             if any(one.name == "cutmeshort" for one in destinations):
-                print(LIFTED, file=sys.stderr)
+                say(LIFTED)
         else:
             destinations, options = configured(config, to, test=test)
         delivery = Delivery(
@@ -139,7 +137,7 @@ async def _send(
 
 def _tell(ended: Ended | DryRun, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(ended), indent=2).decode() + "\n")
+        write_json(ended, indent=2)
         return
     console = Console(highlight=False)
     if isinstance(ended, DryRun):
@@ -147,12 +145,12 @@ def _tell(ended: Ended | DryRun, as_json: bool) -> None:
         return
     show(console, ended.destinations)
     for line in ended.unread:
-        console.print(Text(f"not read: {line}"), soft_wrap=True)
+        show_line(console, f"not read: {line}")
     lines = f"{ended.events:,} events read in {ended.seconds:.1f} s"
     bad = f", {ended.bad_lines:,} bad lines" if ended.bad_lines else ""
     stopped = f"; stopped: {ended.stopped}" if ended.stopped else ""
     nothing = "; no event was delivered" if ended.events and not _any_delivered(ended) else ""
-    console.print(f"{lines}{bad}{stopped}{nothing}", soft_wrap=True)
+    show_line(console, f"{lines}{bad}{stopped}{nothing}")
 
 
 def _any_delivered(ended: Ended) -> bool:

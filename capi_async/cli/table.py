@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from capi_async.cli.tally import Reason, Tally
+from capi_async.cli.terminal import cell, show_line
 from capi_async.spool.base import Ledger
 
 #: Counts that mean that something was rejected or lost.
@@ -79,7 +80,7 @@ def show(console: Console, found: Mapping[str, DestinationFacts]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, one in found.items():
         table.add_row(
-            name,
+            cell(name),
             *(_count(kind, getattr(one, kind)) for kind in kinds),
             f"{one.requests:,}",
             f"{one.events_per_request:,.1f}",
@@ -109,9 +110,9 @@ def show_reasons(console: Console, name: str, reasons: Sequence[Reason]) -> None
     for reason in reasons[:_REASONS_SHOWN]:
         where = f"{reason.field}: " if reason.field else ""
         fix = f" ({reason.fix})" if reason.fix else ""
-        console.print(Text(f"{name}: {reason.kind}: {where}{reason.reason}{fix}"), soft_wrap=True)
+        show_line(console, f"{name}: {reason.kind}: {where}{reason.reason}{fix}")
     if len(reasons) > _REASONS_SHOWN:
-        console.print(Text(f"{name}: and other reasons; --json shows more"), soft_wrap=True)
+        show_line(console, f"{name}: and other reasons; --json shows more")
 
 
 def print_whole(console: Console, table: Table) -> None:

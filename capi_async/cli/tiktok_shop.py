@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import sys
 import time
 from contextlib import nullcontext
@@ -11,7 +12,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +22,7 @@ from capi_async.cli.loop import run
 from capi_async.cli.shop import DEFAULT_TOKENS, chosen_shops, demo_orders, opened_shop
 from capi_async.cli.shop_forward import Forwarding, Plan, Result
 from capi_async.cli.table import print_whole, show
+from capi_async.cli.terminal import cell, show_line, write_json
 from capi_async.errors import ConfigError
 from capi_async.sandbox import Sandbox
 from capi_async.sources.tiktok_shop import Order, TikTokShop, new_state, read_callback
@@ -92,21 +93,21 @@ async def _authorize(tokens: Path, port: int | None, timeout_s: float) -> None:
             say("Then paste here the address that the browser was sent to:")
             returned = (await asyncio.to_thread(sys.stdin.readline)).strip()
         else:
-            returned = await _returned(port, timeout_s)
+            returned = await _returned(port, timeout_s, state)
         granted = await shop.connect(read_callback(returned, expected_state=state))
         console = Console(highlight=False)
         until = _when(granted.refresh_expires_at)
-        console.print(f"Connected to {granted.seller_name or 'the seller'}, until {until}.", soft_wrap=True)
+        show_line(console, f"Connected to {granted.seller_name or 'the seller'}, until {until}.")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for heading in ("shop", "region", "name", "type"):
             table.add_column(heading, no_wrap=True)
         for one in await shop.get_shops():
-            table.add_row(one.id, one.region, one.name, one.seller_type)
+            table.add_row(*map(cell, (one.id, one.region, one.name, one.seller_type)))
         print_whole(console, table)
 
 
-async def _returned(port: int, timeout_s: float) -> str:
-    """The address at which the seller's browser came back."""
+async def _returned(port: int, timeout_s: float, state: str) -> str:
+    """The address at which the seller's browser came back; others do not know the state."""
     from aiohttp import web
 
     came: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -114,6 +115,8 @@ async def _returned(port: int, timeout_s: float) -> str:
     async def receive(request: web.BaseRequest) -> web.Response:
         if not {"code", "error"} & set(request.query):
             return web.Response(status=404)
+        if not hmac.compare_digest(request.query.get("state", "").encode(), state.encode()):
+            return web.Response(status=400, text="This is not the visit that is waited for.")
         if not came.done():
             came.set_result(str(request.rel_url))
         return web.Response(text="Thank you. This window may be closed.")
@@ -149,7 +152,7 @@ def orders(
     """List orders, and which of them are purchases that would be forwarded. Nothing of a buyer is shown."""
     found = run(_orders(tokens, shop or [], days, status, limit, counts_when.value, sandbox))
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        write_json(found, indent=2)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("shop", "order", "status", "paid"):
@@ -159,7 +162,8 @@ def orders(
     table.add_column("counts", no_wrap=True)
     for one in found:
         paid, value, counts = one["paid"] or "-", f"{one['value']} {one['currency']}", one["counts"]
-        table.add_row(one["shop"], one["order"], one["status"], paid, value, str(one["items"]), counts)
+        texts = (one["shop"], one["order"], one["status"], paid, value, str(one["items"]), counts)
+        table.add_row(*map(cell, texts))
     console = Console(highlight=False)
     print_whole(console, table)
     console.print(f"{len(found):,} orders, {sum(one['counts'] == 'yes' for one in found):,} of them count")
@@ -314,7 +318,7 @@ async def _forward(plan: Plan, test: bool, in_sandbox: bool) -> Result:
 
 def _tell(result: Result, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n")
+        write_json(result, indent=2)
         return
     console = Console(highlight=False)
     show(console, result.destinations)
@@ -326,6 +330,6 @@ def _tell(result: Result, as_json: bool) -> None:
     )
     for kind, reasons in (("not yet", orders.later), ("never", orders.never), ("failed", orders.failed)):
         for reason, count in reasons.items():
-            console.print(f"{kind}: {reason}: {count:,}", soft_wrap=True)
+            show_line(console, f"{kind}: {reason}: {count:,}")
     for shop_id, trouble in result.troubles.items():
-        console.print(f"shop {shop_id}: {trouble}", soft_wrap=True)
+        show_line(console, f"shop {shop_id}: {trouble}")

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import resource
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -159,7 +158,7 @@ class Work:
             await runner.cleanup()
             raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror or type(error).__name__})") from None
         where = runner.addresses[0]
-        print(f"health and metrics on http://{where[0]}:{where[1]}/", file=sys.stderr, flush=True)
+        say(f"health and metrics on http://{where[0]}:{where[1]}/")
         return runner
 
     async def _health(self, _request: web.Request) -> web.Response:
