@@ -44,6 +44,10 @@ class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     phone_region: str | None = None
     trust_env: bool = False
 
+    def __repr__(self) -> str:
+        # the address of a spool may hold a password
+        return f"ClientOptions(spool={self.spool.partition(':')[0]!r}, deliver={self.deliver})"
+
 
 @frameless(ConfigError)
 def load(

@@ -38,6 +38,9 @@ class Response(Struct, frozen=True):
     headers: Mapping[str, str] = {}
     head: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes)"
+
 
 class Verdict(Struct, frozen=True, kw_only=True, gc=False):
     """What one answer says about one event of the request.

@@ -111,6 +111,16 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret(***)"
 
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a pickle is written to files, caches and queues, where nobody expects a credential
+        raise TypeError("a credential is not pickled: make the destination in the process that uses it")
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and self._source == other._source
 
@@ -171,6 +181,9 @@ class Wire(Struct, gc=False):
     resend_for_s: float = 0.0
     order_key: str | None = None
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Wire({type(self.body).__name__}, expires_at={self.expires_at})"
 
 
 class Refusal(Struct, frozen=True, gc=False):

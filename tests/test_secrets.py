@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
+import pickle
 from typing import Any
 
 import pytest
@@ -218,3 +220,33 @@ def test_explain_masks_what_is_clear() -> None:
     assert {one.verdict for one in shown.values()} == {"pending"}
     assert leaks(repr(shown)) == []
     assert "a3f9c60fbcd3f992980d38a4d54e61bbfef51965f4d9b52690c885529e23292e" in repr(shown)
+
+
+def test_reprs_of_settings_and_answers_show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locals of frames are shown by their repr."""
+    from capi_async.config import ClientOptions
+    from capi_async.destinations.snap import Validated
+    from capi_async.sources.tiktok_shop import WebhookVerifier
+    from capi_async.sources.tiktok_shop.connection import Body
+    from capi_async.spec import Wire
+    from capi_async.spool.sqlite import parse
+
+    monkeypatch.setenv("KEYS", TOKEN)
+    shown: list[object] = [
+        parse("sqlite:///x.db?keys=env:KEYS"),
+        ClientOptions(spool=f"redis://u:{TOKEN}@h/0"),
+        Response(400, EMAIL.encode(), {"x-echo": TOKEN}),
+        Wire({"email": EMAIL}, TOKEN.encode(), 0.0),
+        Validated(event_id="1", valid=False, fields={"email": EMAIL}),
+        Body(EMAIL.encode()),
+        WebhookVerifier("key", TOKEN).__dict__,
+    ]
+    assert leaks(" ".join(map(repr, shown))) == []
+
+
+def test_a_destination_is_copied_but_not_pickled() -> None:
+    """Caches and queues keep pickles, and nobody expects a credential there."""
+    snap = Snap(pixel_id=PIXEL, access_token=TOKEN)
+    assert copy.deepcopy(snap) == snap
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(snap)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from capi_async.cli.failing import say
+from capi_async.cli.listening import listen
 from capi_async.cli.shop import chosen_shops, opened_shop
 from capi_async.cli.table import DestinationFacts, facts
 from capi_async.cli.tally import Tally
@@ -138,20 +139,11 @@ def remembering(spool: Any) -> Any:
 
 @asynccontextmanager
 async def _listening(address: str, forwarder: OrderForwarder) -> AsyncIterator[None]:
-    from aiohttp import web
-
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError("--listen takes HOST:PORT, such as 127.0.0.1:8080")
-    app = web.Application()
-    app.router.add_post(PATH, aiohttp_handler(forwarder))
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
+    runner = await listen({("POST", PATH): aiohttp_handler(forwarder)}, host, int(port))
     try:
-        try:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {address} ({error.strerror or type(error).__name__})") from None
         bound = runner.addresses[0][1]
         say(f"capi-async: webhooks are taken at http://{host}:{bound}{PATH}")
         yield

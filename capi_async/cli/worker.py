@@ -16,6 +16,7 @@ from aiohttp import web
 
 from capi_async.cli.accounts import configured
 from capi_async.cli.failing import plainly, say
+from capi_async.cli.listening import listen
 from capi_async.cli.loop import run
 from capi_async.client import Client, CloseReport
 from capi_async.clock import SYSTEM_CLOCK
@@ -144,19 +145,13 @@ class Work:
         if report.unanswered:
             say(f"capi-async: {report.unanswered} requests were cut off")
 
-    async def _serve(self, host: str, port: int) -> web.AppRunner:
-        app = web.Application()
-        app.router.add_get("/healthz", self._health)
-        app.router.add_get("/readyz", self._readiness)
-        app.router.add_get("/metrics", self._show)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, host, port)
-            await site.start()
-        except OSError as error:
-            await runner.cleanup()
-            raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror or type(error).__name__})") from None
+    async def _serve(self, host: str, port: int) -> web.ServerRunner:
+        routes = {
+            ("GET", "/healthz"): self._health,
+            ("GET", "/readyz"): self._readiness,
+            ("GET", "/metrics"): self._show,
+        }
+        runner = await listen(routes, host, port, local_names_only=True)
         where = runner.addresses[0]
         say(f"health and metrics on http://{where[0]}:{where[1]}/")
         return runner

@@ -137,6 +137,9 @@ class Validated(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     fields: Mapping[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"Validated(event_id={self.event_id!r}, valid={self.valid}, status={self.status!r}, code={self.code!r})"
+
 
 @frameless_async(CapiError)
 async def test_event_logs(destination: AnySnap, transport: Transport, *, asset_id: str | None = None) -> TestEventLogs:

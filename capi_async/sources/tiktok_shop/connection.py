@@ -46,6 +46,9 @@ class Body(Struct, frozen=True):
     data: bytes = b""
     content_type: str = JSON
 
+    def __repr__(self) -> str:
+        return f"Body({len(self.data)} bytes, {self.content_type})"
+
 
 class Answer(Struct, frozen=True):
     """A success."""

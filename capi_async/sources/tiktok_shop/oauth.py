@@ -146,6 +146,9 @@ class _Granted(Struct, frozen=True):
     user_type: int = 0
     granted_scopes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return "_Granted(***)"
+
 
 class TokenHost:
     """Exchanges codes and refresh tokens. Both are a GET with everything in the query, unsigned.

@@ -22,6 +22,7 @@ from typing import Final, Literal, TypeAlias
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import CapiError, ConfigError
 from capi_async.sources.tiktok_shop.events import Notification, read_notification
+from capi_async.spec import Secret
 
 Style: TypeAlias = Literal["official", "legacy"]
 
@@ -127,7 +128,7 @@ class WebhookVerifier:
         if not tolerance_s > 0:
             raise ConfigError("webhooks: tolerance_s must be more than 0 seconds")
         self._app_key = app_key
-        self._app_secret = app_secret
+        self._app_secret = Secret(app_secret)
         self.style: Final[Style] = style
         self.tolerance_s: Final = float(tolerance_s)
         self._clock = clock
@@ -161,7 +162,7 @@ class WebhookVerifier:
         """
         if self.style == "official":
             if not verify_webhook(
-                body, _header(headers, SIGNATURE_HEADER), app_key=self._app_key, app_secret=self._app_secret
+                body, _header(headers, SIGNATURE_HEADER), app_key=self._app_key, app_secret=self._app_secret.text()
             ):
                 raise SignatureError("the webhook's signature is missing or wrong")
             notification = _read(body)
@@ -171,7 +172,7 @@ class WebhookVerifier:
             return notification
         timestamp = _header(headers, LEGACY_TIMESTAMP_HEADER)
         if not verify_legacy_webhook(
-            body, _header(headers, LEGACY_SIGNATURE_HEADER), timestamp, app_secret=self._app_secret
+            body, _header(headers, LEGACY_SIGNATURE_HEADER), timestamp, app_secret=self._app_secret.text()
         ):
             raise SignatureError("the webhook's signature or timestamp is missing or wrong")
         self._check_age(int(timestamp))

@@ -36,6 +36,9 @@ class Options(Struct, frozen=True, kw_only=True):
     dead_max: int = 1_000_000
     remember_days: float = 0.0
 
+    def __repr__(self) -> str:
+        return f"Options(path={str(self.path)!r}, keys={len(self.keys)})"
+
 
 def parse(url: str) -> Options:
     """Read ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?synchronous=normal`` and others behind.
