@@ -393,11 +393,14 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
     def __post_init__(self) -> None:
         if (
-            type(self.quantity) is not int
+            type(self.id) is not str
+            or type(self.quantity) is not int
+            or (self.name is not None and type(self.name) is not str)
+            or (self.category is not None and type(self.category) is not str)
+            or (self.brand is not None and type(self.brand) is not str)
+            or (self.variant is not None and type(self.variant) is not str)
+            or (self.delivery_category is not None and type(self.delivery_category) is not str)
             or not _is_usual(self, _UsualItem)
-            or not _are_short_texts(
-                (self.id, self.name, self.category, self.brand, self.variant, self.delivery_category)
-            )
         ):
             self._check()
         price = self.price
@@ -431,16 +434,19 @@ def _price(text: str) -> Decimal | None:
     return amount(text, "items.price")
 
 
+_Short: TypeAlias = Annotated[str, Meta(max_length=_USUAL_CHARS)]
+
+
 class _UsualItem(Struct, array_like=True, gc=False):
     """The fields of :class:`Item`, in their order."""
 
-    id: Annotated[str, Meta(min_length=1)]
+    id: Annotated[str, Meta(min_length=1, max_length=_USUAL_CHARS)]
     quantity: Annotated[int, Meta(ge=1)]
     price: Any
-    name: str | None
-    category: str | None
-    brand: str | None
-    variant: str | None
+    name: _Short | None
+    category: _Short | None
+    brand: _Short | None
+    variant: _Short | None
     delivery_category: DeliveryCategory | None
 
 
@@ -723,13 +729,20 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             or (self.num_items is not None and type(self.num_items) is not int)
             or not _is_usual(self, _UsualEvent)
             or not self.name.strip()
-            or not _are_short_texts(
-                (
-                    self.name, self.event_id, self.source, self.currency, self.order_id, self.search_string,
-                    self.content_type, self.content_name, self.content_category, self.description, self.method,
-                    self.delivery_category, self.subscription_id,
-                )
-            )
+            # in full, because it runs for every event: subclasses of text pass the check above
+            or type(self.name) is not str
+            or type(self.event_id) is not str
+            or type(self.source) is not str
+            or (self.currency is not None and type(self.currency) is not str)
+            or (self.order_id is not None and type(self.order_id) is not str)
+            or (self.search_string is not None and type(self.search_string) is not str)
+            or (self.content_type is not None and type(self.content_type) is not str)
+            or (self.content_name is not None and type(self.content_name) is not str)
+            or (self.content_category is not None and type(self.content_category) is not str)
+            or (self.description is not None and type(self.description) is not str)
+            or (self.method is not None and type(self.method) is not str)
+            or (self.delivery_category is not None and type(self.delivery_category) is not str)
+            or (self.subscription_id is not None and type(self.subscription_id) is not str)
         ):  # fmt: skip
             self._check()
         if not self.event_id:
@@ -876,30 +889,30 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
 class _UsualEvent(Struct, array_like=True, gc=False):
     """The fields of :class:`Event`, in their order, as a web event has them; the others are looked at apart."""
 
-    name: str
-    event_id: str
+    name: _Short
+    event_id: _Short
     time: Any
     source: Source
     user: Any
     value: Any
-    currency: str | None
-    order_id: str | None
+    currency: _Short | None
+    order_id: _Short | None
     items: Any
     page: Any
     click: Any
     app: None
     device: None
     consent: Any
-    search_string: str | None
+    search_string: _Short | None
     num_items: Annotated[int, Meta(ge=0)] | None
     content_type: ContentType | None
-    content_name: str | None
-    content_category: str | None
-    description: str | None
-    method: str | None
+    content_name: _Short | None
+    content_category: _Short | None
+    description: _Short | None
+    method: _Short | None
     predicted_ltv: None
     delivery_category: DeliveryCategory | None
-    subscription_id: str | None
+    subscription_id: _Short | None
     to: None
     test: bool
     properties: dict[Any, Any]

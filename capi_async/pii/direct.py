@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from capi_async.pii.fields import NOBODYS, Columns, Notes, TextField, columns_one_by_one, spread
 from capi_async.pii.hashing import as_lines, digests_of
+from capi_async.pii.normalize import is_public_v4
 from capi_async.pii.refused import LONGEST_PLACEHOLDER, MAX_LENGTH, PLACEHOLDERS
 
 # a plain int: the enumeration's member is converted on every call
@@ -119,7 +120,8 @@ class Ip(_Direct):
         """See :meth:`_Direct.read`."""
         if self._short:
             try:
-                if _inet_pton(_IPV4, value)[0] not in _LOOK_CLOSER:
+                packed = _inet_pton(_IPV4, value)
+                if packed[0] not in _LOOK_CLOSER or is_public_v4(packed):
                     return None, value
             except (OSError, ValueError):
                 pass

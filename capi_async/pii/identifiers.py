@@ -268,11 +268,11 @@ class Plan:
                 self._notes.refuse(field, NOT_UNICODE)
                 return None
         address = url.strip()
-        if len(address.split()) > 1:
+        # of all white space only the blank itself is printable
+        if " " in address or (not address.isprintable() and len(address.split()) > 1):
             address = "".join([quote(char) if char.isspace() else char for char in address])
             self._notes.warn(field, "white space in it was encoded")
-        scheme = address[:8].lower()
-        if scheme.startswith(("https://", "http://")) and not address.startswith("http"):
+        if not address.startswith("http") and (scheme := address[:8].lower()).startswith(("https://", "http://")):
             address = scheme + address[8:] if scheme == "https://" else scheme[:7] + address[7:]
         clean = scrub_url(address)
         if clean is not address and clean != address:

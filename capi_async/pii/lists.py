@@ -15,10 +15,10 @@ from capi_async.pii.normalize import email, email_google, email_reddit, phone, t
 from capi_async.pii.phone import TRUNK_ZERO
 from capi_async.pii.refused import (
     EMPTY_HASH,
-    LONGEST_PLACEHOLDER,
     LOOKS_HASHED,
     MAX_LENGTH,
     PLACEHOLDER,
+    PLACEHOLDER_STARTS,
     Empty,
     Refused,
     is_placeholder,
@@ -274,11 +274,6 @@ class ExternalIds(ListField):
         if type(values) is not str or len(values) >= 64:
             return self._general(values, None)
         text = values.strip()
-        if (
-            not text
-            or "*" in text
-            or not text.isascii()
-            or (len(text) <= LONGEST_PLACEHOLDER + 2 and is_placeholder(text))
-        ):
+        if not text or "*" in text or not text.isascii() or (text[0] in PLACEHOLDER_STARTS and is_placeholder(text)):
             return self._general(values, None)
         return (sha256(text.encode()).hexdigest(),) if self._hashed else None, text if self._clear else None

@@ -275,15 +275,18 @@ def idfv(text: str) -> str:
 
 _UNSPECIFIED: Final = frozenset({bytes(4), bytes(16)})
 #: Addresses of no public network (RFC 6890 and its registries). Those of documentation are let pass: nobody has them.
-_NOT_PUBLIC: Final = tuple(
-    map(
-        ipaddress.ip_network,
-        (
-            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-            "192.168.0.0/16", "224.0.0.0/3", "::/127", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
-        ),
-    )
-)  # fmt: skip
+_NOT_PUBLIC_V6: Final = tuple(map(ipaddress.IPv6Network, ("::/127", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8")))
+#: Of IPv4: networks by their first byte, and those by the first and a range of the second.
+_NOT_PUBLIC_FIRST: Final = frozenset({0, 10, 127, *range(224, 256)})
+_NOT_PUBLIC_SECOND: Final = {100: range(64, 128), 169: range(254, 255), 172: range(16, 32), 192: range(168, 169)}
+
+
+def is_public_v4(packed: bytes) -> bool:
+    """Whether an IPv4 address, as four bytes, is of a public network."""
+    first = packed[0]
+    return first not in _NOT_PUBLIC_FIRST and packed[1] not in _NOT_PUBLIC_SECOND.get(first, ())
+
+
 _with_port: Final = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9a-f:.]+)\](?::[0-9]{1,5})?").fullmatch
 #: Proxies on the way; a longer list is no forwarding header.
 _MAX_HOPS: Final = 50
@@ -323,11 +326,14 @@ def _public(text: str) -> str:
         raise Refused(_NOT_IP) from None
     if packed in _UNSPECIFIED:
         raise Refused(_UNSPECIFIED_IP)
-    address = ipaddress.ip_address(packed)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-        text = str(address)
-    if any(address.version == network.version and address in network for network in _NOT_PUBLIC):
+    if family == socket.AF_INET6:
+        address = ipaddress.IPv6Address(packed)
+        if address.ipv4_mapped is None:
+            if any(address in network for network in _NOT_PUBLIC_V6):
+                raise Refused(_NOT_PUBLIC_IP)
+            return text
+        packed, text = address.ipv4_mapped.packed, str(address.ipv4_mapped)
+    if not is_public_v4(packed):
         raise Refused(_NOT_PUBLIC_IP)
     return text
 

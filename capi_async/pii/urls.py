@@ -19,6 +19,7 @@ _separators: Final = re.compile(r"([?#&;])")
 _address: Final = re.compile(
     r"[^\s@/?&=#,;:<>\"()]@(?:(?:[\w-]+\.)+[\w-]+|localhost|\[[0-9a-fA-F:.]+\])", re.IGNORECASE
 ).search
+_SIGNS: Final = ("@", "%", "&#", "&c", "&C", "\\")
 #: Rounds of decoding; what is encoded more often than that hides something.
 _MAX_DEPTH: Final = 16
 
@@ -29,6 +30,9 @@ def scrub_url(url: str) -> str:
     A parameter whose value holds an address (raw or encoded, also inside a nested URL) keeps its name and loses its
     value; a bare value that holds one becomes nothing. Everything else, all click ids included, stays byte for byte.
     """
+    # nearly all addresses have none of these, and a look at each is cheaper than the pattern
+    if not any(map(url.count, _SIGNS)) and url.isascii():
+        return url
     if not _marker(url):
         return url
     # an entity would be cut at its own "&", "#" and ";"
