@@ -135,6 +135,7 @@ class Fleet:
                 self._start(f"web{number}")
             for number in range(self._workers):
                 self._start(f"worker{number}")
+            await self._begun()
             until = time.monotonic() + seconds
             proxy.lose_some(LOSS, self._chance)
             while (left_s := until - time.monotonic()) > 0:
@@ -175,6 +176,14 @@ class Fleet:
             command = ["-m", "capi_async.cli", "worker", "--config", config, "--host", ""]
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log)
+
+    async def _begun(self) -> None:
+        """Return once all processes are at work."""
+        async with asyncio.timeout(60):
+            for name in self._processes:
+                log = self._folder / f"{name}.log"
+                while not any(word in log.read_bytes() for word in (b"ready", b"delivering to")):
+                    await asyncio.sleep(0.05)
 
     def _end(self, kind: str) -> None:
         """In order."""

@@ -94,6 +94,11 @@ async def test_tls_checks_the_server(tmp_path: Path, open_spool: Open) -> None:
         server.kill()
 
 
+def said(answer: object) -> str:
+    """What a Redis said, however the driver gives it: one form for text and for what was read already."""
+    return str(answer).replace("'", "").replace(": ", ":")
+
+
 async def test_all_keys_of_a_spool_are_in_one_slot_of_a_cluster(tmp_path: Path, open_spool: Open) -> None:
     """Every script and every command works there."""
     server = RedisServer(tmp_path, "--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1")
@@ -101,7 +106,7 @@ async def test_all_keys_of_a_spool_are_in_one_slot_of_a_cluster(tmp_path: Path, 
     try:
         client = driver.Redis(port=server.port)
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        await eventually(lambda: "ok" in str(client.execute_command("CLUSTER INFO")), 20)
+        await eventually(lambda: "cluster_state:ok" in said(client.execute_command("CLUSTER INFO")), 20)
         client.close()
         spool = await open_spool(f"redis+cluster://127.0.0.1:{server.port}?lease_s=1")
         await spool.append([record("1"), record("2", order_key="k"), record("3", order_key="k"), record("4", "b")], [])
