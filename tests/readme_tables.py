@@ -1,4 +1,4 @@
-"""Writes the README's generated tables: ``python -m tests.readme_tables``. A test keeps them true."""
+"""Writes the generated tables of the READMEs: ``python -m tests.readme_tables``. A test keeps them true."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from capi_async.spec import Destination
 
 TESTS = Path(__file__).parent
 README = TESTS.parent / "README.md"
+SHOP_README = TESTS.parent / "capi_async" / "sources" / "tiktok_shop" / "README.md"
 
 #: Identifier attributes whose text travels as it is; all others are SHA-256 digests.
 _CLEAR = re.compile(r".*_(clear|letters|soundex)$|^(idfv|ip|user_agent|zip_google|page_url|page_referrer)$")
@@ -71,18 +72,21 @@ def _sent(kind: type[Destination]) -> list[str]:
     return [one for one in kind.identifiers if one not in _NEVER_SENT]
 
 
-TABLES = {"destinations": destinations, "clear": clear, "shop_operations": shop_operations}
+#: Page to its generated blocks.
+TABLES = {README: {"destinations": destinations, "clear": clear}, SHOP_README: {"shop_operations": shop_operations}}
 
 
-def filled(text: str) -> str:
-    """The README with every generated block made anew."""
-    for name, make in TABLES.items():
+def filled(page: Path) -> str:
+    """A page with every generated block made anew."""
+    text = page.read_text("utf-8")
+    for name, make in TABLES[page].items():
         pattern = rf"(<!-- {name}: generated -->\n).*?(<!-- /{name} -->)"
         block = f"{make()}\n"
         text, count = re.subn(pattern, lambda match, block=block: match[1] + block + match[2], text, flags=re.DOTALL)
-        assert count == 1, f"the README has no block {name!r}"
+        assert count == 1, f"{page} has no block {name!r}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text("utf-8")), "utf-8")
+    for page in TABLES:
+        page.write_text(filled(page), "utf-8")

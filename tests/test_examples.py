@@ -17,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+#: Pages whose Python is compiled, and run where it is marked.
+PAGES = ("README.md", "capi_async/sources/tiktok_shop/README.md")
 
 #: Example to one line of its output that could not be there unless it had worked.
 TELLING_LINES = {
@@ -196,16 +198,18 @@ def test_blocks_are_found_with_their_lines_and_marks() -> None:
     assert blocks("```\nno python\n```\n```sh\nls\n```\n") == []
 
 
-def test_no_mark_in_the_readme_misses_its_block() -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_no_mark_in_a_readme_misses_its_block(page: str) -> None:
     """A mark that no block follows would silently run nothing."""
-    text = (ROOT / "README.md").read_text("utf-8")
+    text = (ROOT / page).read_text("utf-8")
     assert len(re.findall(r"^[ ]*<!--\s*run\s*-->", text, re.MULTILINE)) == sum(one.marked for one in blocks(text))
 
 
-def test_python_in_the_readme_compiles() -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_python_in_a_readme_compiles(page: str) -> None:
     """Every block is Python; ``await`` and ``async with`` may stand at its top level."""
-    for block in blocks((ROOT / "README.md").read_text("utf-8")):
-        compile(block.code, f"README.md, block at line {block.line}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    for block in blocks((ROOT / page).read_text("utf-8")):
+        compile(block.code, f"{page}, block at line {block.line}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 #: Runs one block: platforms' addresses lead to a sandbox, their variables hold its credentials, and a ``capi.toml``
@@ -252,13 +256,14 @@ def run_block(code: str, where: str, cwd: Path) -> subprocess.CompletedProcess[s
     )
 
 
-def test_marked_blocks_of_the_readme_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_marked_blocks_of_a_readme_run(page: str, tmp_path: Path) -> None:
     """Blocks after ``<!-- run -->`` end successfully."""
-    for number, block in enumerate(blocks((ROOT / "README.md").read_text("utf-8"))):
+    for number, block in enumerate(blocks((ROOT / page).read_text("utf-8"))):
         if block.marked:
             folder = tmp_path / str(number)
             folder.mkdir()
-            done = run_block(block.code, f"README.md, block at line {block.line}", folder)
+            done = run_block(block.code, f"{page}, block at line {block.line}", folder)
             assert done.returncode == 0, done.stderr
 
 

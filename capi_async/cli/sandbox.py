@@ -47,5 +47,8 @@ def _announce(server: Sandbox) -> None:
     for platform in server.platforms:
         print(f"  {platform:{width}}  {server.url(platform)}", flush=True)
     app = server.tiktok_shop.app
-    print(f"\ntiktok_shop: app key {app.key}, app secret {app.secret}, service id {app.service_id};", flush=True)
+    print("\ntiktok_shop: for capi-async tiktok-shop in another terminal:", flush=True)
+    print(f"  export TIKTOK_SHOP_APP_KEY={app.key} TIKTOK_SHOP_APP_SECRET={app.secret}", flush=True)
+    print(f"  export TIKTOK_SHOP_SERVICE_ID={app.service_id}", flush=True)
+    print(f"  export TIKTOK_SHOP_API_BASE_URL={server.url('tiktok_shop')}", flush=True)
     print(f"orders, tokens and webhooks are steered at {server.base_url}/_sandbox/tiktok_shop\n", flush=True)

@@ -12,6 +12,7 @@ from capi_async.errors import ConfigError
 from capi_async.sandbox import TOKEN, Sandbox
 from capi_async.sandbox.platforms.tiktok_shop import APP_KEY, APP_SECRET
 from capi_async.sources.tiktok_shop import EncryptedFileTokens, Shop, TikTokShop, TokenSet
+from capi_async.sources.tiktok_shop.client import ENV
 
 KEY_VARIABLE: Final = "TIKTOK_SHOP_TOKENS_KEY"
 DEFAULT_TOKENS: Final = Path("tiktok-shop.tokens")
@@ -30,19 +31,32 @@ async def opened_shop(tokens: Path, sandbox: Sandbox | None = None) -> AsyncIter
         granted = TokenSet(access_token=TOKEN, refresh_token="", access_expires_at=_NEVER)
         made = TikTokShop(APP_KEY, APP_SECRET, tokens=granted, base_url=sandbox.url("tiktok_shop"))
     else:
-        made = TikTokShop.from_env(tokens=_token_file(tokens))
+        check_environment()
+        made = TikTokShop.from_env(tokens=EncryptedFileTokens(tokens, _keys()))
     async with made:
         yield made
 
 
-def _token_file(path: Path) -> EncryptedFileTokens:
-    keys = os.environ.get(KEY_VARIABLE, "").replace(",", " ").split()
-    if not keys:
-        raise ConfigError(
-            f"tokens are kept encrypted: set {KEY_VARIABLE} to 32 random bytes as URL-safe base64, as made by "
+def check_environment() -> None:
+    """Name everything that is missing at once.
+
+    Raises:
+        ConfigError: A variable is not set.
+    """
+    needed = (ENV["app_key"], ENV["app_secret"])
+    missing = [name for name in needed if not os.environ.get(name, "").strip()]
+    wanted = [" and ".join(missing)] if missing else []
+    if not _keys():
+        wanted.append(
+            f"{KEY_VARIABLE}: tokens are kept encrypted, with 32 random bytes as URL-safe base64, as made by "
             "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
         )
-    return EncryptedFileTokens(path, keys)
+    if wanted:
+        raise ConfigError(f"set {', and '.join(wanted)}")
+
+
+def _keys() -> list[str]:
+    return os.environ.get(KEY_VARIABLE, "").replace(",", " ").split()
 
 
 async def chosen_shops(app: TikTokShop, wanted: Sequence[str]) -> list[tuple[Shop, TikTokShop]]:

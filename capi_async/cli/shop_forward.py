@@ -24,6 +24,7 @@ from capi_async.client import Client
 from capi_async.errors import ConfigError
 from capi_async.sandbox import Sandbox
 from capi_async.sandbox.platforms.tiktok_shop import APP_KEY, APP_SECRET
+from capi_async.sources.tiktok_shop import TikTokShop, TikTokShopAPIError
 from capi_async.sources.tiktok_shop.forwarder import ForwarderCounts, OrderForwarder
 from capi_async.sources.tiktok_shop.web import PATH, aiohttp_handler
 from capi_async.sources.tiktok_shop.webhooks import WebhookVerifier
@@ -33,6 +34,13 @@ DEFAULT_SPOOL: Final = "sqlite:///tiktok-shop-events.db"
 #: An order is asked about again for as long; longer than the time between two starts.
 _REMEMBER_DAYS: Final = 7
 _LOOK_S: Final = 0.25
+#: What a forwarder has a use for, by the names under which the platform subscribes it.
+TOPICS: Final = (
+    "ORDER_STATUS_CHANGE",
+    "CANCELLATION_STATUS_CHANGE",
+    "SELLER_DEAUTHORIZATION",
+    "UPCOMING_AUTHORIZATION_EXPIRATION",
+)
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -46,6 +54,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     state: str
     spool: str | None
     listen: str | None
+    webhook_address: str | None
     poll_every_s: float
     lookback_s: float
     counts_when: str
@@ -59,6 +68,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
     Attributes:
         troubles: Shop to why it could not be read in the end.
+        notices: Shop to what somebody should see to.
         lost: Whether something was rejected or lost, or a shop could not be read.
     """
 
@@ -66,6 +76,7 @@ class Result(Struct, frozen=True, kw_only=True):
     destinations: Mapping[str, DestinationFacts]
     troubles: Mapping[str, str]
     lost: bool
+    notices: Mapping[str, str] = {}
 
 
 class Forwarding:
@@ -109,7 +120,10 @@ class Forwarding:
             )
             async with forwarder:
                 if plan.listen:
-                    await stack.enter_async_context(_listening(plan.listen, forwarder))
+                    own = await stack.enter_async_context(_listening(plan.listen, forwarder))
+                    address = plan.webhook_address or (own if self._sandbox else None)
+                    for shop in shops:
+                        await subscribed(shop, address)
                 if plan.once:
                     await forwarder.poll()
                 else:
@@ -121,6 +135,7 @@ class Forwarding:
             orders=forwarder.counts,
             destinations=found,
             troubles=troubles,
+            notices=forwarder.notices,
             lost=bool(troubles or any(one.lost for one in found.values())),
         )
 
@@ -137,16 +152,39 @@ def remembering(spool: Any) -> Any:
     return f"{spool}{'&' if '?' in spool else '?'}remember_days={_REMEMBER_DAYS}"
 
 
+async def subscribed(shop: TikTokShop, address: str | None) -> None:
+    """Have the shop's webhooks sent to an address; without one, say how if they are sent nowhere."""
+    try:
+        if address is not None:
+            for topic in TOPICS:
+                await shop.set_webhook(topic, address)
+            say(f"capi-async: shop {shop.shop_id} sends its webhooks to {address}")
+        elif TOPICS[0] not in {one.event_type for one in await shop.get_webhooks() if one.address}:
+            say(
+                f"capi-async: shop {shop.shop_id} sends its webhooks nowhere, so that orders wait for the next poll; "
+                f"--webhook-address https://YOUR.DOMAIN{PATH} subscribes them"
+            )
+    except TikTokShopAPIError as error:
+        say(
+            f"capi-async: shop {shop.shop_id}: its webhooks could not be subscribed ({error}); polling finds its orders"
+        )
+
+
 @asynccontextmanager
-async def _listening(address: str, forwarder: OrderForwarder) -> AsyncIterator[None]:
+async def _listening(address: str, forwarder: OrderForwarder) -> AsyncIterator[str]:
+    """Takes webhooks; gives the address at which it does.
+
+    Raises:
+        ConfigError: It cannot listen there.
+    """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError("--listen takes HOST:PORT, such as 127.0.0.1:8080")
     runner = await listen({("POST", PATH): aiohttp_handler(forwarder)}, host, int(port))
     try:
-        bound = runner.addresses[0][1]
-        say(f"capi-async: webhooks are taken at http://{host}:{bound}{PATH}")
-        yield
+        own = f"http://{host}:{runner.addresses[0][1]}{PATH}"
+        say(f"capi-async: webhooks are taken at {own}")
+        yield own
     finally:
         await runner.cleanup()
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode, urlsplit
 
 import typer
 from rich.console import Console
@@ -28,6 +29,7 @@ from capi_async.sandbox import Sandbox
 from capi_async.sources.tiktok_shop import Order, TikTokShop, new_state, read_callback
 from capi_async.sources.tiktok_shop.orders import EVERYTHING, event_id_of, purchase_verdict
 from capi_async.sources.tiktok_shop.web import PATH
+from capi_async.spec import is_loopback
 
 _HOUR: Final = 3600.0
 _ORDERS_PER_CALL: Final = 50
@@ -88,7 +90,7 @@ def authorize(
 async def _authorize(tokens: Path, port: int | None, timeout_s: float) -> None:
     async with opened_shop(tokens) as shop:
         state = new_state()
-        say(f"Let the seller open this address and agree: {shop.authorize_url(state)}")
+        say(f"Let the seller open this address and agree: {_link(shop.authorize_url(state), port)}")
         if port is None:
             say("Then paste here the address that the browser was sent to:")
             returned = (await asyncio.to_thread(sys.stdin.readline)).strip()
@@ -104,6 +106,13 @@ async def _authorize(tokens: Path, port: int | None, timeout_s: float) -> None:
         for one in await shop.get_shops():
             table.add_row(*map(cell, (one.id, one.region, one.name, one.seller_type)))
         print_whole(console, table)
+
+
+def _link(address: str, port: int | None) -> str:
+    """Where the seller agrees. The platform returns to the address in the app's settings; a sandbox, to this port."""
+    if port is None or not is_loopback(urlsplit(address).hostname or ""):
+        return address
+    return f"{address}&{urlencode({'redirect_uri': f'http://127.0.0.1:{port}/'})}"
 
 
 async def _returned(port: int, timeout_s: float, state: str) -> str:
@@ -246,9 +255,13 @@ def forward(
         str | None,
         typer.Option(help=f"Take webhooks here, under {PATH}, behind your TLS proxy.", metavar="HOST:PORT"),
     ] = None,
+    webhook_address: Annotated[
+        str | None,
+        typer.Option(help=f"Have the shops send them here: https://YOUR.DOMAIN{PATH}.", metavar="URL"),
+    ] = None,
     poll_every: Annotated[float, typer.Option(help="Seconds between polls.", min=1.0, metavar="SECONDS")] = 300.0,
     lookback: Annotated[
-        float, typer.Option(help="At the first start: hours back from which payments count.", min=0.0, metavar="HOURS")
+        float, typer.Option(help="Hours back from which payments count, at this start.", min=0.0, metavar="HOURS")
     ] = 0.0,
     counts_when: Annotated[CountsWhen, typer.Option(help="When an order counts.")] = CountsWhen.PAID,
     cash_on_delivery: Annotated[
@@ -272,6 +285,8 @@ def forward(
     """
     if sandbox and config:
         raise ConfigError("--sandbox and --config exclude each other")
+    if webhook_address and not listen:
+        raise ConfigError("--webhook-address needs --listen: somebody has to take what is sent there")
     plan = Plan(
         share=_shared(share or []),
         to=to or [],
@@ -281,6 +296,7 @@ def forward(
         state="memory" if sandbox and state == "sqlite:///tiktok-shop.db" else state,
         spool=spool,
         listen=listen,
+        webhook_address=webhook_address,
         poll_every_s=poll_every,
         lookback_s=lookback * _HOUR,
         counts_when=counts_when.value,
@@ -333,3 +349,5 @@ def _tell(result: Result, as_json: bool) -> None:
             show_line(console, f"{kind}: {reason}: {count:,}")
     for shop_id, trouble in result.troubles.items():
         show_line(console, f"shop {shop_id}: {trouble}")
+    for shop_id, notice in result.notices.items():
+        show_line(console, f"shop {shop_id}: {notice}")

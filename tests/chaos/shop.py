@@ -140,8 +140,8 @@ async def _sell(sandbox: Sandbox, until: float, chance: random.Random, book: lis
             order.pay()
         else:
             unpaid.append(order)
-        if unpaid and chance.random() < 0.1:
-            unpaid.pop(0).pay()
+        if unpaid and chance.random() < 0.1 and (late := unpaid.pop(0)).status != "CANCELLED":
+            late.pay()
         if chance.random() < 0.03:
             chance.choice(book[-20:]).cancel()
         older = chance.choice(book)

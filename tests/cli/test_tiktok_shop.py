@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import json
 import os
 import re
@@ -143,6 +144,31 @@ async def test_authorize_waits_for_the_seller_on_a_port(shops: Sandbox, command:
     assert "Connected to" in out.decode()
 
 
+async def test_authorize_works_against_a_sandbox_that_knows_nothing_of_it(shops: Sandbox, command: Command) -> None:
+    """One that was started by itself, as the README says: it returns to the port, or shows what can be pasted."""
+    port = free_port()
+    process = await command.start("authorize", "--port", port)
+    link = await line_with(process, "open this address")
+    await line_with(process, "Waiting on")
+    returned = await agree(link)
+    assert returned.startswith(f"http://127.0.0.1:{port}/")
+    async with aiohttp.ClientSession() as browser, browser.get(returned) as answer:
+        assert answer.status == 200
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, err
+    assert "Connected to" in out.decode()
+
+    process = await command.start("authorize", "--tokens", "other.tokens")
+    found = re.search(r"https?://\S+", await line_with(process, "open this address"))
+    assert found
+    async with aiohttp.ClientSession() as browser, browser.get(found[0]) as answer:
+        shown = re.search(r"<pre>(.*?)</pre>", await answer.text())
+    assert shown
+    out, err = await asyncio.wait_for(process.communicate(f"{html.unescape(shown[1])}\n".encode()), 30)
+    assert process.returncode == 0, err
+    assert "Connected to" in out.decode()
+
+
 @pytest.mark.usefixtures("app")
 @pytest.mark.parametrize(
     ("returned", "said"),
@@ -186,6 +212,35 @@ async def test_forward_takes_webhooks_until_it_is_told_to_end(shops: Sandbox, co
     assert "Traceback" not in err.decode()
 
 
+async def test_forward_subscribes_its_webhooks_or_says_how(shops: Sandbox, command: Command) -> None:
+    """Else a listener waits for what nobody sends."""
+    process = await command.start("authorize")
+    found = re.search(r"https?://\S+", await line_with(process, "open this address"))
+    assert found
+    async with aiohttp.ClientSession() as browser, browser.get(found[0]) as answer:
+        shown = re.search(r"<pre>(.*?)</pre>", await answer.text())
+    assert shown
+    await asyncio.wait_for(process.communicate(f"{html.unescape(shown[1])}\n".encode()), 30)
+    port = free_port()
+    forward = ("forward", "--share", "buyer_id", "--config", command.config, "--shop", "US", "--json")
+    listen = ("--listen", f"127.0.0.1:{port}")
+    code, _, err = await command.run(*forward, *listen, "--once")
+    assert code == 0, err
+    assert "sends its webhooks nowhere" in err
+    assert "--webhook-address https://" in err
+
+    address = f"http://127.0.0.1:{port}{PATH}"
+    process = await command.start(*forward, *listen, "--webhook-address", address, "--poll-every", "3600")
+    await line_with(process, f"sends its webhooks to {address}")
+    await line_with(process, "Ctrl-C")
+    order = shops.tiktok_shop.place_order("US", paid=True)
+    await until(lambda: any(order.id in one.event["event_id"] for one in shops.arrivals("meta")), within_s=30)
+    process.send_signal(signal.SIGINT)
+    out_bytes, err_bytes = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, err_bytes
+    assert json.loads(out_bytes)["orders"]["webhooks"] == 2
+
+
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An app's credentials in the environment, and a folder without tokens."""
@@ -199,7 +254,17 @@ def test_without_an_authorization_the_command_says_what_to_do(run: Run) -> None:
     """One line, before anything is asked of the platform."""
     ran = run("tiktok-shop", "orders")
     assert ran.code == 2
-    assert "authorize" in ran.err
+    assert "run capi-async tiktok-shop authorize" in ran.err
+
+
+def test_all_that_is_missing_is_named_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one variable a time."""
+    for name in ("APP_KEY", "APP_SECRET", "TOKENS_KEY"):
+        monkeypatch.delenv(f"TIKTOK_SHOP_{name}", raising=False)
+    ran = run("tiktok-shop", "orders")
+    assert ran.code == 2
+    for name in ("APP_KEY", "APP_SECRET", "TOKENS_KEY"):
+        assert f"TIKTOK_SHOP_{name}" in ran.err
 
 
 @pytest.mark.usefixtures("app")
@@ -221,6 +286,7 @@ def test_a_missing_key_is_told_of_with_its_recipe(run: Run, monkeypatch: pytest.
         (("--once", "--share", "buyer_id", "--to", "nobody"), "no destination nobody"),
         (("--once", "--share", "buyer_id", "--shop", "XX"), "no shop XX"),
         (("--share", "buyer_id", "--listen", "8080"), "HOST:PORT"),
+        (("--share", "buyer_id", "--webhook-address", "https://shop.example"), "--webhook-address needs --listen"),
     ],
 )
 def test_mistakes_are_one_line(run: Run, arguments: tuple[str, ...], said: str) -> None:

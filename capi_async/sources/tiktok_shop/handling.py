@@ -267,7 +267,7 @@ class Worker:
     async def _enrich_failed(self, one: Waiting, what: str) -> None:
         logger.error(
             "enrich %s for order %s; the order waits, and is tried again", what, one.order_id,
-            extra={"order": one.order_id, "reason": what},
+            extra={"order": one.order_id},
         )  # fmt: skip
         self._lane.tally.failed["enrich"] += 1
         await self._again([one])

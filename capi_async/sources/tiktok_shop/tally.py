@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
@@ -24,6 +25,9 @@ _WORDS: Final[Mapping[Area, tuple[str, str]]] = {
     "authorization": ("nobody may read the orders", "let the seller authorize the app again"),
     "queue": ("the client cannot take the purchases", "they wait until it has room"),
 }
+
+
+_REQUEST: Final = re.compile(r",? ?request [0-9A-Za-z-]+")
 
 
 class ForwarderCounts(Struct, frozen=True, kw_only=True):
@@ -76,6 +80,10 @@ class Tally:
         )
 
 
+def _without_id(text: str) -> str:
+    return _REQUEST.sub("", text)
+
+
 class Troubles:
     """Why a shop's orders do not come through at the moment; each reason is logged once, not at every attempt."""
 
@@ -87,12 +95,13 @@ class Troubles:
         # texts of errors are ours, or were redacted when the error was made
         text = str(reason)
         known = self._known.setdefault(shop_id, {})
-        if known.get(area) != text:
+        # every answer has an id of its own
+        if _without_id(known.get(area, "")) != _without_id(text):
             lost = area == "authorization" or isinstance(reason, TikTokShopAuthError)
             what, then = _WORDS[area]
             level = logging.ERROR if lost else logging.WARNING
             logger.log(
-                level, "%s of shop %s: %s; %s", what, shop_id, text, then, extra={"shop": shop_id, "reason": text}
+                level, "%s of shop %s: %s; %s", what, shop_id, text, then, extra={"shop": shop_id}
             )  # fmt: skip
         known[area] = text
 

@@ -47,7 +47,9 @@ def authorize(call: Call, known: Authorizations, consent: Consent, local_hosts: 
     target = app.redirect_url or _local(call.query.get("redirect_uri", ""), local_hosts)
     if not target:
         shown = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in answer.items())
-        return _page(f"<p>The app has no redirect URL.</p><table>{shown}</table>", 200)
+        query = escape("?" + urlencode(answer))
+        told = "<p>The app has no redirect URL. Whoever waits for the seller's return can be given this:</p>"
+        return _page(f"{told}<pre>{query}</pre><table>{shown}</table>", 200)
     joint = "&" if urlsplit(target).query else "?"
     headers = {"Location": f"{target}{joint}{urlencode(answer)}", "Cache-Control": "no-store"}
     return Reply(302, b"", headers, "text/html")
