@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, cast
 
 import msgspec
 import typer
@@ -22,7 +22,7 @@ from capi_async.event import User
 from capi_async.outcome import Outcome
 from capi_async.spool import open_spool
 from capi_async.spool.base import DeadLetter, LetterFilter, Spool
-from capi_async.spool.sqlite import parse
+from capi_async.spool.sqlite import SqliteReader, parse
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def status(spool: SpoolUrl, as_json: AsJson = False) -> None:
             if not counts.balanced:
                 say("  does not balance")
 
-    _run(spool, show)
+    _run(spool, show, reading=True)
 
 
 @app.command()
@@ -89,7 +89,7 @@ def dead(
             else:
                 write(f"{_time(letter.at)}  {letter.destination}  {letter.kind}  {letter.event_id}  {letter.reason}")
 
-    _run(spool, show)
+    _run(spool, show, reading=True)
 
 
 @app.command()
@@ -103,7 +103,7 @@ def export(
         for letter in await it.letters(wanted):
             write_json(_plain(letter))
 
-    _run(spool, show)
+    _run(spool, show, reading=True)
 
 
 @app.command()
@@ -143,7 +143,7 @@ def replay(
         if (expired := len(every) - sum(replayed.values())) > 0:
             write(f"{expired} had expired")
 
-    _run(spool, go)
+    _run(spool, go, reading=dry_run)
 
 
 @app.command()
@@ -169,9 +169,11 @@ def forget(
     _run(spool, erase)
 
 
-def _run(url: str, command: Callable[[Spool], Awaitable[None]]) -> None:
+def _run(url: str, command: Callable[[Spool], Awaitable[None]], *, reading: bool = False) -> None:
+    """Do something with a spool; ``reading``: it asks for counts and dead letters only, and a file stays untouched."""
+
     async def main() -> None:
-        async with _opened(url) as spool:
+        async with _opened(url, reading=reading) as spool:
             await command(spool)
 
     try:
@@ -182,10 +184,13 @@ def _run(url: str, command: Callable[[Spool], Awaitable[None]]) -> None:
 
 
 @asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[Spool]:
+async def _opened(url: str, *, reading: bool) -> AsyncIterator[Spool]:
     if url.startswith("env:"):  # an address with a password is better not seen in a list of processes
         url = os.environ.get(url[4:], "")
-    spool = open_spool(url, clock=SYSTEM_CLOCK)
+    if reading and url.startswith("sqlite:"):
+        spool = cast("Spool", SqliteReader(parse(url)))
+    else:
+        spool = open_spool(url, clock=SYSTEM_CLOCK)
     if not spool.durable:
         raise ConfigError("this spool does not outlive its process: there is nothing to look into")
     if url.startswith("sqlite:") and not parse(url).path.exists():

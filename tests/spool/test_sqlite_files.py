@@ -22,7 +22,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from capi_async.cli.queue import app
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.spool.base import Ledger, LetterFilter
 from capi_async.spool.sqlite import files, parse, schema
@@ -131,15 +133,110 @@ async def test_a_damaged_file_is_set_aside_and_reported(
 ) -> None:
     """Never recreated over: its bytes are still there under another name, and the next start is a fresh one."""
     path = tmp_path / "events.db"
-    path.write_bytes(b"this is no database, but it may hold events" * 100)
+    async with opened(sqlite(tmp_path, clock)) as spool:
+        await spool.append([record("1")], [])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + b"this is no table, but it may hold events" * 100)
     with pytest.raises(SpoolError, match=r"damaged.*renamed"):
         await sqlite(tmp_path, clock).open(NAMES, lambda _name: None)
     (aside,) = tmp_path.glob("events.db.corrupt-*")
-    assert aside.read_bytes().startswith(b"this is no database")
+    assert aside.read_bytes().endswith(b"may hold events")
     assert stat.S_IMODE(aside.stat().st_mode) == 0o600
     assert "set aside" in caplog.text
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("1")], [])
+
+
+@pytest.mark.parametrize("linked", [False, True])
+async def test_a_file_that_is_no_spool_is_left_as_it_is(tmp_path: Path, clock: HandClock, linked: bool) -> None:
+    """A typo in a path costs nobody a file, nor its mode; nothing is made beside it either."""
+    target = tmp_path / "events.db"
+    if linked:
+        (tmp_path / "elsewhere").mkdir()
+        target = tmp_path / "elsewhere" / "somebody-elses.conf"
+        (tmp_path / "events.db").symlink_to(target)
+    target.write_text("[destinations.snap]")
+    target.chmod(0o644)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="is no spool"):
+        await sqlite(tmp_path, clock).open(NAMES, lambda _name: None)
+    assert sorted(tmp_path.iterdir()) == before
+    assert target.read_text() == "[destinations.snap]"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+
+
+async def test_a_damaged_database_that_is_nobody_knows_whose_is_left_as_it_is(tmp_path: Path, clock: HandClock) -> None:
+    """Nothing in it says that it is a spool."""
+    path = tmp_path / "events.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    content = path.read_bytes()[:100] + b"x" * 5_000
+    path.write_bytes(content)
+    with pytest.raises(SpoolError, match="left as it is"):
+        await sqlite(tmp_path, clock).open(NAMES, lambda _name: None)
+    assert path.read_bytes() == content
+
+
+async def test_looking_into_a_spool_changes_nothing(tmp_path: Path, clock: HandClock) -> None:
+    """Neither in it nor beside it: closed in order, left by a crash, or in use."""
+
+    def state(folder: Path) -> dict[str, tuple[bytes, int]]:
+        files = [one for one in folder.iterdir() if one.is_file() and "-shm" not in one.name]
+        return {one.name: (one.read_bytes(), one.stat().st_mode) for one in files}
+
+    async def look(folder: Path) -> None:
+        before = state(folder)
+        for command in (["status", "--json"], ["dead"], ["export"], ["replay", "--dry-run"]):
+            where = f"sqlite:///{folder / 'events.db'}"
+            result = await asyncio.to_thread(
+                CliRunner().invoke, app, [command[0], where, *command[1:]], catch_exceptions=False
+            )
+            assert result.exit_code == 0
+            assert '"accepted":2' in result.stdout or command[0] != "status"
+            assert "1" in result.stdout
+        assert state(folder) == before
+
+    async with opened(sqlite(tmp_path, clock)) as spool:
+        await spool.append([record("1"), record("2")], [])
+        await spool.settle(await take(spool, limit=1), [DEAD])
+        await spool._call(spool._store.checkpoint)
+        await look(tmp_path)
+        crashed = tmp_path / "crashed"
+        crashed.mkdir()
+        for file in tmp_path.glob("events.db*"):
+            shutil.copy(file, crashed)
+    await look(crashed)
+    await look(tmp_path)
+
+
+if os.geteuid() == 0:
+
+    async def test_a_file_that_somebody_else_has_put_there_is_not_used(tmp_path: Path, clock: HandClock) -> None:
+        """He could read what is stored; nor are his lock files, which he could hold for ever, nor links to his own."""
+        path = tmp_path / "events.db"
+        for name in ("events.db", "events.db-wal", "events.db-lock", "events.db-rates"):
+            planted = tmp_path / name
+            planted.touch(mode=0o600)
+            os.chown(planted, 65534, 65534)
+            spool = sqlite(tmp_path, clock)
+            if name == "events.db-rates":
+                async with opened(spool):
+                    with pytest.raises(SpoolError, match="cannot be kept"):
+                        await spool.draw_tokens("a", rate=1.0, burst=1.0, wanted=1.0)
+            else:
+                with pytest.raises(SpoolError, match="cannot be used"):
+                    await spool.open(NAMES, lambda _name: None)
+            planted.unlink()
+            path.unlink(missing_ok=True)
+        (tmp_path / "theirs.db").touch()
+        path.symlink_to(tmp_path / "theirs.db")
+        tmp_path.chmod(0o1777)
+        with pytest.raises(SpoolError, match="link in a directory that others may write"):
+            await sqlite(tmp_path, clock).open(NAMES, lambda _name: None)
+        tmp_path.chmod(0o700)
+        async with opened(sqlite(tmp_path, clock)):
+            pass
 
 
 @pytest.mark.parametrize("seed", range(12))

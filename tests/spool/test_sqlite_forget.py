@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -178,6 +179,36 @@ async def test_who_takes_a_dead_process_s_records_up_does_not_send_what_it_was_t
         await eventually(lambda: second.ledger()["a"].forgotten == 2)
         assert ids(await take(second)) == ["y1"]
         assert second.ledger()["a"] == Ledger(accepted=3, forgotten=2, pending=1)
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_nothing_of_somebody_forgotten_is_left_in_the_file(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """Nor of what had been delivered before, was damaged, or had given way to others, in whatever page it stood."""
+    if large:
+        monkeypatch.setattr("capi_async.spool.sqlite.file._REWRITTEN_BYTES", 0)
+    chance = random.Random(1)
+
+    def body(number: int) -> bytes:
+        return (
+            b"ada@example.com " * chance.choice((1, 30, 300, 3_000)) if number % 3 else b"b" * chance.randrange(9_000)
+        )
+
+    async with opened(sqlite(tmp_path, clock)) as spool:
+        for start in range(0, 240, 8):
+            await spool.append([record(str(one), body=body(one)) for one in range(start, start + 8)], [])
+            leased = await take(spool, limit=chance.randrange(1, 7))
+            await spool.settle(leased, [chance.choice((DELIVERED, DELIVERED, DEAD)) for _ in leased])
+        if not large:
+            with spool._store.transaction(sync=False) as db:
+                db.execute("INSERT INTO damaged (id, destination, at, data) VALUES (1, 'a', 0, 'ada@example.com')")
+        await spool.settle_matching(lambda one: b"ada@" in one.body, FORGOTTEN)
+        stored = b"".join(file.read_bytes() for file in tmp_path.glob("events.db*"))
+        assert stored.count(b"ada@example.com") == 0
+        left = await take(spool)
+        assert all(b"ada" not in one.body for one in left)
+        assert spool.ledger()["a"].balanced
 
 
 async def test_two_may_ask_one_another_at_once(tmp_path: Path, clock: HandClock) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.spool.cipher import Cipher
 from capi_async.spool.sqlite import schema
-from capi_async.spool.sqlite.files import Lock, is_free, refuse_network, sync_directory
+from capi_async.spool.sqlite.files import Lock, is_free, refuse_network, refuse_planted, sync_directory
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.restore import restore
 
@@ -29,6 +29,9 @@ _PAGES_A_TURN: Final = 1_000
 #: Pages in the log from which on it is worth to begin it anew, and how few may be left to be moved then.
 _LONG_LOG: Final = 1_000
 _SHORT_REST: Final = 200
+
+#: A file up to this size is written anew when somebody is forgotten.
+_REWRITTEN_BYTES: Final = 64 * 1024 * 1024
 
 #: A file up to this size is read whole when it is opened.
 _CHECKED_BYTES: Final = 32 * 1024 * 1024
@@ -69,6 +72,10 @@ class SpoolFile:
         """
         refuse_network(self.path.parent)
         try:
+            if self.path.parent.is_dir() and not self.path.is_dir():
+                refuse_planted(self.path)
+                if self.path.exists():
+                    schema.refuse_foreign(self.path)  # before anything is made beside it
             with self._writers():
                 self._db = schema.connect(self.path, busy_s=BUSY_S)
                 self._reader = schema.connect(self.path, busy_s=BUSY_S)
@@ -282,7 +289,22 @@ class SpoolFile:
         return not busy
 
     def _overwrite(self, db: sqlite3.Connection, on: bool) -> None:
-        db.execute(f"PRAGMA secure_delete = {'ON' if on else 'OFF'}").fetchall()
+        db.execute(f"PRAGMA secure_delete = {'ON' if on else 'FAST'}").fetchall()
+
+    def rewrite(self) -> bool:
+        """Write the file anew, so that nothing stays of what once stood in its pages; whether the log is empty then.
+
+        A long file is not: there, what is deleted is overwritten as it is deleted.
+        """
+        db = self._ready()
+        pages, page_bytes = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
+        with self._writers():
+            self._check_place()
+            db = self._ready()
+            if pages * page_bytes <= _REWRITTEN_BYTES:
+                db.execute("VACUUM")
+            busy, _frames, _moved = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
 
     # Counts; called from the event loop's thread, on a connection of its own.
 

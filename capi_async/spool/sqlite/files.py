@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import re
+import stat
 import time
 import weakref
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from capi_async.errors import ConfigError
+from capi_async.errors import ConfigError, SpoolError
 
 #: Where a lock and shared memory of one host mean nothing to the next: network disks, and folders of a host that are
 #: shown to a guest or a container.
@@ -52,6 +54,9 @@ class Lock:
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
                 _watch_forks()
                 _held.add(self)
+                if os.fstat(self._file).st_uid != os.geteuid():
+                    self.close()  # whoever put it there could hold it for ever
+                    raise PermissionError(errno.EPERM, f"{self.path.name} belongs to another user")
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
@@ -156,10 +161,40 @@ def set_aside(path: Path) -> Path:
     for side in _SIDES:
         old, new = path.with_name(path.name + side), target.with_name(target.name + side)
         with suppress(FileNotFoundError):
-            old.chmod(0o600)
+            if not old.is_symlink():  # what a link leads to is not ours to change
+                old.chmod(0o600)
             old.rename(new)
     sync_directory(path.parent)
     return target
+
+
+def refuse_planted(path: Path) -> None:
+    """What lies under a spool's names must be this user's own.
+
+    Raises:
+        SpoolError: Somebody else made it, and may read it or change it; or it is no file.
+    """
+    shared = path.parent.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    for side in _SIDES:
+        file = path.with_name(path.name + side)
+        try:
+            found = file.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                if shared or found.st_uid not in (0, os.geteuid()):
+                    raise SpoolError(
+                        f"{file} cannot be used: it is a link in a directory that others may write; give the path of "
+                        "the file itself, or choose a directory of your own"
+                    )
+                found = file.stat()
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(found.st_mode):
+            raise SpoolError(f"{file} cannot be used: it is no file")
+        if found.st_uid != os.geteuid():
+            raise SpoolError(
+                f"{file} cannot be used: it belongs to another user (uid {found.st_uid}), who may read and change what "
+                "is stored; run this as that user, or choose another file"
+            )
 
 
 def refuse_network(path: Path) -> None:

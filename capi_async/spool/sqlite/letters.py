@@ -42,13 +42,6 @@ class Letters:
             rows,
         )
 
-    def select(self, db: sqlite3.Connection, wanted: LetterFilter) -> list[DeadLetter]:
-        """What is kept and wanted, oldest first."""
-        where, values = _where(wanted)
-        limit = -1 if wanted.limit is None else wanted.limit
-        found = db.execute(f"SELECT {_COLUMNS} FROM letter {where} ORDER BY id LIMIT ?", (*values, limit))  # noqa: S608
-        return [DeadLetter(*row) for row in found]
-
     def read(self, db: sqlite3.Connection, ids: Iterable[int]) -> Iterator[tuple[DeadLetter, Record]]:
         """Letters with their records; one that cannot be read is left out, and left alone.
 
@@ -103,6 +96,14 @@ class Letters:
             "DELETE FROM letter WHERE id <= (SELECT id FROM letter ORDER BY id DESC LIMIT 1 OFFSET ?)", (keep,)
         ).rowcount
         return gone
+
+
+def select(db: sqlite3.Connection, wanted: LetterFilter) -> list[DeadLetter]:
+    """What is kept and wanted, oldest first."""
+    where, values = _where(wanted)
+    limit = -1 if wanted.limit is None else wanted.limit
+    found = db.execute(f"SELECT {_COLUMNS} FROM letter {where} ORDER BY id LIMIT ?", (*values, limit))  # noqa: S608
+    return [DeadLetter(*row) for row in found]
 
 
 def _where(wanted: LetterFilter) -> tuple[str, list[Any]]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from capi_async.spool.base import LetterFilter, Record
 from capi_async.spool.sqlite.group import split
+from capi_async.spool.sqlite.letters import select
 from capi_async.spool.sqlite.store import Store, count
 
 #: Letters per transaction: others want to write, too.
@@ -22,7 +23,7 @@ def replay(
     An uncertain one is sent once more because somebody asks for it: it counts as never attempted.
     """
     with store.transaction(sync=False) as db:
-        wanted_letters = store.letters.select(db, wanted)
+        wanted_letters = select(db, wanted)
     ids = [letter.id for letter in wanted_letters]
     # asked before the file is locked: the callable may look somewhere else, and take its time
     refused = {one.id for one in wanted_letters if permitted is not None and not permitted(one.event_id)}

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from capi_async.errors import ConfigError, SpoolError
-from capi_async.spool.sqlite.files import create_private, set_aside
+from capi_async.spool.sqlite.files import create_private, refuse_planted, set_aside
 
 logger = logging.getLogger(__name__)
 
 #: In the file's header: it is ours ("CAPI"), and which form the tables have.
+_HEADER: Final = b"SQLite format 3\0"
 APPLICATION: Final = 0x43415049
 VERSION: Final = 3
 
@@ -71,17 +72,21 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
     """A connection to a file, made (mode 0600) if there is none; call it while holding the writers' lock.
 
     Raises:
-        ConfigError: It is no spool, or one of a newer version.
-        SpoolError: It is damaged, and was set aside; or it cannot be opened.
+        ConfigError: It is no spool, and was left as it is; or one of a newer version.
+        SpoolError: It is damaged, and was set aside; or it is somebody else's, or cannot be opened.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise SpoolError(f"{path}: the directory does not exist, or the name is a directory")
+    refuse_planted(path)
     try:
         create_private(path)
     except OSError as error:
         raise SpoolError(f"{path} cannot be made: {error.strerror}") from error
+    refuse_foreign(path)
     if path.stat().st_mode & 0o077:
-        logger.warning("the spool file may be read by others", extra={"path": str(path), "fix": "chmod 600"})
+        logger.warning(
+            "spool: %s may be read by others; chmod 600 mends it", path, extra={"path": str(path), "fix": "chmod 600"}
+        )
     connection = None
     try:
         connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
@@ -100,6 +105,31 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
     return connection
 
 
+def refuse_foreign(path: Path) -> int:
+    """What this file is, by its first bytes; somebody else's is not even opened.
+
+    Returns the mark in its header: ours, or 0 if there is none (yet).
+
+    Raises:
+        ConfigError: It is something else.
+        SpoolError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be opened: {error.strerror}") from error
+    if head and not head.startswith(_HEADER):
+        raise ConfigError(
+            f"spool: {path} is no spool: it does not begin as a database does; it was left as it is. Choose another "
+            "file (or move this one away, if it was a spool and is damaged)"
+        )
+    application = int.from_bytes(head[68:72], "big")
+    if application not in (0, APPLICATION):
+        raise ConfigError(f"spool: {path} is a database of something else; choose another file")
+    return application
+
+
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether an error says that the file's content is broken, rather than that the system refuses."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -107,12 +137,24 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def report_damage(path: Path, error: Exception) -> SpoolError:
-    """Set a damaged file aside, and say so."""
+    """Set a damaged file aside, if it surely is a spool, and say so."""
+    try:
+        known = refuse_foreign(path) == APPLICATION
+    except (ConfigError, SpoolError):
+        known = False
+    if not known:
+        return SpoolError(
+            f"{path} cannot be used: it is damaged ({error}); it was left as it is, because nothing in it says that it "
+            "is a spool. Move it away, or choose another file"
+        )
     try:
         target = set_aside(path)
     except OSError as failure:
         return SpoolError(f"{path} is damaged ({error}), and cannot be renamed: {failure.strerror}")
-    logger.error("the spool file is damaged and was set aside", extra={"path": str(path), "now": str(target)})
+    logger.error(
+        "spool: %s is damaged (%s) and was set aside as %s; what it held is not sent", path, error, target,
+        extra={"path": str(path), "now": str(target)},
+    )  # fmt: skip
     return SpoolError(
         f"{path} is damaged ({error}); it was renamed to {target}, with all that it held. "
         "The next start begins with an empty spool"
@@ -175,8 +217,10 @@ def _tune(connection: sqlite3.Connection) -> None:
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise SpoolError(f"the file system cannot do what SQLite's write-ahead log needs (journal mode {mode})")
-    # freed pages are not overwritten one by one: forgetting cleans up behind itself, at once and whole
-    connection.execute("PRAGMA secure_delete = OFF")
+    # what is deleted is overwritten where that costs no further writing; forgetting cleans up the rest, and at once
+    connection.execute("PRAGMA secure_delete = FAST").fetchall()
+    # forgetting writes the file anew, and not into a temporary one that others may read
+    connection.execute("PRAGMA temp_store = MEMORY")
     # the log is moved into the file beside the writing, see SpoolFile.checkpoint(); this is for when that lags behind
     connection.execute("PRAGMA wal_autocheckpoint = 16000")
     connection.execute("PRAGMA journal_size_limit = 16777216")

@@ -28,6 +28,7 @@ from capi_async.spool.base import (
     nobody_holds,
 )
 from capi_async.spool.chunks import MAX_WAIT_S
+from capi_async.spool.sqlite import letters
 from capi_async.spool.sqlite.committer import Committer
 from capi_async.spool.sqlite.group import Chunk, split
 from capi_async.spool.sqlite.line import Line
@@ -341,7 +342,7 @@ class SqliteSpool:
 
         def select() -> list[DeadLetter]:
             with self._store.transaction(sync=False) as db:
-                return self._store.letters.select(db, wanted)
+                return letters.select(db, wanted)
 
         return await self._call(select)
 

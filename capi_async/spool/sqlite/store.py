@@ -496,6 +496,7 @@ class Store(SpoolFile):
         with self._transaction(sync=False) as db:
             self.letters.prune(db, before=self._wall() - options.dead_days * DAY, keep=options.dead_max)
             stops.forget_answers(db, self._wall())
+            db.execute("DELETE FROM damaged WHERE at < ?", (self._wall() - options.dead_days * DAY,))
             memory.prune(db, before=self._wall() - options.remember_days * DAY)
         self.shrink()
 
@@ -505,9 +506,12 @@ class Store(SpoolFile):
 
     def erase_traces(self) -> bool:
         """Nothing that was deleted stays readable in the file or its log; False if another process reads the log."""
-        done = self.shrink(everything=True)
+        # what could not be read any more could be anybody's
+        with self._transaction(sync=False) as db:
+            self._overwrite(db, True)
+            db.execute("UPDATE damaged SET data = NULL WHERE data IS NOT NULL")
         self._overwrite(self._ready(), False)
-        return done
+        return self.shrink(everything=True) and self.rewrite()
 
 
 def count(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int]) -> None:

@@ -1,0 +1,85 @@
+"""Looks into a spool file and changes nothing: neither in it, nor beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from capi_async.errors import ConfigError, SpoolError
+from capi_async.outcome import OUTCOME_KINDS
+from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, OnSettled, nobody_asks, nobody_holds
+from capi_async.spool.sqlite import letters, schema
+from capi_async.spool.sqlite.files import refuse_planted
+from capi_async.spool.sqlite.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Seconds that a look waits for whoever has the file to himself.
+_BUSY_S: Final = 5.0
+
+
+class SqliteReader:
+    """The counts and dead letters of a spool file, as :class:`~capi_async.spool.base.Spool` gives them."""
+
+    durable = True
+
+    def __init__(self, options: Options) -> None:
+        self._path = options.path
+
+    async def open(
+        self,
+        destinations: Sequence[str],
+        wake: Callable[[str], None],
+        settled: OnSettled = nobody_asks,
+        *,
+        deliver: bool = False,
+        recall: Callable[[], Awaitable[None]] = nobody_holds,
+    ) -> None:
+        """See that it is a spool file.
+
+        Raises:
+            ConfigError: It is not, or one of a newer version.
+            SpoolError: It cannot be read.
+        """
+        if not self._path.is_file():
+            raise ConfigError(f"spool: there is no file {self._path}; looking into a spool does not make one")
+        refuse_planted(self._path)
+        schema.refuse_foreign(self._path)
+        with self._reading() as db:
+            if db.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION:
+                raise ConfigError(f"spool: {self._path} is no spool")
+            if db.execute("PRAGMA user_version").fetchone()[0] > schema.VERSION:
+                raise ConfigError(f"spool: {self._path} was written by a newer capi_async; update")
+
+    async def close(self) -> None:
+        """Nothing is open between two looks."""
+
+    def ledger(self) -> Mapping[str, Ledger]:
+        """See :meth:`~capi_async.spool.base.Spool.ledger`."""
+        counts: dict[str, dict[str, int]] = {}
+        with self._reading() as db:
+            for destination, kind, number in db.execute("SELECT destination, kind, n FROM ledger"):
+                counts.setdefault(destination, {})[kind] = number
+        return {
+            name: Ledger(**{kind: of.get(kind, 0) for kind in ("accepted", *OUTCOME_KINDS)})
+            for name, of in counts.items()
+        }
+
+    async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
+        """See :meth:`~capi_async.spool.base.Spool.letters`."""
+        with self._reading() as db:
+            return letters.select(db, wanted)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        # without a log nobody uses the file, and SQLite is told so: else it would make a log to look into it
+        used = self._path.with_name(self._path.name + "-wal").exists()
+        place = f"{self._path.as_uri()}?{'mode=ro' if used else 'mode=ro&immutable=1'}"
+        try:
+            with closing(sqlite3.connect(place, uri=True, timeout=_BUSY_S)) as db:
+                yield db
+        except sqlite3.Error as error:
+            raise SpoolError(f"{self._path} cannot be read: {error}") from error
