@@ -182,7 +182,7 @@ class Fleet:
         async with asyncio.timeout(60):
             for name in self._processes:
                 log = self._folder / f"{name}.log"
-                while not any(word in log.read_bytes() for word in (b"ready", b"delivering to")):
+                while not any(word in log.read_bytes() for word in (b"ready", b"delivering to")):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
 
     def _end(self, kind: str) -> None:

@@ -141,27 +141,27 @@ class Entry:
 
     def _fates(self, places: Sequence[tuple[int, Record | None]], *, anew: bool = False) -> list[Fate]:
         fates: list[Fate] = []
+        marks, waits = self.marks, self.waits
+        same: tuple[int, int, float, float, float] | None = None
+        stop = -1
         for number, (index, record) in enumerate(places):
             if record is None or record.epoch == SETTLED:
                 continue
-            since = record.maybe_since or self.marks.get(index, 0.0)
-            due, wait = self.waits.get(index, (0.0, 0.0))
+            since = record.maybe_since or (marks.get(index, 0.0) if marks else 0.0)
             # one that is about to be sent for the first time has no attempt yet; whoever reads this later counts it
             attempts = record.attempts or (1 if since else 0)
+            due, wait = waits.get(index, (0.0, 0.0)) if waits else (0.0, 0.0)
             if not (attempts or due):
                 continue
             at = number if anew else index
-            same = (attempts, record.failures, since, due, wait)
-            last = fates[-1] if fates else None
-            if last is not None and last.at + last.count == at and same == _of(last):
-                last.count += 1
+            fate = (attempts, record.failures, since, due, wait)
+            if at == stop and fate == same:
+                fates[-1].count += 1
             else:
-                fates.append(Fate(at, 1, *same))
+                fates.append(Fate(at, 1, *fate))
+                same = fate
+            stop = at + 1
         return fates
-
-
-def _of(fate: Fate) -> tuple[int, int, float, float, float]:
-    return fate.attempts, fate.failures, fate.maybe_since, fate.due_at, fate.wait_s
 
 
 def split(records: Iterable[Record], token: Callable[[], str], *, named: bool) -> dict[str, list[New]]:

@@ -251,13 +251,16 @@ class RedisSpool(Minding):
         now = self._clock.wall()
         touched = False
         entry: Any = None
+        marks: dict[int, float] = {}
         for record in records:
             if record.epoch <= 0:
                 raise SpoolError("another process holds these events now")
-            entry = record.chunk
+            if record.chunk is not entry:
+                entry = record.chunk
+                marks = entry.marks
             # exactly those that this request carries: others of their entry must not be thought to have arrived
-            if not record.maybe_since and (record.attempts or record.at not in entry.marks):
-                entry.marks[record.at] = now
+            if not record.maybe_since and (record.attempts or record.at not in marks):
+                marks[record.at] = now
                 line.dirty[entry.id] = entry
                 touched = True
         if not touched:
