@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from capi_async import Client, Event
+from capi_async import Client, Event, User
 from capi_async.destinations import Meta
 from capi_async.errors import CapiError
 from capi_async.sandbox import Sandbox
@@ -650,3 +650,34 @@ async def test_a_state_file_of_the_first_form_is_brought_up_to_date(tmp_path: Pa
     async with forwarding(shelf, taker, state=f"sqlite:///{path}", poll_every_s=None) as forwarder:
         await forwarder.settled()
     assert taker.orders == ["1"]
+
+
+async def test_a_trouble_is_told_once_and_again_when_it_changes(soon: None, caplog: pytest.LogCaptureFixture) -> None:
+    """Not at every attempt, although every answer has an id of its own."""
+    shelf, taker = Shelf(), Taker()
+    shelf.put("1")
+    shelf.refused = {"1": error_of(36009014, "Invalid version", http_status=200)}
+    attempts = 0
+
+    async def refuse(order_ids: Sequence[str]) -> list[Order]:
+        nonlocal attempts
+        attempts += 1
+        code = 36009014 if attempts < 20 else 36009009
+        raise error_of(code, "Invalid", http_status=200, request_id=f"2022{attempts:04d}AB")
+
+    shelf.get_orders_by_id = refuse  # type: ignore[method-assign]
+    async with forwarding(shelf, taker) as forwarder:
+        await until(lambda: attempts > 40)
+        assert "36009009" in forwarder.troubles[SHOP]
+    told = [record for record in caplog.records if "nobody can read the orders" in record.getMessage()]
+    assert len(told) == 2
+
+
+async def test_room_is_what_the_fullest_queue_still_takes() -> None:
+    """For those who would rather wait than have anything dropped."""
+    meta = Meta(pixel_id="1234567890", access_token="sandbox-token", base_url="http://127.0.0.1:9")
+    async with Client([meta], deliver=False, max_pending_events=3) as client:
+        assert client.room() == 3
+        for number in range(3):
+            await client.send(Event("lead", event_id=str(number), user=User(email="a@b.example"), source="other"))
+        assert client.room() == 0
