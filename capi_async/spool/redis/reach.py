@@ -249,10 +249,12 @@ class Reach:
 
         After Redis was away others get the time to say that they live: as long as nobody could, and a little more.
         """
-        lease_s = self._options.lease_s
-        if self._clock.monotonic() - self._steady_since < lease_s:
-            lease_s += min(ALWAYS_S, self._gap_s + _SPEAK_S)
-        return int(lease_s * 1000)
+        lease_s, now = self._options.lease_s, self._clock.monotonic()
+        gap_s = self._gap_s if now - self._steady_since < lease_s else 0.0
+        # this process has not heard of Redis for a while, and others may not have reached it, either
+        if (silent_s := now - self._heard_at) > lease_s / 2:
+            gap_s = max(gap_s, silent_s)
+        return int((lease_s + (min(ALWAYS_S, gap_s + _SPEAK_S) if gap_s else 0.0)) * 1000)
 
     async def _supervised(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run a background task until it returns; what it fails of is told, and costs nothing else."""
