@@ -7,6 +7,7 @@ import logging
 import os
 import ssl as ssl_module
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
@@ -459,10 +460,51 @@ class Client:
                     try:
                         report = self._close_report(intake.unstored, unanswered, intake.unknown)
                         closing.set_result(report)
+                        self._say_left(report)
                     finally:
                         closing.cancel()  # no effect unless the ledger could not be read
             return report
         return self._close_report(0)
+
+    def _say_left(self, report: CloseReport) -> None:
+        """What a close leaves in memory is lost, unless the client is entered again: nobody else will say so."""
+        self._notices.flush()
+        for name, count in ({} if self._spool.durable else report.pending).items():
+            logger.error(
+                "%s: closed with %d events undelivered in memory; they are lost with this process: "
+                "close with a longer deadline, or use a durable spool",
+                name,
+                count,
+                extra={"destination": name, "pending": count},
+            )
+        if report.unstored:
+            logger.error(
+                "closed with %d events that were never stored; their callers were told",
+                report.unstored,
+                extra={"unstored": report.unstored},
+            )
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is None or self._pid != os.getpid() or self._spool.durable:
+            return
+        try:
+            left = {name: counts.pending for name, counts in self._spool.ledger().items() if counts.pending}
+            waiting = engine.intake.waiting
+        except Exception:  # the interpreter is being taken down
+            return
+        if not left and not waiting:
+            return
+        counts = ", ".join(f"{name}: {count}" for name, count in left.items())
+        logger.error(
+            "%r was never closed: events in memory are lost (%s; %d not stored): use 'async with', or await aclose()",
+            self,
+            counts or "none stored",
+            waiting,
+        )
+        warnings.warn(
+            f"unclosed {self!r}, events lost: {counts or waiting}", ResourceWarning, source=self, stacklevel=2
+        )
 
     def report(self) -> CloseReport:
         """What ``aclose()`` would leave behind at this moment, apart from what waits to be stored."""
@@ -642,6 +684,7 @@ class Client:
             preparer=self._preparer,
             transport=self._transport,
             hooks=self._hooks,
+            notices=self._notices,
             clock=self._clock,
             ended=self._ended,
             after=self._earlier,

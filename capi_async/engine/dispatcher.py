@@ -15,6 +15,7 @@ from capi_async.clock import Clock
 from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake
+from capi_async.engine.notices import EVERY_S, Notices
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery
 from capi_async.engine.room import Overflow, Room
@@ -73,6 +74,7 @@ class Dispatcher:
         preparer: Preparer,
         transport: Transport,
         hooks: Sequence[Hook],
+        notices: Notices,
         clock: Clock,
         ended: Callable[[], Awaitable[None]],
         after: asyncio.Task[None] | None = None,
@@ -92,7 +94,8 @@ class Dispatcher:
         self.delivery = Delivery(over=not settings.deliver, pending=self._pending)
         self._thread = OwnedThread("capi_async-prepare")
         self._freed = asyncio.Event()
-        self._hooks = Hooks(hooks)
+        self._notices = notices
+        self._hooks = Hooks(hooks, notices)
         self.workers = {
             destination.name: Worker(
                 destination,
@@ -228,9 +231,17 @@ class Dispatcher:
                 if not self._supervisor.done() or any(lingering):
                     # storage that stands still, or a callable of the user's that swallows its cancellation: closing
                     # is a hard bound all the same
-                    logger.error("a task refuses to end", extra={"fix": "let CancelledError pass in your callables"})
+                    logger.error(
+                        "a task refuses to end: storage stands still, or a callable of yours swallows its "
+                        "cancellation; let CancelledError pass",
+                        extra={"fix": "let CancelledError pass in your callables"},
+                    )
                 elif not self._supervisor.cancelled() and (error := self._supervisor.exception()) and not self.failed:
-                    logger.error("the supervisor failed", extra={"error": type(error).__name__})
+                    logger.error(
+                        "the supervisor failed: %s; what is in memory is not delivered, enter the client again",
+                        type(error).__name__,
+                        extra={"error": type(error).__name__},
+                    )
         finally:
             self._thread.stop()
 
@@ -334,6 +345,7 @@ class Dispatcher:
             async with create_task_group() as group:
                 self._group = group
                 group.start_soon(self._keep, "intake", self.intake.run)
+                group.start_soon(self._sum_up)
                 if self._settings.deliver:
                     for name, worker in self.workers.items():
                         # requests are tasks of this group, not of the part that begins them
@@ -364,7 +376,18 @@ class Dispatcher:
             try:
                 await worker.end()
             except Exception as error:  # the others' records are to go back all the same
-                logger.warning("records stay leased", extra={"destination": name, "error": type(error).__name__})
+                logger.warning(
+                    "%s: what was under way could not be handed back (%s); it is taken up at the next start",
+                    name,
+                    type(error).__name__,
+                    extra={"destination": name, "error": type(error).__name__},
+                )
+
+    async def _sum_up(self) -> None:
+        """Say what came after the first of a kind, also when nothing more of it comes."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self._notices.tick()
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run one part; a fault in it is ours, is logged by its type, and costs the other parts nothing."""
@@ -381,7 +404,12 @@ class Dispatcher:
                 now = self._clock.monotonic()
                 if now - said.get(kinds, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
                     said[kinds] = now
-                    logger.error("a part failed and is restarted", extra={"part": name, "error": kinds})
+                    logger.error(
+                        "a part failed and is restarted: %s (%s); please report it",
+                        name,
+                        kinds,
+                        extra={"part": name, "error": kinds},
+                    )
                 logger.debug("where it failed", extra={"at": [_where(one) for one in _leaves(error)]})
             wait_s = _RESTART_S
 

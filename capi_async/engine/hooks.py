@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from capi_async.engine.notices import Notices
 from capi_async.log import Log
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Refused
@@ -19,11 +22,29 @@ T = TypeVar("T")
 _SLOW_S: Final = 0.1
 
 
-class Hooks:
-    """All listeners of one client."""
+#: How loud each end is said. Deliveries and erasures are as they should be.
+_LEVELS: Final = {
+    "skipped": logging.INFO,
+    "rejected": logging.WARNING,
+    "expired": logging.WARNING,
+    "uncertain": logging.WARNING,
+    "dropped": logging.WARNING,
+    "dead": logging.ERROR,
+}
+_NUMBER: Final = re.compile(r"[0-9A-Fa-f-]*[0-9][0-9A-Fa-f-]*")
 
-    def __init__(self, hooks: Sequence[Hook]) -> None:
+
+def line(text: str, most: int = 300) -> str:
+    """A text of somebody else as part of one line of a log: bounded, and without control characters."""
+    return "".join(one if one.isprintable() else " " for one in text[:most])
+
+
+class Hooks:
+    """All listeners of one client, and the log, which hears of every kind of end that is no delivery."""
+
+    def __init__(self, hooks: Sequence[Hook], notices: Notices) -> None:
         self._hooks = tuple(hooks)
+        self._notices = notices
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -38,11 +59,14 @@ class Hooks:
 
     def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """Events that the spool ended by itself."""
+        self.say(destination, event_ids, outcomes)
         if self._hooks and event_ids:
             self.settled(Settled(destination=destination, event_ids=event_ids, outcomes=outcomes))
 
     def refused(self, refused: Sequence[Refused]) -> None:
         """Events that ended at the door."""
+        for one in refused:
+            self.say(one.destination, (one.event_id,), (one.outcome,))
         if not self._hooks:
             return
         by_name: dict[str, list[Refused]] = {}
@@ -51,6 +75,30 @@ class Hooks:
         for name, some in by_name.items():
             ids, outcomes = [one.event_id for one in some], [one.outcome for one in some]
             self.settled(Settled(destination=name, event_ids=ids, outcomes=outcomes))
+
+    def say(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        """Log the first of a kind, with what to do and an event's id; of those that follow a sum once a minute."""
+        fine: Outcome | None = None
+        for event_id, outcome in zip(event_ids, outcomes, strict=True):
+            if outcome is fine:
+                continue
+            if outcome.kind not in _LEVELS:
+                fine = outcome  # nearly always one object for all
+                continue
+            reason, field, fix = line(outcome.reason), line(outcome.field), line(outcome.fix)
+            self._notices.note(
+                _LEVELS[outcome.kind],
+                # numbers and ids in a platform's text make no kind of its own
+                (destination, outcome.kind, _NUMBER.sub("#", reason), _NUMBER.sub("#", field)),
+                "%s: %s: %s%s%s; for example event %s",
+                destination,
+                outcome.kind,
+                f"{field}: " if field else "",
+                reason or "no reason given",
+                f"; {fix}" if fix else "",
+                line(event_id, 80),
+                extra={"destination": destination, "kind": outcome.kind, "reason": reason, "field": field, "fix": fix},
+            )
 
     def state(self, change: StateChanged) -> None:
         for hook in self._hooks:
@@ -70,16 +118,27 @@ def _tell(listener: Callable[[T], object], news: T) -> None:
     except BaseException as error:  # see above
         # the type only: the text may quote what the listener was given
         logger.error(
-            "a hook raised",
+            "a hook raised: %s failed with %s; delivery goes on without it, mend the hook",
+            _name(listener),
+            type(error).__name__,
             extra={"hook": _name(listener), "error": type(error).__name__, "news": type(news).__name__},
         )
         return
     if inspect.iscoroutine(answer):
         answer.close()
-        logger.error("a hook is async, and nothing of it ran: make it a plain method", extra={"hook": _name(listener)})
+        logger.error(
+            "a hook is async, and nothing of it ran: make %s a plain method",
+            _name(listener),
+            extra={"hook": _name(listener)},
+        )
     took_s = time.perf_counter() - began
     if took_s > _SLOW_S:
-        logger.warning("a hook held the event loop", extra={"hook": _name(listener), "seconds": round(took_s, 2)})
+        logger.warning(
+            "a hook held the event loop: %s took %.2f s; let it hand its work to a task or a thread",
+            _name(listener),
+            took_s,
+            extra={"hook": _name(listener), "seconds": round(took_s, 2)},
+        )
 
 
 def _name(listener: Callable[[T], object]) -> str:

@@ -223,7 +223,11 @@ class Intake:
     def _failed(self, tickets: Sequence[Ticket], error: BaseException) -> None:
         """A fault that is no answer of storage costs those whose events it caught, and nobody else."""
         name = type(error).__name__
-        logger.error("events could not be stored", extra={"error": name})
+        logger.error(
+            "events could not be stored: storage failed with %s; their callers were told, see to the spool",
+            name,
+            extra={"error": name},
+        )
         for ticket in tickets:
             stored = None if ticket.appending else False
             ticket.fail(SpoolError(f"storing failed with {name}", stored=stored, stored_events=ticket.stored))

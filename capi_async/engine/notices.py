@@ -10,8 +10,10 @@ from typing import Any, Final, Protocol
 
 #: Seconds between two messages about the same kind.
 EVERY_S: Final = 60.0
-#: Kinds that are told apart; of more than these, the one that was quiet for the longest is forgotten.
+#: Kinds that are told apart. Of more than these, one that was quiet for a minute is forgotten, or the new one is said
+#: together with all others that are too many: a platform whose every answer reads differently fills no log.
 MAX_KINDS: Final = 256
+_OTHERS: Final = ("others",)
 
 
 class Logger(Protocol):
@@ -22,10 +24,10 @@ class Logger(Protocol):
 
 
 class _Kind:
-    __slots__ = ("arguments", "extra", "level", "message", "more", "said_at")
+    __slots__ = ("arguments", "extra", "level", "message", "more", "noted_at", "said_at")
 
     def __init__(self, said_at: float) -> None:
-        self.said_at = said_at
+        self.said_at = self.noted_at = said_at
         self.more = 0
         self.level = logging.INFO
         self.message = ""
@@ -73,12 +75,18 @@ class Notices:
             self._guard, self._pid = threading.Lock(), os.getpid()
         with self._guard:
             now = self._now()
+            if kind not in self._kinds and len(self._kinds) >= self._max_kinds:
+                oldest = next(iter(self._kinds.values()))
+                if now - oldest.noted_at < self._every_s:
+                    kind = _OTHERS
             # put in again, so that the first in the dict was quiet for the longest
             known = self._kinds.pop(kind, None)
             one = self._kinds[kind] = known or _Kind(now)
             one.level, one.message, one.arguments, one.extra = level, message, arguments, extra or {}
             one.more += count
-            forgotten = self._kinds.pop(next(iter(self._kinds))) if len(self._kinds) > self._max_kinds else None
+            one.noted_at = now
+            crowded = len(self._kinds) > self._max_kinds + (_OTHERS in self._kinds)
+            forgotten = self._kinds.pop(next(iter(self._kinds))) if crowded else None
             due = [one] if known is None or now - one.said_at >= self._every_s else []
             said = [self._taken(each, now) for each in (*due, forgotten) if each is not None and each.more]
         self._say(said)

@@ -185,7 +185,11 @@ class Preparer:
                 event.time.timestamp()  # a time zone is the caller's code
                 kept.append((event, receipt, self._plan.identify(event.user, event.page)))
             except BaseException as error:
-                logger.error("an event could not be prepared", extra={"error": type(error).__name__})
+                logger.error(
+                    "an event could not be prepared: %s; it is rejected, please report it",
+                    type(error).__name__,
+                    extra={"error": type(error).__name__},
+                )
                 outcome = Outcome(kind="rejected", reason=f"could not be prepared ({type(error).__name__})")
                 refused += [Refused(target.name, event.event_id, outcome, receipt) for target in self._targets]
         return [one[0] for one in kept], [one[1] for one in kept], [one[2] for one in kept]
@@ -326,5 +330,10 @@ def _clamped(event: Event, now: float) -> Event:
 
 
 def _failed(target: _Target, error: BaseException) -> Outcome:
-    logger.error("a destination failed", extra={"destination": target.name, "error": type(error).__name__})
+    logger.error(
+        "%s: to_wire() failed with %s; the event is rejected there, mend the destination",
+        target.name,
+        type(error).__name__,
+        extra={"destination": target.name, "error": type(error).__name__},
+    )
     return Outcome(kind="rejected", reason=f"the destination failed with {type(error).__name__}")

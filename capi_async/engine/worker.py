@@ -15,7 +15,7 @@ from capi_async.engine.batcher import Batch, Batcher
 from capi_async.engine.echoes import Echoes
 from capi_async.engine.gate import Gate
 from capi_async.engine.guard import Fault, Guard, is_end
-from capi_async.engine.hooks import Hooks
+from capi_async.engine.hooks import Hooks, line
 from capi_async.engine.judge import Judgement, absorbed, judge
 from capi_async.engine.limiter import TokenBucket, Window
 from capi_async.engine.retry import delay_s, interval_s
@@ -28,6 +28,13 @@ from capi_async.telemetry.base import RequestDone, Settled, StateChanged
 from capi_async.thread import OwnedThread
 
 logger = Log(__name__)
+
+#: What is said of each state of a destination.
+_SAYS = {
+    "open": "%s: open again; %d events wait and go now",
+    "broken": "%s: does not answer: %s; %d events wait and are tried again",
+    "paused": "%s: paused: %s; %d events wait; %s",
+}
 
 _OLD = "grew older than this platform takes while it waited"
 _GONE = "an attempt may have arrived, and it is too late to send it again"
@@ -245,7 +252,11 @@ class Worker:
             )
         except SpoolError:
             # better our own pace than none: the file comes back, or the spool itself will say what is wrong
-            logger.warning("shared request tokens are out of reach", extra={"destination": self.name})
+            logger.warning(
+                "%s: the request rate that processes share is out of reach; this process keeps its own",
+                self.name,
+                extra={"destination": self.name},
+            )
             return 0.0
         if drawn is None or drawn >= 1.0:
             return 0.0
@@ -260,7 +271,11 @@ class Worker:
                 self._shared_name, rate=limits.requests_per_s, burst=limits.burst, seconds=seconds
             )
         except SpoolError:
-            logger.warning("shared request tokens are out of reach", extra={"destination": self.name})
+            logger.warning(
+                "%s: the request rate that processes share is out of reach; this process keeps its own",
+                self.name,
+                extra={"destination": self.name},
+            )
 
     async def _fill(self, limit: int | None) -> None:
         """Lease until a whole batch is at hand, but not what could not leave soon anyway."""
@@ -488,7 +503,13 @@ class Worker:
 
     def _log_fault(self, where: str, error: str) -> None:
         # the type only: the text may quote an event
-        logger.error("a destination failed", extra={"destination": self.name, "in": where, "error": error})
+        logger.error(
+            "%s: %s failed with %s; no event is lost by that, and it is tried again: mend it if it is yours",
+            self.name,
+            where,
+            error,
+            extra={"destination": self.name, "in": where, "error": error},
+        )
 
     def _blame(self, verdict: Verdict) -> None:
         if self.gate.pause(verdict.reason, probe=verdict.probe):
@@ -557,7 +578,16 @@ class Worker:
     def _announce(self, state: str, reason: str, fix: str = "") -> None:
         self.fix = fix
         level = logging.INFO if state == "open" else logging.WARNING if state == "broken" else logging.ERROR
-        logger.log(level, "destination is %s", state, extra={"destination": self.name, "reason": reason, "fix": fix})
+        waiting = self._spool.depth(self.name).events
+        logger.log(
+            level,
+            _SAYS[state],
+            self.name,
+            *(() if state == "open" else (line(reason) or "no reason given",)),
+            waiting,
+            *((line(fix) or "see what the platform says about this account",) if state == "paused" else ()),
+            extra={"destination": self.name, "reason": reason, "fix": fix, "waiting": waiting},
+        )
         if self._hooks:
             self._hooks.state(StateChanged(destination=self.name, state=self.gate.state, reason=reason))
 
@@ -601,6 +631,8 @@ class Worker:
     async def _settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         await self._spool.settle(records, outcomes)
         self._settled()
+        if any(outcome.kind != "delivered" for outcome in outcomes):
+            self._hooks.say(self.name, [record.event_id for record in records], outcomes)
         if self._hooks:
             ids = [record.event_id for record in records]
             self._hooks.settled(Settled(destination=self.name, event_ids=ids, outcomes=outcomes))

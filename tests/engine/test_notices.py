@@ -68,10 +68,16 @@ def test_what_was_not_said_is_said_at_the_end(said: Said) -> None:
     assert said.texts == ["ERROR lost (3 of this kind within 0 s)", "ERROR lost (4 of this kind within 0 s)"]
 
 
-def test_the_kinds_kept_are_bounded_and_none_is_forgotten_unsaid(said: Said) -> None:
-    """Whoever invents kinds fills no memory: the one that was quiet for the longest goes, with its sum."""
-    notices = Notices(said, now=lambda: 0.0, max_kinds=2)
-    for kind in ("a", "b", "a", "b", "c", "d"):
+def test_the_kinds_kept_are_bounded_and_so_is_what_is_said(said: Said) -> None:
+    """Whoever invents kinds fills neither memory nor log; one that was quiet for long makes room, with its sum."""
+    now = [0.0]
+    notices = Notices(said, now=lambda: now[0], max_kinds=2)
+    for kind in ("a", "b", "a", "b", "c", "d", "e"):
         notices.note(logging.INFO, kind, kind)
-    assert said.texts == ["INFO a", "INFO b", "INFO c", "INFO a", "INFO d", "INFO b"]
-    assert len(notices._kinds) == 2
+    assert said.texts == ["INFO a", "INFO b", "INFO c"]
+    notices.flush()
+    assert said.texts[3:] == ["INFO a", "INFO b", "INFO e (2 of this kind within 0 s)"]
+    now[0] = 61.0
+    notices.note(logging.INFO, "f", "f")
+    assert said.texts[6:] == ["INFO f"]
+    assert len(notices._kinds) <= 3
