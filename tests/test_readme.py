@@ -14,7 +14,6 @@ from capi_async.spec import Destination
 
 from .readme_tables import TABLES, filled
 
-
 README = Path(__file__).parents[1] / "README.md"
 
 #: What stands for the values that a platform gives.
