@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -281,6 +282,22 @@ class Dispatcher:
         self._freed.set()
         # a loop that ends cancels all its tasks, and runs no timers any more: then there is nobody to be told
         self.loop.call_later(_TELL_S, logger.error, "%s", self.failed)
+        self._say_unclosed()
+
+    def _say_unclosed(self) -> None:
+        """Nobody closed the client before its loop ended or its tasks were cancelled: what memory holds is stuck."""
+        if self._spool.durable:
+            return
+        left = {name: self._spool.depth(name).events for name in self._names}
+        counts = ", ".join(f"{name}: {count}" for name, count in left.items() if count)
+        if counts:
+            logger.error(
+                "the client was not closed before its event loop or its tasks ended: events in memory are not "
+                "delivered (%s); use 'async with', or await aclose()",
+                counts,
+                extra={"pending": left},
+            )
+            warnings.warn(f"unclosed client, events in memory: {counts}", ResourceWarning, stacklevel=2)
 
     async def put_back(self) -> None:
         """Let every worker hand back what it holds and has not sent."""

@@ -597,7 +597,11 @@ def test_one_loop_follows_another_with_and_without_close() -> None:
 
 def test_what_an_abandoned_loop_left_is_taken_up_by_the_next() -> None:
     """Records that had been handed to a worker are not lost with it."""
+    # that it was not closed is said by a warning and in the log, which another test reads
     said = script("""
+        import logging
+        logging.disable()
+        warnings.simplefilter("ignore", ResourceWarning)
         lingering = Client([acme], linger_s=60)
         async def leave():
             await lingering.send(event(1))
@@ -611,6 +615,28 @@ def test_what_an_abandoned_loop_left_is_taken_up_by_the_next() -> None:
         print(asyncio.run(take_up()))
     """)
     assert said == "2\n"
+
+
+def test_a_program_that_never_closes_its_client_is_told_how_many_events_that_costs() -> None:
+    """In the log, also without any configuration of it, and as a ResourceWarning."""
+    code = (
+        "import asyncio\n"
+        "from capi_async import Client\n"
+        "from tests.engine.acme import Acme, events\n"
+        "async def main():\n"
+        "    await Client([Acme()], linger_s=60).send_many(events(3))\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0
+    assert "events in memory are not delivered (acme: 3); use 'async with', or await aclose()" in done.stderr
+    assert "ResourceWarning: unclosed client, events in memory: acme: 3" in done.stderr
 
 
 def test_a_forked_client_says_so() -> None:
