@@ -241,6 +241,22 @@ class Transport(Protocol):
 Resend: TypeAlias = Literal["safe", "always", "never"]
 
 
+class PerAccount:
+    """A fact of a class of destinations that an account's settings change, such as ``identifiers``.
+
+    Args:
+        usual: What the class says, and an account for which ``of`` has no other word.
+        of: The fact of one account.
+    """
+
+    def __init__(self, usual: tuple[str, ...], of: Callable[[Any], tuple[str, ...]]) -> None:
+        self._usual = usual
+        self._of = of
+
+    def __get__(self, made: object | None, owner: type) -> tuple[str, ...]:
+        return self._usual if made is None else self._of(made)
+
+
 class Destination(Struct, frozen=True, kw_only=True, dict=True):
     """Base of every destination.
 

@@ -15,7 +15,7 @@ from capi_async.spool.base import Record
 #: Identifiers that tell one person from another; names and places do not.
 _TELLING: Final = (
     "email", "email_google", "email_reddit", "email_clear", "phone_digits", "phone_e164", "external_id",
-    "external_id_clear",
+    "external_id_lower", "external_id_plain", "external_id_clear",
 )  # fmt: skip
 
 

@@ -48,8 +48,8 @@ class LastName(_Direct):
 
     def __init__(self, wanted: Set[str], notes: Notes) -> None:
         super().__init__("last_name", wanted, notes)
-        names = ("last_name_plain", "last_name_joined", "last_name_letters")
-        self._plain, self._joined, self._letters = (name in wanted for name in names)
+        names = ("last_name_plain", "last_name_joined", "last_name_spaced", "last_name_letters")
+        self._plain, self._joined, self._spaced, self._letters = (name in wanted for name in names)
         self._short = bool(self.wanted) and self.wanted <= set(names)
 
     def read(self, value: Any) -> tuple[Any, ...]:
@@ -62,6 +62,7 @@ class LastName(_Direct):
             return (
                 digest if self._plain else None,
                 digest if self._joined else None,
+                digest if self._spaced else None,
                 digest if self._letters else None,
                 None,
                 None,
@@ -74,7 +75,7 @@ class LastName(_Direct):
             lines = as_lines(keys, _lines_of_letters, longest=_LONGEST_NAME)
             if lines is not None and PLACEHOLDERS.isdisjoint((small := lines.lower()).split("\n")):
                 digests = list(spread(keys, digests_of(small)))
-                wanted = (self._plain, self._joined, self._letters, False, False)
+                wanted = (self._plain, self._joined, self._spaced, self._letters, False, False)
                 return [digests if one else NOBODYS for one in wanted]
         return super().columns(keys, odd)
 

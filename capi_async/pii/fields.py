@@ -74,6 +74,7 @@ def _names(field: str, *kinds: str) -> dict[str, tuple[Rule, bool]]:
     rules = {
         "plain": (normalize.plain, True),
         "joined": (normalize.joined, True),
+        "spaced": (normalize.spaced, True),
         "letters": (normalize.letters, True),
         "soundex": (normalize.soundex, False),
         "clear": (normalize.trimmed, False),
@@ -81,7 +82,7 @@ def _names(field: str, *kinds: str) -> dict[str, tuple[Rule, bool]]:
     return {f"{field}_{kind}": (_of_text(rule), hashed) for kind, (rule, hashed) in rules.items() if kind in kinds}
 
 
-_EVERY_NAME: Final = ("plain", "joined", "letters", "soundex", "clear")
+_EVERY_NAME: Final = ("plain", "joined", "spaced", "letters", "soundex", "clear")
 
 #: For each user field with a single value: attribute to its rule, and whether the result is hashed.
 RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
@@ -97,6 +98,7 @@ RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
     },
     "state": {
         "state_code": (normalize.state_code, True),
+        "state_code_na": (normalize.state_code_na, True),
         "state_plain": (_of_text(normalize.plain), True),
         "state_soundex": (_of_text(normalize.soundex), False),
         "state_clear": (normalize.state_code, False),
@@ -136,6 +138,8 @@ RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
     "user_agent": {"user_agent": (_of_text(normalize.user_agent), False)},
 }  # fmt: skip
 
+#: Attribute to another variant whose digests it takes, too: the two differ for Canadian names only.
+_ALSO: Final = {"state_code_na": "state_code"}
 _MAY_BE_DIGEST: Final = frozenset(RULES) - {"ip", "user_agent"}
 _Key: TypeAlias = Any
 _MAX_HELD: Final = 64
@@ -259,7 +263,7 @@ class TextField(dict[_Key, tuple[Any, ...]]):
         places: list[Text] = []
         refusals: list[tuple[str, str]] = []
         for rule in self._rules:
-            taken = rule is not None and rule[0] == attribute
+            taken = rule is not None and attribute in (rule[0], _ALSO.get(rule[0]))
             places.append(value.digest if taken else None)
             if rule is not None and not taken and rule[0] in self.wanted:
                 refusals.append((rule[0], elsewhere(variant, rule[0], hashed=rule[2])))

@@ -45,9 +45,12 @@ class Identifiers(Struct, gc=False):
     phone_digits: tuple[str, ...] | None = None
     phone_e164: tuple[str, ...] | None = None
     external_id: tuple[str, ...] | None = None
+    external_id_lower: tuple[str, ...] | None = None
+    external_id_plain: tuple[str, ...] | None = None
     external_id_clear: str | None = None
     first_name_plain: str | None = None
     first_name_joined: str | None = None
+    first_name_spaced: str | None = None
     first_name_letters: str | None = None
     first_name_soundex: str | None = None
     first_name_clear: str | None = None
@@ -55,6 +58,7 @@ class Identifiers(Struct, gc=False):
     middle_name_soundex: str | None = None
     last_name_plain: str | None = None
     last_name_joined: str | None = None
+    last_name_spaced: str | None = None
     last_name_letters: str | None = None
     last_name_soundex: str | None = None
     last_name_clear: str | None = None
@@ -64,6 +68,7 @@ class Identifiers(Struct, gc=False):
     city_clear: str | None = None
     city_letters: str | None = None
     state_code: str | None = None
+    state_code_na: str | None = None
     state_plain: str | None = None
     state_soundex: str | None = None
     state_clear: str | None = None
@@ -104,7 +109,9 @@ IDENTIFIER_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
 
 # Fields whose values come back often enough to be worth holding (states and zips too), and are not one per person.
 _HELD: Final = frozenset({"first_name", "middle_name", "city", "country", "gender", "date_of_birth"})
-_NEED_COUNTRY: Final = frozenset({"phone_digits", "phone_e164", "state_code", "state_clear", "zip_us5"})
+_NEED_COUNTRY: Final = frozenset(
+    {"phone_digits", "phone_e164", "state_code", "state_code_na", "state_clear", "zip_us5"}
+)
 _INNER_COUNTRY: Final = frozenset({"country_clear"})
 
 
@@ -173,12 +180,12 @@ class Plan:
                 if (value := user.phone) is None
                 else self._phones(value, country.upper() if country else self._region)
             ),
-            *(_TWO if (value := user.external_id) is None else self._external_ids(value)),
-            *(_FIVE if (value := user.first_name) is None else self._first_name[value]),
+            *(_FOUR if (value := user.external_id) is None else self._external_ids(value)),
+            *(_SIX if (value := user.first_name) is None else self._first_name[value]),
             *(_TWO if (value := user.middle_name) is None else self._middle_name[value]),
-            *(_FIVE if (value := user.last_name) is None else self._last_name(value)),
+            *(_SIX if (value := user.last_name) is None else self._last_name(value)),
             *(_FIVE if (value := user.city) is None else self._city[value]),
-            *(_FIVE if (value := user.state) is None else self._state[value, country]),
+            *(_SIX if (value := user.state) is None else self._state[value, country]),
             *(_THREE if (value := user.zip) is None else self._zip[value, country]),
             digest,
             country if self._clear_country else None,
@@ -292,3 +299,4 @@ _TWO: Final = (None, None)
 _THREE: Final = (None, None, None)
 _FOUR: Final = (None, None, None, None)
 _FIVE: Final = (None, None, None, None, None)
+_SIX: Final = (None, None, None, None, None, None)

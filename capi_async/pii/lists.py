@@ -68,6 +68,8 @@ LIST_RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
     },
     "external_id": {
         "external_id": (normalize.external_id, True),
+        "external_id_lower": (normalize.external_id_lower, True),
+        "external_id_plain": (normalize.external_id_plain, True),
         "external_id_clear": (normalize.external_id, False),
     },
 }
@@ -159,8 +161,10 @@ class ListField:
             refusals["", EMPTY_HASH] = None
             return
         variant = variant_of(self.name, value)
+        # whoever hashes an own id without naming a rule hashes it as the browser tags get it: it is good for all
+        any_rule = value.variant is None and self.name == "external_id"
         for attribute, _, hashed in self._rules:
-            if attribute == variant:
+            if attribute == variant or (any_rule and hashed):
                 found.setdefault(attribute, {})[value.digest] = None
             else:
                 reason = elsewhere(variant, attribute, hashed=hashed)
@@ -269,6 +273,7 @@ class ExternalIds(ListField):
     def __init__(self, wanted: Set[str], notes: Notes) -> None:
         super().__init__("external_id", wanted, notes)
         self._hashed, self._clear = "external_id" in wanted, "external_id_clear" in wanted
+        self._lower, self._small = "external_id_lower" in wanted, "external_id_plain" in wanted
 
     def read(self, values: Values, region: str | None = None) -> Places:
         if type(values) is not str or len(values) >= 64:
@@ -276,4 +281,11 @@ class ExternalIds(ListField):
         text = values.strip()
         if not text or "*" in text or not text.isascii() or (text[0] in PLACEHOLDER_STARTS and is_placeholder(text)):
             return self._general(values, None)
-        return (sha256(text.encode()).hexdigest(),) if self._hashed else None, text if self._clear else None
+        small = text.lower() if self._lower or self._small else text
+        digests = (sha256(small.encode()).hexdigest(),)
+        return (
+            (digests if text == small else (sha256(text.encode()).hexdigest(),)) if self._hashed else None,
+            _again("".join(small.split()), small, digests) if self._lower else None,
+            digests if self._small else None,
+            text if self._clear else None,
+        )

@@ -17,14 +17,15 @@ from functools import lru_cache
 from typing import Final
 
 from capi_async.pii.phone import phone, phone_digits, phone_e164
-from capi_async.pii.reference import country_code, us_state_code
+from capi_async.pii.reference import canadian_code, country_code, us_state_code
 from capi_async.pii.refused import MASKED, MAX_LENGTH, NOT_UNICODE, TOO_LONG, Empty, Refused
 from capi_async.pii.urls import scrub_url
 
 __all__ = [
     "Empty", "Refused", "city", "country", "date_of_birth", "email", "email_google", "email_reddit", "external_id",
-    "gender", "idfa_upper", "ip", "joined", "letters", "mobile_ad_id", "phone", "phone_digits", "phone_e164", "plain",
-    "scrub_url", "soundex", "state_code", "trimmed", "user_agent", "zip_google", "zip_plain", "zip_us5",
+    "external_id_lower", "external_id_plain", "gender", "idfa_upper", "ip", "joined", "letters", "mobile_ad_id",
+    "phone", "phone_digits", "phone_e164", "plain", "scrub_url", "soundex", "spaced", "state_code", "state_code_na",
+    "trimmed", "user_agent", "zip_google", "zip_plain", "zip_us5",
 ]  # fmt: skip
 
 _NOT_EMAIL: Final = "not an e-mail address (local@domain.tld, without white space or commas)"
@@ -70,7 +71,7 @@ def _ascii_of(categories: str) -> dict[int, None]:
     return {code: None for code in range(128) if unicodedata.category(chr(code))[0] in categories}
 
 
-_ASCII: Final = {categories: _ascii_of(categories) for categories in ("PSZC", "PSN")}
+_ASCII: Final = {categories: _ascii_of(categories) for categories in ("PSZC", "PSC", "PSN")}
 
 
 def _without(text: str, categories: str) -> str:
@@ -106,14 +107,26 @@ def plain(text: str) -> str:
 def joined(text: str) -> str:
     """NFC, lower, without punctuation, symbols, separators and controls; letters of every script stay.
 
-    Snap v3, TikTok and Meta names; cities everywhere but on Snap v2. TikTok and Snap leave inner spaces of names
-    open; Meta's own parameter builder removes them.
+    Meta names, whose inner spaces Meta's own parameter builder removes; cities everywhere but on Snap v2.
     """
     if len(text) <= MAX_LENGTH and text.isascii() and text.isalnum():
         return text.lower()
     text = _lower(_checked(text))
     if not text.isalnum():
         text = _composed(_without(text, "PSZC"))
+    return _some(text)
+
+
+def spaced(text: str) -> str:
+    """NFC, lower, without punctuation, symbols and controls, trim; inner spaces stay. Snap v3 and TikTok names.
+
+    Source: Snap's own tag and WooCommerce plug-in, TikTok's WooCommerce plug-in, read 2026-11.
+    """
+    if len(text) <= MAX_LENGTH and text.isascii() and text.isalnum():
+        return text.lower()
+    text = _lower(_checked(text))
+    if not text.isalnum():
+        text = _composed(_without(text, "PSC")).strip()
     return _some(text)
 
 
@@ -244,6 +257,19 @@ def external_id(text: str) -> str:
     return _opaque(text)
 
 
+def external_id_lower(text: str) -> str:
+    """Lower, without any white space. Meta: its parameter builder in every language and its browser pixel do so.
+
+    Source: Meta, parameter builder libraries, read 2026-11.
+    """
+    return _some("".join(external_id(text).lower().split()))
+
+
+def external_id_plain(text: str) -> str:
+    """Trim, lower. Snap and Pinterest, as their own tag and shop extension do; their documents do not say."""
+    return external_id(text).lower()
+
+
 def user_agent(text: str) -> str:
     """Trim. An asterisk in it masks nothing."""
     return _opaque(text)
@@ -358,6 +384,18 @@ def state_code(text: str, country: str | None = None) -> str:
         if code is not None:
             return code.lower()
     return joined(text)
+
+
+def state_code_na(text: str, country: str | None = None) -> str:
+    """Like :func:`state_code`, and a Canadian province or territory by name as its code, too: Meta.
+
+    Source: Meta, parameter builder libraries, read 2026-11.
+    """
+    if country is None or country.lower() == "ca":
+        code = canadian_code(_checked(text))
+        if code is not None:
+            return code.lower()
+    return state_code(text, country)
 
 
 def zip_us5(text: str, country: str | None = None) -> str:

@@ -329,6 +329,19 @@ for _entry in _STATE_LINES.strip().replace("\n", "|").split("|"):
     _STATE_BY_NAME[_name_key(_name)] = _STATE_BY_NAME[_code.lower()] = _STATE_BY_NAME["us" + _code.lower()] = _code
 
 
+#: Code to the English and, where it differs, the French name of Canada's provinces and territories.
+_PROVINCES: Final = {
+    "AB": "Alberta", "BC": "British Columbia|Colombie-Britannique", "MB": "Manitoba",
+    "NB": "New Brunswick|Nouveau-Brunswick", "NL": "Newfoundland and Labrador|Newfoundland|Terre-Neuve-et-Labrador",
+    "NS": "Nova Scotia|Nouvelle-Écosse", "NT": "Northwest Territories|Territoires du Nord-Ouest", "NU": "Nunavut",
+    "ON": "Ontario", "PE": "Prince Edward Island|Île-du-Prince-Édouard", "QC": "Quebec|Québec",
+    "SK": "Saskatchewan", "YT": "Yukon|Yukon Territory",
+}  # fmt: skip
+_PROVINCE_BY_NAME: Final = {
+    _name_key(spelling): code for code, names in _PROVINCES.items() for spelling in (*names.split("|"), f"CA-{code}")
+}
+
+
 def minor_units(currency: str) -> int | None:
     """How many decimals the currency has (USD 2, JPY 0, KWD 3), or ``None`` if there is no such currency."""
     return CURRENCIES.get(currency)
@@ -347,6 +360,11 @@ def country_code(text: str) -> str | None:
     if len(text) == 2 and text.isascii() and (upper := text.upper()) in COUNTRIES:
         return upper
     return _COUNTRY_BY_NAME.get(_name_key(text))
+
+
+def canadian_code(text: str) -> str | None:
+    """The code, upper case, of a Canadian province or territory by its name or as ``CA-ON``; ``None`` if it is none."""
+    return _PROVINCE_BY_NAME.get(_name_key(text))
 
 
 def us_state_code(text: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ PAGE = Page(url="https://shop.example/thanks")
 ANNA = User(email="anna@example.com", user_agent="Mozilla/5.0")
 ANNA_HASH = "f7d54c22dda5b1780276601cd005909b70543fc4a6ba72d735b4cb9bbb611f01"
 IPHONE = Device(os="ios", os_version="17.4")
+ANDROID = Device(os="android", os_version="14")
 TRACKED = App(id="1", att_status="authorized", application_tracking=True)
 
 
@@ -208,9 +210,8 @@ def test_app_event_states_both_tracking_choices(att: Any, in_app: bool, flags: t
         (TRACKED, None, "device.os"),
         (TRACKED, Device(os="windows", os_version="11"), "device.os"),
         (TRACKED, Device(os="ios"), "device.os_version"),
-        (App(att_status="denied"), IPHONE, "app.application_tracking"),
         (App(application_tracking=True), IPHONE, "app.att_status"),
-        (None, IPHONE, "app.application_tracking"),
+        (None, IPHONE, "app.att_status"),
     ],
 )
 @pytest.mark.parametrize("extra", [{}, {"meta": {"x": 1}}])
@@ -221,6 +222,29 @@ def test_app_event_without_a_required_fact_is_rejected(
     found = refusal(META, event(source="app", app=app, device=device, extra=extra))
     assert (found.kind, found.field) == ("rejected", field)
     assert found.fix
+
+
+@pytest.mark.parametrize(
+    ("app", "device", "flags"),
+    [
+        (App(att_status="authorized"), IPHONE, {"advertiser_tracking_enabled": 1}),
+        (App(att_status="denied"), IPHONE, {"advertiser_tracking_enabled": 0}),
+        (None, ANDROID, {"advertiser_tracking_enabled": 1}),
+        (App(att_status="not_applicable"), ANDROID, {"advertiser_tracking_enabled": 1}),
+        (App(att_status="denied"), ANDROID, {"advertiser_tracking_enabled": 0}),
+        (
+            App(application_tracking=False),
+            ANDROID,
+            {"advertiser_tracking_enabled": 0, "application_tracking_enabled": 0},
+        ),
+    ],
+)
+def test_app_event_needs_the_prompts_answer_where_there_is_a_prompt(
+    app: App | None, device: Device, flags: dict[str, int]
+) -> None:
+    """The choice inside the app is optional; Android never asks."""
+    sent = body(META, event(source="app", app=app, device=device))["app_data"]
+    assert {key: value for key, value in sent.items() if key.endswith("enabled")} == flags
 
 
 def test_extra_may_bring_the_app_data() -> None:
@@ -241,7 +265,40 @@ def test_web_event_carries_no_app_data() -> None:
     """An app beside a website event is its install id only."""
     sent = body(META, event(app=App(install_id="i-1"), device=IPHONE))
     assert "app_data" not in sent
+    assert "anon_id" not in sent["user_data"]
+
+
+def test_app_event_names_install_and_vendor() -> None:
+    """``anon_id`` is documented for app events only; the vendor's id has a place among the app's facts."""
+    app = App(install_id="i-1", att_status="authorized")
+    user = User(email="anna@example.com", idfv="6D92078A-8246-4BA4-AE5B-76104861E7DC")
+    sent = body(META, event(source="app", app=app, device=IPHONE, user=user))
     assert sent["user_data"]["anon_id"] == "i-1"
+    assert sent["app_data"]["vendor_id"] == "6D92078A-8246-4BA4-AE5B-76104861E7DC"
+
+
+@pytest.mark.parametrize(
+    ("given", "digest"),
+    [
+        ("USER456", "c670f7b23c1bf997ec890e9d23ea7c016e12b243bdbd151f08baf5f0b86a7c5e"),
+        (" user 123 id", "8efe14adcaa49442f32f5292f2d8abc71fbbb7fa2aea663a201db21af978e6bd"),
+    ],
+)
+def test_external_id_is_hashed_as_the_parameter_builder_does(given: str, digest: str) -> None:
+    """Lower case, without white space."""
+    assert body(META, event(user=User(external_id=given)))["user_data"]["external_id"] == [digest]
+
+
+@pytest.mark.parametrize(
+    ("state", "country", "code"),
+    [("Ontario", "CA", "on"), ("Québec", "ca", "qc"), ("Newfoundland & Labrador", "CA", "nl"), ("Ontario", None, "on"),
+     ("ON", "CA", "on"), ("CA-BC", "CA", "bc"), ("California", None, "ca"), ("Ontario", "US", "ontario"),
+     ("Bayern", "DE", "bayern")],
+)  # fmt: skip
+def test_state_of_canada_is_its_code(state: str, country: str | None, code: str) -> None:
+    """As those of the US."""
+    sent = body(META, event(user=User(email="anna@example.com", state=state, country=country)))["user_data"]
+    assert sent["st"] == [sha256(code.encode()).hexdigest()]
 
 
 # Purchases, amounts and properties
@@ -405,7 +462,6 @@ def test_person_who_could_be_too_many_is_skipped(user: User, extra: dict[str, An
         {"user": User(), "click": ClickIds(fbc="fb.1.1554763741205.IwAR1aBcD")},
         {"user": User(), "click": ClickIds(fbp="fb.1.1596403881668.1116446470")},
         {"user": User(), "click": ClickIds(fbclid="IwAR1aBcD")},
-        {"user": User(), "app": App(install_id="i-1")},
         {"user": User(first_name="Anna", last_name="Berg")},
         {"user": User(date_of_birth="1997-12-26", zip="10115")},
         {"user": User(first_name="Anna", user_agent="Mozilla/5.0")},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -173,9 +174,31 @@ def test_app_event_needs_app_and_system(fields: dict[str, Any], field: str) -> N
     [("authorized", 1), ("denied", 0), ("restricted", 0), ("not_determined", 0), ("not_applicable", 0), (None, 0)],
 )
 def test_unknown_tracking_answer_is_a_denial(status: Any, flag: int) -> None:
-    """The flag is required on app events; only a yes is a yes."""
+    """The flag is required on app events; on iOS only a yes is a yes."""
     made = event("app_open", source="app", app=App(id="1", att_status=status), device=PHONE)
     assert body(snap(snap_app_id=APP_ASSET), made)["app_data"]["advertiser_tracking_enabled"] == flag
+
+
+@pytest.mark.parametrize(
+    ("status", "in_app", "flag"),
+    [(None, None, 1), ("not_applicable", None, 1), ("not_applicable", True, 1), (None, False, 0), ("denied", True, 0),
+     ("restricted", None, 0), ("not_applicable", False, 0), ("authorized", None, 1)],
+)  # fmt: skip
+def test_android_has_no_prompt_so_only_a_denial_is_a_denial(status: Any, in_app: bool | None, flag: int) -> None:
+    """Snap's own Android sample carries 1."""
+    app = App(id="1", att_status=status, application_tracking=in_app)
+    made = event("app_open", source="app", app=app, device=Device(os="android", os_version="14"))
+    assert body(snap(snap_app_id=APP_ASSET), made)["app_data"]["advertiser_tracking_enabled"] == flag
+
+
+@pytest.mark.parametrize(("settings", "normal"), [({}, "user-77 a"), ({"keep_external_id_case": True}, "User-77 A")])
+def test_external_id_is_lower_case_unless_the_old_form_is_kept(settings: dict[str, Any], normal: str) -> None:
+    """As Snap's own tag does; names keep their inner spaces for the same reason."""
+    user = User(email="a@b.example", external_id=" User-77 A ", first_name="Mary Ann", last_name="O'Brien")
+    sent = body(snap(**settings), event(user=user))["user_data"]
+    assert sent["external_id"] == sha256(normal.encode()).hexdigest()
+    assert sent["fn"] == ["343b97011010c3549fe7fcd6c226ed9431ea37b0b77ed78f6300a0098925faf1"]
+    assert sent["ln"] == [sha256(b"obrien").hexdigest()]
 
 
 def test_website_event_needs_a_page_and_offline_event_says_nothing_about_it() -> None:

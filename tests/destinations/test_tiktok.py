@@ -53,7 +53,7 @@ def answer(code: int, message: str = "OK", **more: object) -> dict[str, object]:
 # -- event names -------------------------------------------------------------------------------------------------
 
 NAMES = {
-    "page_view": ("PageView", "PageView"),
+    "page_view": ("Pageview", "Pageview"),
     "view_content": ("ViewContent", "ViewContent"),
     "search": ("Search", "Search"),
     "add_to_cart": ("AddToCart", "AddToCart"),
@@ -118,7 +118,7 @@ RESERVED = {
     "Checkout": "PlaceAnOrder",
     "AddBilling": "AddPaymentInfo",
     "ClickForm": "Lead",
-    "Browse": "PageView",
+    "Browse": "Pageview",
     "ClickInDownloadPage": "ClickButton",
     "ClickToDownload": "Download",
     "Consult": "Contact",

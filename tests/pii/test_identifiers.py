@@ -96,12 +96,15 @@ def test_several_values_keep_their_order_and_lose_repeats() -> None:
         ("email", Hashed(DIGEST.upper(), "email_google"), "email_google"),
         ("phone", Hashed(DIGEST, "phone_digits"), "phone_digits"),
         ("phone", Hashed(DIGEST, "phone_e164"), "phone_e164"),
-        ("external_id", Hashed(DIGEST), "external_id"),
+        ("external_id", Hashed(DIGEST, "external_id"), "external_id"),
+        ("external_id", Hashed(DIGEST, "external_id_lower"), "external_id_lower"),
+        ("external_id", Hashed(DIGEST, "external_id_plain"), "external_id_plain"),
         ("first_name", Hashed(DIGEST, "name_plain"), "first_name_plain"),
         ("middle_name", Hashed(DIGEST, "name_plain"), "middle_name_plain"),
         ("last_name", Hashed(DIGEST, "name_letters"), "last_name_letters"),
         ("city", Hashed(DIGEST, "city_plain"), "city_plain"),
-        ("state", Hashed(DIGEST, "state_code"), "state_code"),
+        ("state", Hashed(DIGEST, "state_plain"), "state_plain"),
+        ("last_name", Hashed(DIGEST, "name_spaced"), "last_name_spaced"),
         ("zip", Hashed(DIGEST, "zip_us5"), "zip_us5"),
         ("country", Hashed(DIGEST), "country"),
         ("gender", Hashed(DIGEST), "gender"),
@@ -121,6 +124,16 @@ def test_a_digest_reaches_its_own_variant_only(field: str, value: Hashed, attrib
         assert any(f" {name} needs " in text and text.startswith(f"user.{field}: ") for text in found.warnings)
     alone = Plan({attribute, "ip"}).identify(User(**{field: value}))
     assert (filled(alone), dict(alone.refused), alone.warnings) == ({attribute}, {}, ())
+
+
+def test_a_digest_that_is_good_for_several_variants_reaches_all_of_them() -> None:
+    """An own id hashed without a rule is what the browser tags send; codes of states differ for Canada only."""
+    assert filled(EVERYTHING.identify(User(external_id=Hashed(DIGEST)))) == {
+        "external_id",
+        "external_id_lower",
+        "external_id_plain",
+    }
+    assert filled(EVERYTHING.identify(User(state=Hashed(DIGEST, "state_code")))) == {"state_code", "state_code_na"}
 
 
 def test_a_digest_nobody_takes_is_refused_with_its_reason() -> None:

@@ -211,6 +211,7 @@ plain_people = st.builds(
         frozenset(IDENTIFIER_SOURCES),
         frozenset({"email", "phone_digits", "last_name_joined", "zip_us5", "state_code", "page_url", "ip"}),
         frozenset({"phone_e164", "last_name_plain", "last_name_letters", "zip_plain", "country_clear", "external_id"}),
+        frozenset({"external_id_lower", "external_id_plain", "last_name_spaced", "state_code_na"}),
         frozenset({"zip_google", "email_google", "user_agent"}),
         frozenset(),
     ],

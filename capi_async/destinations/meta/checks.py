@@ -79,7 +79,7 @@ def check(event: Event, made: MetaEvent, warnings: list[str]) -> Refusal | None:
         return _NO_CHANNEL
     elif made.app_data is not None:
         app = made.app_data
-        missing = app_missing(event, app.advertiser_tracking_enabled, app.application_tracking_enabled, app.extinfo)
+        missing = app_missing(event, app.advertiser_tracking_enabled, app.extinfo)
         if missing:
             return missing
     if event.value is None:
@@ -126,9 +126,7 @@ def check_merged(
             warnings.append(HALF_PAIR)
     elif source == "app":
         app = app or {}
-        missing = app_missing(
-            event, app.get("advertiser_tracking_enabled"), app.get("application_tracking_enabled"), app.get("extinfo")
-        )
+        missing = app_missing(event, app.get("advertiser_tracking_enabled"), app.get("extinfo"))
         if missing:
             return missing
     value, currency = (bought.get("value"), bought.get("currency")) if bought else (None, None)

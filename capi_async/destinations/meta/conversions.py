@@ -105,8 +105,8 @@ class Meta(Destination, frozen=True, kw_only=True):
         request_timeout_s=10.0,
     )
     identifiers: ClassVar[tuple[str, ...]] = (
-        "email", "phone_digits", "external_id", "first_name_joined", "last_name_joined", "dob", "gender",
-        "gender_letter", "city_joined", "state_code", "zip_us5", "country", "mobile_ad_id_clear", "ip",
+        "email", "phone_digits", "external_id_lower", "first_name_joined", "last_name_joined", "dob", "gender",
+        "gender_letter", "city_joined", "state_code_na", "zip_us5", "country", "mobile_ad_id_clear", "idfv", "ip",
         "user_agent", "page_url", "page_referrer",
     )  # fmt: skip
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
@@ -211,7 +211,7 @@ class Meta(Destination, frozen=True, kw_only=True):
             user_data(event, ids, fbc),
             url,
             custom_data(event),
-            app_data(event) if source == "app" else None,
+            app_data(event, ids.idfv) if source == "app" else None,
             ids.page_referrer,
         )
         if consent is not None:

@@ -18,7 +18,7 @@ from capi_async.destinations.meta.wire import (
     MetaUser,
 )
 from capi_async.event import ClickIds, Consent, Event
-from capi_async.extinfo import extinfo
+from capi_async.extinfo import extinfo, may_track
 from capi_async.pii.clicks import is_click_id, is_meta_cookie
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import Refusal, epoch_millis
@@ -76,14 +76,14 @@ def user_data(event: Event, ids: Identifiers, fbc: str | None) -> MetaUser:
     return MetaUser(
         ids.email,
         ids.phone_digits,
-        ids.external_id,
+        ids.external_id_lower,
         (one,) if (one := ids.first_name_joined) else None,
         (one,) if (one := ids.last_name_joined) else None,
         (one,) if (one := ids.dob) else None,
         # Meta knows f and m only
         (one,) if (one := ids.gender) and ids.gender_letter != "n" else None,
         (one,) if (one := ids.city_joined) else None,
-        (one,) if (one := ids.state_code) else None,
+        (one,) if (one := ids.state_code_na) else None,
         (one,) if (one := ids.zip_us5) else None,
         (one,) if (one := ids.country) else None,
         ids.ip,
@@ -91,7 +91,8 @@ def user_data(event: Event, ids: Identifiers, fbc: str | None) -> MetaUser:
         fbc,
         event.click.fbp,
         event.subscription_id,
-        app.install_id if app else None,
+        # documented for app events only
+        app.install_id if app and event.source == "app" else None,
         ids.mobile_ad_id_clear,
     )
 
@@ -149,27 +150,29 @@ def custom_data(event: Event) -> MetaCustom | None:
 _NO_CUSTOM: Final = MetaCustom()
 
 
-def app_data(event: Event) -> MetaApp:
+def app_data(event: Event, idfv: str | None) -> MetaApp:
     """``app_data`` as far as the event knows it; :func:`app_missing` says what is not there.
 
-    On systems without Apple's prompt (``not_applicable``) Meta says nothing about the first flag
-    (unverified): the person's answer inside the app stands for both. No answer is ever made up.
+    Where Apple's prompt was shown, its answer is never made up.
     """
     app = event.app
     facts = extinfo(event)
     tracking = app.application_tracking if app else None
-    status = app.att_status if app else None
-    allowed = tracking if status == "not_applicable" else None if status is None else status == "authorized"
+    allowed = may_track(event)
     return MetaApp(
         advertiser_tracking_enabled=None if allowed is None else int(allowed),
         application_tracking_enabled=None if tracking is None else int(tracking),
         extinfo=None if isinstance(facts, Refusal) else facts,
         install_referrer=app.install_referrer if app else None,
+        vendor_id=idfv,
     )
 
 
-def app_missing(event: Event, advertiser: object, application: object, facts: object) -> Refusal | None:
-    """What an app event lacks. Source: .../conversions-api/parameters/app-data, read 2026-11."""
+def app_missing(event: Event, advertiser: object, facts: object) -> Refusal | None:
+    """What an app event lacks: only the first flag and ``extinfo`` are required.
+
+    Source: .../conversions-api/app-events and .../conversions-api/parameters/app-data, read 2026-09.
+    """
     if facts is None:
         found = extinfo(event)
         if isinstance(found, Refusal):
@@ -178,18 +181,11 @@ def app_missing(event: Event, advertiser: object, application: object, facts: ob
         return Refusal("rejected", "extra", "app_data.extinfo needs 16 texts", "fill the unknown ones with ''")
     if not facts[4]:
         return Refusal("rejected", "device.os_version", "app events need the system's version", "set device.os_version")
-    if application is None:
-        return Refusal(
-            "rejected",
-            "app.application_tracking",
-            "app events must say whether tracking is allowed in the app",
-            "set app=App(application_tracking=True or False)",
-        )
     if advertiser is None:
         return Refusal(
             "rejected",
             "app.att_status",
-            "app events must say how the tracking prompt was answered",
+            "app events of iOS must say how the tracking prompt was answered",
             "set app=App(att_status=...), 'not_applicable' where the system has no prompt",
         )
     return None

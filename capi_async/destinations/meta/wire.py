@@ -164,6 +164,7 @@ class MetaApp(Struct, omit_defaults=True, gc=False):
     application_tracking_enabled: int | None = None
     extinfo: Sequence[str] | None = None
     install_referrer: str | None = None
+    vendor_id: str | None = None
 
 
 class MetaEvent(Struct, omit_defaults=True, gc=False):

@@ -37,6 +37,7 @@ from capi_async.spec import (
     Credential,
     Destination,
     Limits,
+    PerAccount,
     Refusal,
     Request,
     Secret,
@@ -65,6 +66,12 @@ class PinterestHead(Struct, frozen=True, array_like=True):
     test: bool
 
 
+_IDENTIFIERS: Final = (
+    "email", "phone_digits", "gender", "dob", "last_name_plain", "first_name_plain", "city_joined", "state_code",
+    "zip_us5", "country", "mobile_ad_id", "ip", "user_agent", "page_url",
+)  # fmt: skip
+
+
 class Pinterest(Destination, frozen=True, kw_only=True):
     """Pinterest API for Conversions v5.
 
@@ -77,6 +84,8 @@ class Pinterest(Destination, frozen=True, kw_only=True):
             not in its API description; False sends ``custom``, and ``lead`` for ``contact``.
         tracking_flag: Send the iOS tracking permission as ``advertiser_tracking_enabled``. Off: the key is in one
             integration but not in the API description, whose strict schema would refuse the whole request.
+        keep_external_id_case: Hash external ids with the case that they are given in, as capi_async did before
+            Pinterest's own shop extension was seen to lower it. Browser and server must do the same.
 
     In test mode at most 20 events share a request, and Pinterest takes 10 such requests per second.
     """
@@ -92,10 +101,10 @@ class Pinterest(Destination, frozen=True, kw_only=True):
         burst=50.0,
         max_age_s=7 * DAY,
     )
-    identifiers: ClassVar[tuple[str, ...]] = (
-        "email", "phone_digits", "gender", "dob", "last_name_plain", "first_name_plain", "city_joined", "state_code",
-        "zip_us5", "country", "external_id", "mobile_ad_id", "ip", "user_agent", "page_url",
-    )  # fmt: skip
+    identifiers: ClassVar[tuple[str, ...]] = PerAccount(  # type: ignore[assignment]  # it gives that tuple
+        (*_IDENTIFIERS, "external_id_plain"),
+        lambda made: (*_IDENTIFIERS, "external_id" if made.keep_external_id_case else "external_id_plain"),
+    )
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "ad_account_id": ("PINTEREST_AD_ACCOUNT_ID",),
@@ -108,6 +117,7 @@ class Pinterest(Destination, frozen=True, kw_only=True):
     partner_name: str | None = None
     guide_names: bool = True
     tracking_flag: bool = False
+    keep_external_id_case: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -168,7 +178,7 @@ class Pinterest(Destination, frozen=True, kw_only=True):
             source,
             int(time),
             event.event_id,
-            _user_data(event, ids),
+            _user_data(event, ids, keep_case=self.keep_external_id_case),
             ids.page_url,
             None,
             self.partner_name,
@@ -228,7 +238,7 @@ _CLICKS: Final = ("epik",)
 _APP_SOURCES: Final = {"ios": "app_ios", "android": "app_android"}
 
 
-def _user_data(event: Event, ids: Identifiers) -> PinterestUser:
+def _user_data(event: Event, ids: Identifiers, *, keep_case: bool) -> PinterestUser:
     # by position, in the struct's order: this runs for every event, and keywords cost more
     return PinterestUser(
         ids.email,
@@ -241,7 +251,7 @@ def _user_data(event: Event, ids: Identifiers) -> PinterestUser:
         (one,) if (one := ids.state_code) else None,
         (one,) if (one := ids.zip_us5) else None,
         (one,) if (one := ids.country) else None,
-        ids.external_id,
+        ids.external_id if keep_case else ids.external_id_plain,
         (one,) if (one := ids.mobile_ad_id) else None,
         ids.ip,
         ids.user_agent,

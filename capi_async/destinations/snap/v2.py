@@ -44,6 +44,7 @@ from capi_async.spec import (
     DAY,
     HOUR,
     Limits,
+    PerAccount,
     Refusal,
     Request,
     Wire,
@@ -60,16 +61,6 @@ _IDENTIFIERS: Final = (
     "middle_name_plain", "last_name_plain", "city_plain", "state_plain", "zip_plain", "dob_month", "dob_day",
     "page_url",
 )  # fmt: skip
-
-
-class _Wanted:
-    """``SnapV2.identifiers``: an account that sends no Soundex codes does not have them computed either."""
-
-    def __get__(self, made: SnapV2 | None, owner: type[SnapV2]) -> tuple[str, ...]:
-        return _IDENTIFIERS if made is not None and not made.soundex else _IDENTIFIERS + _SOUNDEX
-
-
-_wanted: Any = _Wanted()
 
 
 class SnapV2(SnapAccount, frozen=True, kw_only=True):
@@ -102,7 +93,10 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         burst=50.0,
         max_age_s=37 * DAY,
     )
-    identifiers: ClassVar[tuple[str, ...]] = _wanted
+    # an account that sends no Soundex codes does not have them computed either
+    identifiers: ClassVar[tuple[str, ...]] = PerAccount(  # type: ignore[assignment]  # as text it is its own type
+        _IDENTIFIERS + _SOUNDEX, lambda made: _IDENTIFIERS + _SOUNDEX if made.soundex else _IDENTIFIERS
+    )
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pixel_id": ("SNAP_PIXEL_ID",),
         "access_token": ("SNAP_ACCESS_TOKEN",),

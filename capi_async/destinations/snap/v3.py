@@ -44,13 +44,14 @@ from capi_async.destinations.snap.wire import (
     SnapUser,
 )
 from capi_async.event import Event, Item
-from capi_async.extinfo import extinfo
+from capi_async.extinfo import extinfo, is_ios, may_track
 from capi_async.outcome import ACCEPTED, UNREADABLE, Response, Verdict, ambiguous, redact, rejected
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import (
     DAY,
     HOUR,
     Limits,
+    PerAccount,
     Refusal,
     Request,
     Wire,
@@ -63,6 +64,10 @@ from capi_async.spec import (
 )
 
 _MAX_AGE_S: Final = 7 * DAY
+_IDENTIFIERS: Final = (
+    "email", "phone_digits", "first_name_spaced", "last_name_spaced", "gender", "city_joined", "state_code",
+    "zip_us5", "country", "dob", "ip", "user_agent", "mobile_ad_id_clear", "idfv", "page_url",
+)  # fmt: skip
 
 
 class Snap(SnapAccount, frozen=True, kw_only=True):
@@ -75,9 +80,12 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         snap_app_id: Asset of app events; without it they are skipped.
         partner: Sent as ``integration``; off by default.
         limited_use: Token of ``data_processing_options`` for people who opted out of the sale of their data.
+        keep_external_id_case: Hash external ids with the case that they are given in, as capi_async did before
+            Snap's own tag was seen to lower it. Browser and server must do the same.
 
     OAuth tokens are limited to 10 requests per second (20 per app): set ``requests_per_s`` for them.
-    On app events a tracking answer other than ``authorized`` is sent as a denial, and so is a missing one.
+    On app events of iOS a tracking answer other than ``authorized`` is sent as a denial, and so is a missing one;
+    Android has no such prompt, so tracking is allowed there unless the app or the person says otherwise.
     """
 
     type: ClassVar[str] = "snap"
@@ -90,10 +98,10 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         burst=50.0,
         max_age_s=_MAX_AGE_S,
     )
-    identifiers: ClassVar[tuple[str, ...]] = (
-        "email", "phone_digits", "first_name_joined", "last_name_joined", "gender", "city_joined", "state_code",
-        "zip_us5", "country", "dob", "external_id", "ip", "user_agent", "mobile_ad_id_clear", "idfv", "page_url",
-    )  # fmt: skip
+    identifiers: ClassVar[tuple[str, ...]] = PerAccount(  # type: ignore[assignment]  # it gives that tuple
+        (*_IDENTIFIERS, "external_id_plain"),
+        lambda made: (*_IDENTIFIERS, "external_id" if made.keep_external_id_case else "external_id_plain"),
+    )
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pixel_id": ("SNAP_PIXEL_ID",),
         "access_token": ("SNAP_ACCESS_TOKEN",),
@@ -103,6 +111,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
     docs: ClassVar[str] = "developers.snap.com/api/marketing-api/Conversions-API, read 2026-11"
 
     limited_use: str = "LMU"
+    keep_external_id_case: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,7 +159,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
             int(at),
             event.event_id,
             source,
-            _user_data(event, ids),
+            _user_data(event, ids, keep_case=self.keep_external_id_case),
             url,
             _custom_data(event),
             app,
@@ -226,14 +235,15 @@ def _logged(log: EventLog) -> Verdict:
     return rejected(log.words or "refused without a reason", code=log.code)
 
 
-def _user_data(event: Event, ids: Identifiers) -> SnapUser:
-    click, app, hashed = event.click, event.app, ids.external_id
+def _user_data(event: Event, ids: Identifiers, *, keep_case: bool) -> SnapUser:
+    click, app = event.click, event.app
+    hashed = ids.external_id if keep_case else ids.external_id_plain
     # by position and in the struct's order: this runs per event, and keywords cost more
     return SnapUser(
         ids.email,
         ids.phone_digits,
-        (one,) if (one := ids.first_name_joined) else None,
-        (one,) if (one := ids.last_name_joined) else None,
+        (one,) if (one := ids.first_name_spaced) else None,
+        (one,) if (one := ids.last_name_spaced) else None,
         (one,) if (one := ids.gender) and one != _NEITHER else None,
         (one,) if (one := ids.city_joined) else None,
         (one,) if (one := ids.state_code) else None,
@@ -313,8 +323,8 @@ def _app_data(event: Event) -> SnapApp | Refusal:
     tracking = app.application_tracking
     return SnapApp(
         app_id=app.id,
-        # required; an unknown answer counts as a denial, as Snap's integrations do
-        advertiser_tracking_enabled=int(app.att_status == "authorized"),
+        # required; on iOS, whose prompt it is about, all but a yes counts as a denial, as Snap's integrations do
+        advertiser_tracking_enabled=int(app.att_status == "authorized" if is_ios(facts) else bool(may_track(event))),
         extinfo=facts,
         application_tracking_enabled=None if tracking is None else int(tracking),
         install_referrer=app.install_referrer,

@@ -60,7 +60,8 @@ class TikTokHead(Struct, frozen=True, omit_defaults=True):
 
 
 STANDARD_NAMES: Final[Mapping[str, str | None]] = {
-    "page_view": "PageView",
+    # as the browser pixel and TikTok's own tag templates send it: de-duplication needs the identical name
+    "page_view": "Pageview",
     "view_content": "ViewContent",
     "search": "Search",
     "add_to_cart": "AddToCart",
@@ -159,7 +160,7 @@ class TikTok(Destination, frozen=True, kw_only=True):
         max_age_s=7 * DAY,
     )
     identifiers: ClassVar[tuple[str, ...]] = (
-        "email", "phone_e164", "external_id", "first_name_joined", "last_name_joined", "zip_us5", "city_clear",
+        "email", "phone_e164", "external_id", "first_name_spaced", "last_name_spaced", "zip_us5", "city_clear",
         "state_clear", "country_clear", "ip", "user_agent", "mobile_ad_id", "idfv", "page_url", "page_referrer",
     )  # fmt: skip
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES

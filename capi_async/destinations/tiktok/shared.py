@@ -19,7 +19,7 @@ from capi_async.plain import shown
 from capi_async.spec import Destination, Refusal, account_text, as_secret, require_text, setting_text
 
 #: Standard names on web, offline and CRM sources. The last row: names of earlier lists that are still taken, and the
-#: browser pixel's spelling of PageView. Which of PageView and Pageview, Lead and SubmitForm counts is UNVERIFIED.
+#: spelling of PageView that the browser pixel and TikTok's tag templates send (the help page says PageView).
 WEB_EVENTS: Final = frozenset(
     {
         "AddPaymentInfo", "AddToCart", "AddToWishlist", "ApplicationApproval", "CompleteRegistration", "Contact",
@@ -53,7 +53,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "Checkout": "PlaceAnOrder",
     "AddBilling": "AddPaymentInfo",
     "ClickForm": "Lead",
-    "Browse": "PageView",
+    "Browse": "Pageview",
     "ClickInDownloadPage": "ClickButton",
     "ClickToDownload": "Download",
     "Consult": "Contact",

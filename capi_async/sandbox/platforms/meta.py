@@ -153,8 +153,8 @@ class _Custom(Struct):
 
 class _App(Struct):
     advertiser_tracking_enabled: Flag | bool
-    application_tracking_enabled: Flag | bool
     extinfo: ExtInfo
+    application_tracking_enabled: Flag | bool | None = None
 
 
 class MetaEvent(Struct, forbid_unknown_fields=True):
