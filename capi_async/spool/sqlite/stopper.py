@@ -82,7 +82,7 @@ class Stopper:
                 break
         found += await self._answers(requests)
         if outcome.kind == "forgotten":
-            await self.erase_traces()
+            await self.erase_traces(patience_s=1.0)
         return dict(found)
 
     async def _scan(self, matches: Callable[[Record], bool]) -> list[int]:
@@ -179,10 +179,18 @@ class Stopper:
         if any(one.outcome.kind == "forgotten" for one in asked):
             await self.erase_traces()
 
-    async def erase_traces(self) -> None:
-        """Leave nothing readable; what other processes prevent just now is done with the next look."""
-        self._queues.traces = False
-        self._queues.traces = not await self._call(self._store.erase_traces) or self._queues.traces
+    async def erase_traces(self, *, patience_s: float = 0.0) -> None:
+        """Leave nothing readable; what is prevented for longer than ``patience_s`` is done with the next look.
+
+        SQLite does not wait for another checkpoint, and every process, this one included, makes one now and then.
+        """
+        until = time.monotonic() + patience_s
+        while True:
+            self._queues.traces = False
+            self._queues.traces = not await self._call(self._store.erase_traces) or self._queues.traces
+            if not self._queues.traces or time.monotonic() >= until:
+                break
+            await asyncio.sleep(_LOOK_S)
 
     async def _answers(self, requests: Mapping[int, str]) -> Counter[str]:
         """What other processes stopped; one that does not answer in time does it before it sends anything."""
