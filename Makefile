@@ -7,6 +7,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# A file of pip constraints for the tests' environment; CI gives .ci/constraints.txt, a person gets the newest releases.
+CONSTRAINTS ?=
+# Environments of the targets that need one of their own.
+LOWEST_VENV := .venv-lowest
+TOOLS_VENV := .venv-tools
+SBOM_VENV := .venv-sbom
 
 # The platforms' own SDKs, in two environments because some of them pin what others exclude.
 SDK_VENV := .venv-sdk
@@ -16,7 +22,7 @@ BENCH_EVENTS := $(BENCH_VENV).jsonl
 SDKS_urllib3-2 := snap meta cutmeshort
 SDKS_urllib3-1 := pinterest tiktok
 
-.PHONY: help setup demo test test-sdk lint types fmt bench bench-real bench-scaling bench-stages bench-page bench-check chaos soak sandbox check clean
+.PHONY: help setup demo test test-lowest test-sdk lint types fmt bench bench-real bench-scaling bench-stages bench-page bench-check chaos soak sandbox check lock audit sbom clean
 
 help:
 	@echo 'make demo     real events through one client to seven platforms in a local sandbox'
@@ -27,6 +33,9 @@ help:
 	@echo 'make soak     ten minutes (or MINUTES=...) at 5,000 events a second while platforms fail'
 	@echo 'make sandbox  the platforms on http://127.0.0.1:8787'
 	@echo "make test-sdk the platforms' own SDKs against the sandbox"
+	@echo 'make test-lowest  the tests, with every dependency at its lower bound'
+	@echo 'make audit    known holes of the releases in .ci/constraints.txt; make lock renews that file'
+	@echo 'make sbom     what an installation with all extras consists of, as CycloneDX in sbom.json'
 	@echo 'also: setup, lint, types, fmt, clean; bench-real, bench-scaling, bench-stages, bench-check'
 
 # One stamp per set of packages, renewed when pyproject.toml changes.
@@ -43,7 +52,7 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' $(CONSTRAINTS:%=-c '%')
 	@touch $@ $(VENV)/.demo
 
 setup: $(VENV)/.test
@@ -53,6 +62,17 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+$(LOWEST_VENV)/.made: $(VENV)/.made pyproject.toml .ci/lowest.py
+	rm -rf $(LOWEST_VENV)
+	$(BIN)/python -m venv --without-pip $(LOWEST_VENV)
+	$(BIN)/python .ci/lowest.py > $(LOWEST_VENV)/lowest.txt
+	$(BIN)/python -m pip --python $(LOWEST_VENV)/bin/python install --quiet --disable-pip-version-check \
+		-e '.[test]' -c $(LOWEST_VENV)/lowest.txt
+	@touch $@
+
+test-lowest: $(LOWEST_VENV)/.made
+	$(LOWEST_VENV)/bin/python -m pytest -n auto $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -108,8 +128,32 @@ sandbox: $(VENV)/.demo
 
 check: lint types test
 
+$(TOOLS_VENV)/.made: $(VENV)/.made
+	$(BIN)/python -m venv --without-pip $(TOOLS_VENV)
+	$(BIN)/python -m pip --python $(TOOLS_VENV)/bin/python install --quiet --disable-pip-version-check \
+		uv pip-audit cyclonedx-bom
+	@touch $@
+
+# Newest releases for every supported Python; commit the result.
+lock: $(TOOLS_VENV)/.made
+	$(TOOLS_VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --no-annotate \
+		--custom-compile-command 'make lock' --output-file .ci/constraints.txt pyproject.toml
+
+audit: $(TOOLS_VENV)/.made
+	$(TOOLS_VENV)/bin/python .ci/audit.py
+
+$(SBOM_VENV)/.made: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m venv --without-pip $(SBOM_VENV)
+	$(BIN)/python -m pip --python $(SBOM_VENV)/bin/python install --quiet --disable-pip-version-check \
+		'.[cli,encryption,phone,redis,speedups]' $(CONSTRAINTS:%=-c '%')
+	@touch $@
+
+sbom: $(TOOLS_VENV)/.made $(SBOM_VENV)/.made
+	$(TOOLS_VENV)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+		--output-format JSON --output-file sbom.json $(SBOM_VENV)/bin/python
+
 clean:
-	rm -rf $(VENV) $(SDK_VENV) $(BENCH_VENV) $(BENCH_EVENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo.json
+	rm -rf $(VENV) $(VENV)-3.* $(SDK_VENV) $(LOWEST_VENV) $(TOOLS_VENV) $(SBOM_VENV) sbom.json $(BENCH_VENV) $(BENCH_EVENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo.json
 
 $(SDK_VENV)/%/.made: tests/sdk/requirements-%.txt $(VENV)/.made pyproject.toml
 	rm -rf $(@D)
