@@ -72,7 +72,7 @@ $(LOWEST_VENV)/.made: $(VENV)/.made pyproject.toml .ci/lowest.py
 	@touch $@
 
 test-lowest: $(LOWEST_VENV)/.made
-	$(LOWEST_VENV)/bin/python -m pytest -n auto $(PYTEST_ARGS)
+	$(LOWEST_VENV)/bin/python -m pytest -n auto -W "ignore:'click:DeprecationWarning" $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -202,6 +202,17 @@ ONE, TWO = purchase(1), purchase(2)
         json.dumps(ONE, indent=2).encode() + b"\n" + json.dumps(TWO, indent=2).encode(),
         json.dumps(ONE, indent=2).encode() + b",\r\n\r\n" + json.dumps(TWO, indent=2).encode(),
     ],
+    # by name: the events hold the time, and the processes of a parallel run must find the same tests
+    ids=[
+        "lines",
+        "lines-bom",
+        "array",
+        "array-bom-indented",
+        "array-by-lines",
+        "commas",
+        "indented",
+        "indented-commas",
+    ],
 )
 def test_events_are_read_however_the_json_is_laid_out(tmp_path: Path, content: bytes) -> None:
     """One a line, an array, with commas, over several lines, with a byte order mark."""
