@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from capi_async.event import NO_CLICK, Event
-from capi_async.pii.clicks import checked
+from capi_async.pii.clicks import checked, in_address
 from capi_async.spec import Refusal
 
 BAD_PAGE: Final = Refusal(
@@ -28,12 +28,28 @@ def is_web(url: str) -> bool:
 _NO_HOST: Final = ("", "/", "?", "#")
 
 
-def with_good_clicks(event: Event, fields: tuple[str, ...]) -> tuple[Event, tuple[str, ...]]:
+def without_odd_clicks(event: Event, fields: tuple[str, ...]) -> tuple[Event, tuple[str, ...]]:
     """The event without those of these click ids that have not their form, and what to warn of."""
     if event.click is NO_CLICK:
         return event, ()
     click, warnings = checked(event.click, fields)
     return (replace(event, click=click), warnings) if warnings else (event, ())
+
+
+def with_good_clicks(event: Event, fields: tuple[str, ...], parameter: str) -> tuple[Event, tuple[str, ...]]:
+    """The event without those of these click ids that have not their form, and what to warn of.
+
+    Args:
+        fields: Of ``event.click``; the first is looked for in the page's address, too, if the event lacks it.
+        parameter: The query parameter that holds it there.
+    """
+    click, page = event.click, event.page
+    if (page.url or page.referrer) and getattr(click, fields[0]) is None and (found := in_address(page, parameter)):
+        click = replace(click, **{fields[0]: found})
+    elif click is NO_CLICK:
+        return event, ()
+    good, warnings = checked(click, fields)
+    return (event if good is event.click else replace(event, click=good)), warnings
 
 
 def lost_key(extra: Mapping[str, Any], key: str) -> Refusal | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from msgspec.structs import replace
 
-from capi_async.event import NO_CLICK, ClickIds
+from capi_async.event import NO_CLICK, ClickIds, Page
 from capi_async.pii.refused import is_placeholder
 
 _META: Final = re.compile(r"fb\.[0-9]{1,3}\.[0-9]{10,13}\.[^\s\"'<>]+").fullmatch
@@ -38,6 +39,35 @@ def is_meta_cookie(text: str) -> bool:
 def is_click_id(text: str) -> bool:
     """Whether a click id may look like this."""
     return _OPAQUE(text) is not None and not is_placeholder(text) and not _GOOGLE(text)
+
+
+def in_address(page: Page, parameter: str) -> str | None:
+    """The click id in the query of the page's address, else of its referrer on the same site, decoded once."""
+    mark = f"{parameter}="
+    url, referrer = page.url, page.referrer
+    if url is not None and mark in url and (found := _in_query(url, mark)):
+        return found
+    if referrer is not None and mark in referrer and (url is None or _same_site(url, referrer)):
+        return _in_query(referrer, mark)
+    return None
+
+
+def _in_query(url: str, mark: str) -> str | None:
+    query = url.partition("#")[0].partition("?")[2]
+    for part in query.split("&"):
+        if part.startswith(mark):
+            # decoded once and not otherwise touched: the id is opaque, and its case counts
+            return unquote(part[len(mark) :]).strip() or None
+    return None
+
+
+def _same_site(url: str, referrer: str) -> bool:
+    """Whether one host is the other, or lies below it."""
+    try:
+        here, there = (f".{(urlsplit(one).hostname or '').removeprefix('www.')}" for one in (url, referrer))
+    except ValueError:
+        return False
+    return len(here) > 1 and len(there) > 1 and (here.endswith(there) or there.endswith(here))
 
 
 def checked(click: ClickIds, fields: tuple[str, ...]) -> tuple[ClickIds, tuple[str, ...]]:

@@ -24,6 +24,8 @@ AT = datetime(2026, 1, 15, 10, 0, 0, 250_000, tzinfo=UTC)
 PAGE = Page(url="https://shop.example/thanks")
 ANNA = User(email="anna@example.com", user_agent="Mozilla/5.0")
 ANNA_HASH = "f7d54c22dda5b1780276601cd005909b70543fc4a6ba72d735b4cb9bbb611f01"
+AT_MS = int(AT.timestamp() * 1000)
+DAY_MS = 86_400_000
 IPHONE = Device(os="ios", os_version="17.4")
 ANDROID = Device(os="android", os_version="14")
 TRACKED = App(id="1", att_status="authorized", application_tracking=True)
@@ -452,6 +454,38 @@ def test_person_who_could_be_too_many_is_skipped(user: User, extra: dict[str, An
 
 
 @pytest.mark.parametrize(
+    ("click", "note"),
+    [
+        (ClickIds(fbc=f"fb.1.{AT_MS - 91 * DAY_MS}.IwAR1"), "older than 90 days"),
+        (ClickIds(fbc=f"fb.1.{(AT_MS - 91 * DAY_MS) // 1000}.IwAR1"), "older than 90 days"),
+        (ClickIds(fbclid="IwAR1", fbclid_seen=AT - timedelta(days=91)), "older than 90 days"),
+        (ClickIds(fbc=f"fb.1.{AT_MS + DAY_MS}.IwAR1"), "later than the event"),
+        (ClickIds(fbclid=f"fb.1.{AT_MS - 91 * DAY_MS}.IwAR1"), "older than 90 days"),
+    ],
+)
+def test_click_that_is_not_attributed_is_left_out(click: ClickIds, note: str) -> None:
+    """Meta's diagnostic names them; the event goes with the rest."""
+    sent = event(click=click)
+    assert "fbc" not in body(META, sent)["user_data"]
+    assert note in warned(sent)
+
+
+@pytest.mark.parametrize("days", [0, 1, 89])
+def test_click_of_the_last_ninety_days_is_sent(days: int) -> None:
+    """As given."""
+    cookie = f"fb.1.{AT_MS - days * DAY_MS}.IwAR1"
+    assert body(META, event(click=ClickIds(fbc=cookie)))["user_data"]["fbc"] == cookie
+
+
+def test_click_in_the_referrer_counts_where_the_page_has_none() -> None:
+    """The page behind a redirect has lost its query."""
+    page = Page(url="https://shop.example/thanks?fbclid=New1", referrer="https://shop.example/?fbclid=Old1")
+    assert body(META, event(page=page))["user_data"]["fbc"].endswith(".New1")
+    page = Page(url="https://shop.example/thanks", referrer="https://shop.example/?a=1&fbclid=Old1#x")
+    assert body(META, event(page=page))["user_data"]["fbc"].endswith(".Old1")
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"user": User(email="anna@example.com")},
@@ -459,7 +493,7 @@ def test_person_who_could_be_too_many_is_skipped(user: User, extra: dict[str, An
         {"user": User(external_id="u-1")},
         {"user": User(ip="2001:db8::10")},
         {"user": User(mobile_ad_id="EA7583CD-A667-48BC-B806-42ECB2B48606")},
-        {"user": User(), "click": ClickIds(fbc="fb.1.1554763741205.IwAR1aBcD")},
+        {"user": User(), "click": ClickIds(fbc="fb.1.1768000000205.IwAR1aBcD")},
         {"user": User(), "click": ClickIds(fbp="fb.1.1596403881668.1116446470")},
         {"user": User(), "click": ClickIds(fbclid="IwAR1aBcD")},
         {"user": User(first_name="Anna", last_name="Berg")},
@@ -486,7 +520,7 @@ def test_nothing_empty_is_ever_hashed() -> None:
 SEEN = datetime(2026, 1, 15, 10, 0, 0, 123_000, tzinfo=UTC)
 FRESH = "fb.1.1768471200123.IwAR1aBcD"
 AT_EVENT = "fb.1.1768471200250.IwAR1aBcD"
-COOKIE = "fb.2.1554763741205.IwAR1aBcD"
+COOKIE = "fb.2.1768000000205.IwAR1aBcD"
 
 
 @pytest.mark.parametrize(
@@ -502,10 +536,10 @@ COOKIE = "fb.2.1554763741205.IwAR1aBcD"
         (ClickIds(fbc=f"{COOKIE}.AQ", fbclid="IwAR1aBcD"), "", f"{COOKIE}.AQ", False),
         (ClickIds(fbc=f"{COOKIE}.AQYBAgMB"), "?fbclid=IwAR1aBcD", f"{COOKIE}.AQYBAgMB", False),
         # another click: newer than the cookie
-        (ClickIds(fbc="fb.1.1554763741205.Older", fbclid="IwAR1aBcD", fbclid_seen=SEEN), "", FRESH, False),
-        (ClickIds(fbc="fb.1.1554763741205.Older"), "?a=1&fbclid=IwAR1aBcD&b=2", AT_EVENT, True),
-        (ClickIds(fbc="fb.1.1554763741205.iwar1abcd", fbclid="IwAR1aBcD", fbclid_seen=SEEN), "", FRESH, False),
-        (ClickIds(fbc="fb.1.1554763741205.IwAR1aBcD2", fbclid="IwAR1aBcD", fbclid_seen=SEEN), "", FRESH, False),
+        (ClickIds(fbc="fb.1.1768000000205.Older", fbclid="IwAR1aBcD", fbclid_seen=SEEN), "", FRESH, False),
+        (ClickIds(fbc="fb.1.1768000000205.Older"), "?a=1&fbclid=IwAR1aBcD&b=2", AT_EVENT, True),
+        (ClickIds(fbc="fb.1.1768000000205.iwar1abcd", fbclid="IwAR1aBcD", fbclid_seen=SEEN), "", FRESH, False),
+        (ClickIds(fbc="fb.1.1768000000205.IwAR1aBcD2", fbclid="IwAR1aBcD", fbclid_seen=SEEN), "", FRESH, False),
         # the address alone
         (ClickIds(fbclid_seen=SEEN), "?fbclid=IwAR1aBcD", FRESH, False),
         (ClickIds(fbclid_seen=SEEN), "?fbclid=a%252Bb+c", "fb.1.1768471200123.a%2Bb+c", False),

@@ -177,7 +177,7 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
             return Refusal("skipped", "test", "CutMeShort has no test mode")
         if event.consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data", "sale_opt_out")):
             return refusal
-        event, notes = with_good_clicks(event, _CLICKS)
+        event, notes = with_good_clicks(event, _CLICKS, "cms_rf")
         extra = self.extra_of(event) if event.extra else None
         customer, click = ids.external_id_clear, event.click.cms_rf
         if customer is None and not (extra and extra.get("customerExternalId")):

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from capi_async.destinations.base import is_web, lost_key, with_good_clicks
+from capi_async.destinations.base import is_web, lost_key, without_odd_clicks
 from capi_async.destinations.meta.checks import (
     LONG_NAME,
     NO_TEST_CODE,
@@ -186,7 +186,7 @@ class Meta(Destination, frozen=True, kw_only=True):
         consent = event.consent
         if consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data")):
             return refusal
-        event, notes = with_good_clicks(event, _CLICKS)
+        event, notes = without_odd_clicks(event, _CLICKS)
         warnings: list[str] = list(notes)
         if self.test_event_code is not None:
             warnings.append(TEST_COUNTS)
@@ -195,8 +195,14 @@ class Meta(Destination, frozen=True, kw_only=True):
         source = ACTION_SOURCES[event.source]
         url, click = ids.page_url, event.click
         fbc = None
-        if click.fbc or click.fbclid or (url is not None and "fbclid=" in url):
-            fbc, doubt = click_cookie(click, url, event.time)
+        referrer = ids.page_referrer
+        if (
+            click.fbc
+            or click.fbclid
+            or (url is not None and "fbclid=" in url)
+            or (referrer is not None and "fbclid=" in referrer)
+        ):
+            fbc, doubt = click_cookie(click, url, referrer, event.time)
             if doubt:
                 warnings.append(doubt)
         if url is not None and source != "website" and not is_web(url):

@@ -21,37 +21,61 @@ from capi_async.event import ClickIds, Consent, Event
 from capi_async.extinfo import extinfo, may_track
 from capi_async.pii.clicks import is_click_id, is_meta_cookie
 from capi_async.pii.identifiers import Identifiers
-from capi_async.spec import Refusal, epoch_millis
+from capi_async.spec import DAY, Refusal, epoch_millis
 
 UNKNOWN_CLICK_TIME: Final = "fbc: click.fbclid_seen is unknown, so the event's time stands in for it"
 ODD_FBCLID: Final = "fbc: the click id has not the form of one and was left out"
 
 _FBCLID: Final = re.compile(r"[?&]fbclid=([^&]+)")
+EXPIRED_CLICK: Final = "fbc: the click is older than 90 days, so Meta does not attribute it; left out"
+LATER_CLICK: Final = "fbc: the click is later than the event, so one of the two times is wrong; left out"
+#: For how long Meta attributes a click.
+MAX_CLICK_AGE_S: Final = 90 * DAY
+#: By how much the clocks of browser and server may differ.
+_CLOCKS_S: Final = 600.0
+#: Smaller numbers are seconds: as milliseconds they would lie in 1970.
+_FIRST_MILLIS: Final = 1e11
 #: Meta's parameter builders append a tag of two or eight characters to the cookies they write.
 _BUILDER_TAGS: Final = frozenset({2, 8})
 
 
-def click_cookie(click: ClickIds, page_url: str | None, time: datetime) -> tuple[str | None, str | None]:
+def click_cookie(
+    click: ClickIds, page_url: str | None, referrer: str | None, time: datetime
+) -> tuple[str | None, str | None]:
     """``fbc`` and what to warn of.
 
-    The cookie holds, unless the click id at hand (``click.fbclid``, else the page's parameter) is another
-    one: then it is newer, and a value is made as the browser would, from the moment the id was first seen.
-    Source: .../conversions-api/parameters/fbp-and-fbc, read 2026-11.
+    The cookie holds, unless the click id at hand (``click.fbclid``, else the page's parameter, else the referrer's)
+    is another one: then it is newer, and a value is made as the browser would, from the moment the id was first
+    seen. A click older than 90 days, or later than the event, is left out: Meta does not attribute it.
+    Source: .../conversions-api/parameters/fbp-and-fbc and Meta's diagnostic on expired click ids, read 2026-11.
     """
     cookie = click.fbc
-    fbclid = click.fbclid or _from_url(page_url)
+    fbclid = click.fbclid or _from_url(page_url) or _from_url(referrer)
     doubt = None
     if fbclid and not is_click_id(fbclid):
         fbclid, doubt = None, ODD_FBCLID
+    made, guessed = cookie, False
     # the caller has left out a cookie that is none
-    if cookie and (not fbclid or _same_click(cookie.split(".", 3)[3], fbclid)):
-        return cookie, doubt
-    if not fbclid:
+    if fbclid and not (cookie and _same_click(cookie.split(".", 3)[3], fbclid)):
+        if is_meta_cookie(fbclid):
+            made = fbclid
+        else:
+            guessed = click.fbclid_seen is None
+            made = f"fb.1.{epoch_millis(click.fbclid_seen or time)}.{fbclid}"
+    if made is None:
         return None, doubt
-    if is_meta_cookie(fbclid):
-        return fbclid, None
-    seen = click.fbclid_seen
-    return f"fb.1.{epoch_millis(seen or time)}.{fbclid}", None if seen else UNKNOWN_CLICK_TIME
+    age_s = time.timestamp() - _seen_s(made)
+    if age_s > MAX_CLICK_AGE_S:
+        return None, EXPIRED_CLICK
+    if age_s < -_CLOCKS_S:
+        return None, LATER_CLICK
+    return made, UNKNOWN_CLICK_TIME if guessed else doubt
+
+
+def _seen_s(cookie: str) -> float:
+    """When the click of a cookie was first seen, seconds since the epoch; some integrations write seconds."""
+    stamp = float(cookie.split(".", 3)[2])
+    return stamp / 1000 if stamp >= _FIRST_MILLIS else stamp
 
 
 def _from_url(url: str | None) -> str | None:

@@ -171,7 +171,7 @@ class Pinterest(Destination, frozen=True, kw_only=True):
                 "app events need the device's system",
                 "set device=Device(os='ios' or 'android')",
             )
-        event, notes = with_good_clicks(event, _CLICKS)
+        event, notes = with_good_clicks(event, _CLICKS, "epik")
         time = event.time.timestamp()
         body = PinterestEvent(
             name,

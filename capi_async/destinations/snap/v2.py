@@ -131,7 +131,7 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         if isinstance(admitted, Refusal):
             return admitted
         name, source, asset = admitted
-        event, warnings = with_good_clicks(event, CLICKS)
+        event, warnings = with_good_clicks(event, CLICKS, "ScCid")
         url = ids.page_url
         if url is not None and source != "WEB" and not is_web(url):
             url, warnings = None, (*warnings, ODD_PAGE)

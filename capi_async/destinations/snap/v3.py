@@ -150,7 +150,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
                 return facts
             app = facts
         at = event.time.timestamp()
-        event, warnings = with_good_clicks(event, CLICKS)
+        event, warnings = with_good_clicks(event, CLICKS, "ScCid")
         url = ids.page_url
         if url is not None and source != "WEB" and not is_web(url):
             url, warnings = None, (*warnings, ODD_PAGE)

@@ -243,7 +243,7 @@ class TikTok(Destination, frozen=True, kw_only=True):
                 "test events need a code from Events Manager",
                 "set test_event_code on the destination",
             )
-        event, notes = with_good_clicks(event, CLICKS)
+        event, notes = with_good_clicks(event, CLICKS, "ttclid")
         warnings += notes
         time = event.time.timestamp()
         user = user_of(event, ids)

@@ -254,7 +254,7 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
             timestamp = datetime.fromtimestamp(int(time), UTC)
         except (ValueError, OverflowError):  # the first or last hours of the calendar, in a far offset
             return Refusal("rejected", "time", "is no date in UTC", "check the event's time")
-        event, notes = with_good_clicks(event, CLICKS)
+        event, notes = with_good_clicks(event, CLICKS, "ttclid")
         warnings += notes
         click, url, referrer = event.click, ids.page_url, ids.page_referrer
         user = PixelUser(
