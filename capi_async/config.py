@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +28,7 @@ _T = TypeVar("_T")
 
 #: Field names whose literal values in a file that others may read deserve a warning.
 _CREDENTIALS: Final = ("access_token", "token", "api_secret", "app_secret")
+_SPOOL_CREDENTIALS: Final = ("password", "sentinel_password", "keys")
 
 
 class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,9 +81,13 @@ def load(
         for key, value in table.items()
         if key in _CREDENTIALS and isinstance(value, str) and not value.startswith(("env:", "file:"))
     ]
+    if _holds_secret(data.get("spool")):
+        literal.append("spool (the password in its address)")
     if literal and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         logger.warning(
-            "credentials stand in a file that others may read",
+            "config: %s may be read by others, and credentials stand in it (%s); use env:NAME or file:/path, or chmod 600",
+            file,
+            ", ".join(literal),
             extra={"settings": ", ".join(literal), "fix": "use env:NAME or file:/path, or chmod 600"},
         )
     destinations = [make(name, _resolved(name, table, environment)) for name, table in tables.items()]
@@ -149,6 +155,18 @@ def make(name: str, settings: Mapping[str, Any]) -> Destination:
         if type(value) is int and key in kind.env and key not in _CREDENTIALS:
             values[key] = str(value)
     return _converted({"name": name, **values}, kind, name)
+
+
+def _holds_secret(spool: object) -> bool:
+    """Whether the address of a spool has a password in it: before the ``@``, or by name and not as a reference."""
+    if not isinstance(spool, str) or spool.startswith(("env:", "file:")):
+        return False
+    address, _, query = spool.partition("?")
+    place, at, _ = address.partition("://")[2].rpartition("@")
+    return bool(at and place.partition(":")[2]) or any(
+        name in _SPOOL_CREDENTIALS and value and not value.startswith(("env:", "file:"))
+        for name, value in parse_qsl(query)
+    )
 
 
 def _converted(values: Mapping[str, Any], kind: type[_T], where: str) -> _T:

@@ -87,6 +87,34 @@ def test_a_reference_is_no_literal(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert caplog.records == []
 
 
+@pytest.mark.parametrize(
+    ("spool", "warned"),
+    [
+        ("redis://:{secret}@redis:6379/0", True),
+        ("rediss://shop:{secret}@redis:6379/0?prefix=x", True),
+        ("redis+sentinel://redis:26379/main/0?sentinel_password={secret}", True),
+        ("redis://redis:6379/0?password={secret}", True),
+        ("sqlite:///events.db?keys={secret}", True),
+        ("redis://redis:6379/0?password=env:REDIS_PASSWORD", False),
+        ("redis://shop@redis:6379/0?password=file:/run/secrets/redis", False),
+        ("env:SPOOL", False),
+        ("sqlite:////var/lib/shop/events.db", False),
+        ("memory", False),
+    ],
+)
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_literal_password_of_the_spool_in_a_file_that_others_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spool: str, warned: bool, mode: int
+) -> None:
+    """As other credentials are."""
+    address = spool.format(secret="Pw-7f3c")
+    head = f'[destinations.snap]\npixel_id = "{PIXEL}"\naccess_token = "env:T"\n'
+    load(config(tmp_path, f'spool = "{address}"\n{head}', mode), {"T": TOKEN, "SPOOL": "redis://:Pw-7f3c@redis"})
+    found: list[Any] = caplog.records
+    assert ["spool" in record.settings for record in found] == ([True] if warned and mode == 0o644 else [])
+    assert "Pw-7f3c" not in str([vars(record) for record in found])
+
+
 HEAD = f'[destinations.snap]\npixel_id = "{PIXEL}"\n'
 
 

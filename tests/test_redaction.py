@@ -8,7 +8,7 @@ import unicodedata
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capi_async.outcome import rejected, retry, split, unauthorized
@@ -66,8 +66,17 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("planted", PLANTED)
+#: Every value as it is, an identifier and a credential in every encoding, and of the other pairs every fourth: each
+#: value meets several encodings, and hypothesis tries the pairs that are left out.
+PAIRS = [
+    (planted, encoding)
+    for row, planted in enumerate(PLANTED)
+    for column, encoding in enumerate(ENCODINGS)
+    if encoding == "plain" or planted in ("token", "email") or (row + column) % 4 == 0
+]
+
+
+@pytest.mark.parametrize(("planted", "encoding"), PAIRS)
 def test_what_is_planted_does_not_come_through(planted: str, encoding: str) -> None:
     """Neither as it was written, nor for somebody who decodes what is kept."""
     value = PLANTED[planted]
@@ -79,6 +88,7 @@ def test_what_is_planted_does_not_come_through(planted: str, encoding: str) -> N
     assert kept.endswith(" for field user")
 
 
+@settings(max_examples=50)
 @given(
     before=st.text(max_size=6_000),
     after=st.text(max_size=300),
@@ -102,7 +112,7 @@ def test_redacting_twice_is_redacting_once(text: str, at: int) -> None:
     assert redact(once, HIDDEN) == once
 
 
-@pytest.mark.parametrize("at", range(255, 310))
+@pytest.mark.parametrize("at", range(255, 310, 3))
 @pytest.mark.parametrize("planted", ["token", "long token", "email", "phone", "IPv6", "browser"])
 def test_the_cut_leaves_no_half(planted: str, at: int) -> None:
     """What straddles the end of what is kept was replaced before the text was cut."""
@@ -111,7 +121,7 @@ def test_the_cut_leaves_no_half(planted: str, at: int) -> None:
     assert value[:6].casefold() not in kept.casefold()
 
 
-@pytest.mark.parametrize("at", range(4_075, 4_100))
+@pytest.mark.parametrize("at", range(4_075, 4_100, 2))
 @pytest.mark.parametrize("planted", ["token", "long token", "email", "phone", "IPv6", "browser"])
 def test_nor_does_the_end_of_what_is_looked_at(planted: str, at: int) -> None:
     """A text that shrinks, because it is one long run, would bring the cut into sight."""

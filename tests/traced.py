@@ -29,6 +29,9 @@ def answer(request: Got) -> Reply:
     """The second account is refused, which ends in an ERROR log and so in an event of Sentry's."""
     if "denied" in request.path:
         return reply(401, {"status": "INVALID", "reason": "no"})
+    if "token/refresh" in request.path:
+        # in words that end it at once: another try would wait for a second, and carry nothing else
+        return reply(answer={"code": 36004004, "message": "no such refresh token"})
     return reply(answer={"status": "VALID"})
 
 

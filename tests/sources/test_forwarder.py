@@ -675,16 +675,32 @@ async def test_settings_that_make_no_sense_are_refused(bench: Bench, options: di
         bench.forwarder(bench.client(), **options)
 
 
-async def test_a_file_of_something_else_is_refused(bench: Bench) -> None:
-    """And left as it is."""
+@pytest.mark.parametrize("marked", [0, 12345])
+async def test_a_file_of_something_else_is_refused(bench: Bench, marked: int) -> None:
+    """And left as it is, byte for byte, the mode of its journal included."""
     path = bench.folder / "other.db"
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE mine (x)")
+        db.execute(f"PRAGMA application_id = {marked}")
     db.close()
+    before = path.read_bytes()
     state = open_state(f"sqlite:///{path}")
     with pytest.raises(ConfigError, match="something else"):
         await state.open()
     await state.close()
+    assert path.read_bytes() == before
+    assert [one.name for one in bench.folder.glob("other.db-*") if one.suffix != ".db-lock"] == []
+
+
+async def test_a_file_that_is_no_database_is_refused(bench: Bench) -> None:
+    """And left as it is."""
+    path = bench.folder / "capi.toml"
+    path.write_text("[destinations.snap]\n" * 20)
+    state = open_state(f"sqlite:///{path}")
+    with pytest.raises(ConfigError, match="is no database, and was left as it is"):
+        await state.open()
+    await state.close()
+    assert path.read_text() == "[destinations.snap]\n" * 20
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])

@@ -189,17 +189,31 @@ class SqliteState:
         if self.path.is_dir() or not self.path.parent.is_dir():
             raise ConfigError(f"state: {self.path}: the directory does not exist, or the name is a directory")
         create_private(self.path)
+        self._refuse_foreign()
         db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            db.execute("PRAGMA journal_mode = WAL").fetchall()
-            db.execute("PRAGMA synchronous = FULL")
             db.execute("BEGIN IMMEDIATE")
             self._recognise(db)
             db.execute("COMMIT")
+            # only now: the mode of the journal is a property of the file, which may have been somebody else's
+            db.execute("PRAGMA journal_mode = WAL").fetchall()
+            db.execute("PRAGMA synchronous = FULL")
         except BaseException:
             db.close()
             raise
         self._db = db
+
+    def _refuse_foreign(self) -> None:
+        """What this file is, by its first bytes: opening a database of somebody else's could already change it."""
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(100)
+        except OSError as error:
+            raise SpoolError(f"state: {self.path} cannot be opened: {error.strerror}") from error
+        if head and not head.startswith(b"SQLite format 3\0"):
+            raise ConfigError(f"state: {self.path} is no database, and was left as it is; choose another file")
+        if int.from_bytes(head[68:72], "big") not in (0, _APPLICATION):
+            raise ConfigError(f"state: {self.path} is a database of something else; choose another file")
 
     def _recognise(self, db: sqlite3.Connection) -> None:
         application = db.execute("PRAGMA application_id").fetchone()[0]
