@@ -85,7 +85,7 @@ def load(
         literal.append("spool (the password in its address)")
     if literal and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         logger.warning(
-            "config: %s may be read by others, and credentials stand in it (%s); use env:NAME or file:/path, or chmod 600",
+            "config: %s may be read by others, and it holds credentials (%s): use env:NAME or file:/path, or chmod 600",
             file,
             ", ".join(literal),
             extra={"settings": ", ".join(literal), "fix": "use env:NAME or file:/path, or chmod 600"},
