@@ -16,6 +16,7 @@ from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Busy, Record, Refused
 from capi_async.spool.sqlite.group import Change, Chunk, Group
+from capi_async.spool.sqlite.room import NoRoom
 from capi_async.spool.sqlite.store import Store
 from capi_async.thread import OwnedThread
 
@@ -204,9 +205,11 @@ class Committer:
                 if self._dirty and self._appends:
                     await self._write([])
             appends, self._appends = self._appends, []
-            await self._write(appends)
+            if not await self._write(appends) and (self._dirty or self._strict or self._patient):
+                await self._write([])
 
-    async def _write(self, appends: list[_Append]) -> None:
+    async def _write(self, appends: list[_Append]) -> bool:
+        """Write these and what happened to chunks; False if there was no room for these, and nothing was written."""
         group = Group()
         for append in appends:
             _add(group, append)
@@ -223,6 +226,7 @@ class Committer:
             await self._commit(group, appends)
         except BaseException as error:
             failure = self._failure(group, error)
+            no_room = isinstance(error, NoRoom)
             for change in group.changes:
                 chunk = change.undo()
                 self._dirty[chunk.id] = chunk
@@ -233,14 +237,21 @@ class Committer:
             waiting = [one for one in appends if isinstance(error, Busy) and one.until > now and not one.given_up]
             self._appends = waiting + self._appends
             self._refuse([one for one in appends if one not in waiting], failure)
-            self._fail(strict, failure)
-            self._failing = True
+            if no_room:
+                # what became of older events fits, and is written at once
+                self._strict = strict + self._strict
+                self._sync = self._sync or group.sync
+            else:
+                self._fail(strict, failure)
+                self._failing = True
             if not isinstance(error, Exception):
                 raise
+            if no_room:
+                return False
             # of our own errors the text is known, of others the type tells enough
             said = str(error) if isinstance(error, SpoolError) else type(error).__name__
             logger.error("the spool cannot be written", extra={"error": said})
-            return
+            return True
         finally:
             self._running = False
             self.under_way = ()
@@ -265,6 +276,7 @@ class Committer:
         for future in (*(append.future for append in appends), *patient, *strict):
             if not future.done():
                 future.set_result(None)
+        return True
 
     def _failure(self, group: Group, error: BaseException) -> SpoolError:
         """What those hear whose records were in a transaction that did not come about."""

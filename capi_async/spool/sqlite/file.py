@@ -16,6 +16,7 @@ from capi_async.spool.sqlite import schema
 from capi_async.spool.sqlite.files import Lock, is_free, refuse_network, refuse_planted, sync_directory
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.restore import restore
+from capi_async.spool.sqlite.room import Room, is_full
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class SpoolFile:
         self._wall = wall
         self._cipher = Cipher(options.keys) if options.keys else None
         self._writers = Lock(self._beside("-lock"))
+        self._room = Room(self.path)
         self._db: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._life: Lock | None = None
@@ -77,15 +79,15 @@ class SpoolFile:
                 if self.path.exists():
                     schema.refuse_foreign(self.path)  # before anything is made beside it
             with self._writers():
-                self._db = schema.connect(self.path, busy_s=BUSY_S)
-                self._reader = schema.connect(self.path, busy_s=BUSY_S)
-                self._inode = self.path.stat().st_ino
-                self._synchronous = ""
-                self._check_keys()
-                self._enter()
-                self._adopt()
-                self._written = True  # perhaps by whoever died
-                self._check_content()
+                try:
+                    self._open()
+                except (sqlite3.Error, OSError, SpoolError) as error:
+                    cause = error.__cause__ if isinstance(error, SpoolError) else error
+                    if not (isinstance(cause, Exception) and is_full(cause) and self._room.give_up()):
+                        raise
+                    self._drop()
+                    self._open()
+                self._room.hold()
             sync_directory(self.path.parent)
         except OSError as error:
             self._let_go()
@@ -98,6 +100,17 @@ class SpoolFile:
         except BaseException:
             self._let_go()
             raise
+
+    def _open(self) -> None:
+        self._db = schema.connect(self.path, busy_s=BUSY_S)
+        self._reader = schema.connect(self.path, busy_s=BUSY_S)
+        self._inode = self.path.stat().st_ino
+        self._synchronous = ""
+        self._check_keys()
+        self._enter()
+        self._adopt()
+        self._written = True  # perhaps by whoever died
+        self._check_content()
 
     def close(self) -> None:
         """Give what is left to whoever comes next."""
@@ -114,6 +127,10 @@ class SpoolFile:
             self._let_go()
 
     def _let_go(self) -> None:
+        self._drop()
+        self._writers.close()
+
+    def _drop(self) -> None:
         for connection in (self._reader, self._db):
             if connection is not None:
                 with suppress(sqlite3.Error):
@@ -124,7 +141,6 @@ class SpoolFile:
                 self._life.path.unlink(missing_ok=True)
             self._life.close()
             self._life = None
-        self._writers.close()
         self.owner = 0
 
     def _enter(self) -> None:
@@ -273,6 +289,38 @@ class SpoolFile:
 
     # Space.
 
+    def _make_room(self, wanted: int) -> None:
+        """See that so many new bytes leave room for delivering what is stored.
+
+        Raises:
+            NoRoom: They do not.
+        """
+        if not self._room.takes(wanted):
+            with self._writers():
+                self._check_place()
+                self._room.make(self._ready(), wanted)
+
+    def _find_room(self) -> bool:
+        """What must be written met a full volume: whether there is room now, and it may be tried again."""
+        with self._writers():
+            before = self._room.log_bytes()
+            self._room.move_log(self._ready())
+            found = self._room.log_bytes() < before
+            if self._room.give_up():
+                self._room.move_log(self._ready())
+                found = True
+        return found
+
+    def _keep_log_short(self) -> None:
+        if self._room.is_tight():
+            with self._writers():
+                self._room.move_log(self._ready())
+
+    def hold_room(self) -> None:
+        """Set space apart again, if that was given up and there is room."""
+        with self._writers():
+            self._room.hold()
+
     def shrink(self, *, everything: bool = False) -> bool:
         """Give free pages back to the file system, if there are many or all are wanted; whether the log is empty."""
         db = self._ready()
@@ -302,7 +350,12 @@ class SpoolFile:
             self._check_place()
             db = self._ready()
             if pages * page_bytes <= _REWRITTEN_BYTES:
-                db.execute("VACUUM")
+                try:
+                    db.execute("VACUUM")
+                except sqlite3.Error as error:
+                    # a broken page, or no room for a second copy: what was deleted has been overwritten all the same
+                    if not (schema.is_damage(error) or is_full(error)):
+                        raise
             busy, _frames, _moved = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 

@@ -513,6 +513,7 @@ class SqliteSpool:
             await self._stopper.erase_traces()
         if "shrink" in due:
             await self._call(self._store.shrink)
+            await self._call(self._store.hold_room)
         if "tidy" in due:
             await self._call(self._store.tidy)
 

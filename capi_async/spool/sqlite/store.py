@@ -21,6 +21,7 @@ from capi_async.spool.sqlite.file import SpoolFile
 from capi_async.spool.sqlite.group import Change, Chunk, Group, key_number
 from capi_async.spool.sqlite.letters import Letters
 from capi_async.spool.sqlite.options import DAY, Options
+from capi_async.spool.sqlite.room import is_full
 from capi_async.spool.sqlite.stops import Asked, Hit
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ Counts = dict[str, tuple[int, int]]
 #: Rows, and dead letters, that are looked through at a time: others want to write, too.
 _ROWS_A_LOOK: Final = 64
 _LETTERS_A_LOOK: Final = 500
+
+#: Bytes that a chunk may need beside its bodies.
+_ROW_BYTES: Final = 8_192
 
 
 #: What somebody wants stopped is not taken up before it is.
@@ -89,13 +93,18 @@ class Store(SpoolFile):
 
         Raises:
             Busy: Others have it to themselves; nothing of it was written.
+            NoRoom: The volume is nearly full, and there are new chunks; nothing of it was written.
             SpoolError: Nothing of it was written.
         """
         try:
-            with self._transaction(sync=group.sync) as db:
-                if not group.start():
-                    raise Busy("the spool file was locked by another process for too long; nothing was stored")
-                ids = self._write(db, group)
+            if group.appended:
+                self._make_room(sum(chunk.size + _ROW_BYTES for chunk in group.appended))
+            try:
+                self._commit(group)
+            except sqlite3.Error as error:
+                if group.appended or not is_full(error) or not self._find_room():
+                    raise
+                self._commit(group)
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_BUSY:
@@ -108,6 +117,13 @@ class Store(SpoolFile):
         except SpoolError as error:
             error.stored = False  # whatever it was, it kept the transaction from being ended
             raise
+        self._keep_log_short()
+
+    def _commit(self, group: Group) -> None:
+        with self._transaction(sync=group.sync) as db:
+            if not group.start():
+                raise Busy("the spool file was locked by another process for too long; nothing was stored")
+            ids = self._write(db, group)
         for chunk, number in zip(group.appended, ids, strict=True):
             chunk.id = number
 
