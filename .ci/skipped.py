@@ -20,7 +20,9 @@ for case in parse(report).iter("testcase"):  # noqa: S314 (our own pytest wrote 
         ran += 1
     elif skipped.get("message") == reason:
         path = Path(*case.get("classname", "").split("."))
-        files |= {one.with_suffix(".py") for one in (path, *path.parents) if one.with_suffix(".py").is_file()}
+        files |= {
+            one.with_suffix(".py") for one in (path, *path.parents) if one.name and one.with_suffix(".py").is_file()
+        }
     else:
         others += 1
         print(f"skipped: {case.get('classname')}::{case.get('name')}: {skipped.get('message')}", file=sys.stderr)
