@@ -307,6 +307,24 @@ def key() -> str:
     return base64.urlsafe_b64encode(bytes(range(32))).decode()
 
 
+async def test_what_is_stored_in_clear_is_not_sent_where_keys_are_given(
+    url: str, open_spool: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stays in Redis, and is sent by who says that it is his own."""
+    monkeypatch.setenv("THE_KEY", key())
+    plain = await open_spool(url)
+    await plain.append([future("1")], [])
+    await plain.close()
+    keyed = await open_spool(url + "&keys=env:THE_KEY")
+    assert await keyed.lease("a", limit=9, max_bytes=1 << 20) == []
+    assert "are not encrypted, though keys= is given" in caplog.text
+    assert keyed.ledger()["a"] == Ledger(accepted=1, pending=1)
+    await keyed.close()
+    migrating = await open_spool(url + "&keys=env:THE_KEY&plain=accept")
+    await migrating.settle(await get(migrating, 1), [DELIVERED])
+    assert migrating.ledger()["a"] == Ledger(accepted=1, delivered=1)
+
+
 async def test_bodies_are_encrypted_with_a_key_that_can_be_rotated(
     url: str, open_spool: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

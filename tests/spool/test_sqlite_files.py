@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from typer.testing import CliRunner
 from capi_async.cli.queue import app
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.spool.base import Ledger, LetterFilter
+from capi_async.spool.chunks import encode
 from capi_async.spool.sqlite import files, parse, schema
 from capi_async.spool.sqlite.files import file_system
 from tests.spool.harness import DEAD, DELIVERED, NAMES, HandClock, die, ids, opened, record, refusal, sqlite, take
@@ -444,6 +446,39 @@ async def test_keys_can_be_rotated(tmp_path: Path, clock: HandClock, monkeypatch
             await sqlite(tmp_path, clock, query).open(NAMES, lambda _name: None)
     async with opened(sqlite(tmp_path, clock, "?keys=env:BOTH")) as spool:
         assert ids(await take(spool)) == ["1"]
+
+
+async def test_a_row_in_clear_among_encrypted_ones_is_not_sent(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever may write the file could have made it; it counts as dead, is told in words, and costs itself only."""
+    monkeypatch.setenv("SPOOL_KEYS", KEY)
+    async with opened(sqlite(tmp_path, clock, "?keys=env:SPOOL_KEYS")) as spool:
+        for number in range(3):
+            await spool.append([record(str(number))], [])
+    forged = encode([record("forged")])
+    with closing(sqlite3.connect(tmp_path / "events.db")) as db, db:
+        db.execute("UPDATE body SET data = ? WHERE id = 2", (forged,))
+        db.execute("UPDATE chunk SET sealed = '', \"left\" = 1, size = ? WHERE id = 2", (len(record("forged").body),))
+    async with opened(sqlite(tmp_path, clock, "?keys=env:SPOOL_KEYS")) as spool:
+        assert ids(await take(spool)) == ["0", "2"]
+        assert spool.ledger()["a"] == Ledger(accepted=3, pending=2, dead=1)
+    assert "they are not encrypted, though keys= is given; see plain=accept" in caplog.text
+
+
+async def test_a_spool_in_use_gets_keys_by_saying_so(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without ``plain=accept`` it is refused and left as it is, so that nothing is lost by the change."""
+    monkeypatch.setenv("SPOOL_KEYS", KEY)
+    async with opened(sqlite(tmp_path, clock)) as spool:
+        await spool.append([record("old")], [])
+    with pytest.raises(ConfigError, match="plain=accept"):
+        await sqlite(tmp_path, clock, "?keys=env:SPOOL_KEYS").open(NAMES, lambda _name: None)
+    async with opened(sqlite(tmp_path, clock, "?keys=env:SPOOL_KEYS&plain=accept")) as spool:
+        assert ids(await take(spool)) == ["old"]
+        await spool.append([record("new")], [])
+        assert ids(await take(spool)) == ["new"]
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: HandClock) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, cut_short
-from capi_async.spool.cipher import UnknownKey
+from capi_async.spool.cipher import NotSealed, UnknownKey
 from capi_async.spool.redis import stops
 from capi_async.spool.redis.entry import Entry, fields_of, read
 from capi_async.spool.redis.line import Line, moment
@@ -169,8 +169,15 @@ class Holding(Saving):
         whole = known if known and isinstance(known[0], Record) else None
         try:
             entry = read(line.name, number, fields, self._open_sealed, mine=whole, **what)
-        except UnknownKey:
-            logger.error("%s: stored events are encrypted with another key; add it to keys=", line.name)
+        except UnknownKey as error:
+            if isinstance(error, NotSealed):
+                logger.error(
+                    "%s: stored events are not encrypted, though keys= is given; they stay in Redis and are not sent: "
+                    "if they were stored before there were keys, add plain=accept to the spool's address until they "
+                    "are gone; else somebody who is not you may write to this Redis", line.name,
+                )  # fmt: skip
+            else:
+                logger.error("%s: stored events are encrypted with another key; add it to keys=", line.name)
             line.unreadable.add(number)  # it stays with this process until it ends; with the key, the next one reads it
             return 0
         except Exception:  # whatever stands there, nobody here wrote it so

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote
 from msgspec import Struct
 
 from capi_async.errors import ConfigError
+from capi_async.spool.cipher import accept_plain
 
 Kind: TypeAlias = Literal["single", "sentinel", "cluster"]
 
@@ -65,6 +66,7 @@ class Options(Struct, frozen=True, kw_only=True):
     replicas: int = 0
     patience_s: float = 3.0
     keys: tuple[str, ...] = ()
+    plain: bool = False
     dead_days: float = 30.0
     dead_max: int = 1_000_000
 
@@ -103,6 +105,7 @@ def parse(url: str) -> Options:
     tls: dict[str, Any] = {}
     texts: dict[str, str] = {}
     keys: tuple[str, ...] = ()
+    plain = False
     for option, value in parse_qsl(match[4] or "", keep_blank_values=True):
         if option in numbers:
             numbers[option] = _number(option, value)
@@ -110,6 +113,8 @@ def parse(url: str) -> Options:
             tls[option] = value.lower() not in ("0", "false", "no") if option == "ssl_check_hostname" else value
         elif option == "keys":
             keys = tuple(_secret(option, value).replace(",", " ").split())
+        elif option == "plain":
+            plain = accept_plain(value)
         elif option in ("password", "sentinel_password"):
             texts[option] = _secret(option, value)
         elif option in ("prefix", "sentinel_username"):
@@ -117,8 +122,8 @@ def parse(url: str) -> Options:
         else:
             raise ConfigError(
                 f"spool: there is no {option}=...; there are prefix, lease_s, patience_s, replicas, password=env:NAME, "
-                f"keys=env:NAME, dead_days, dead_max, sentinel_username, sentinel_password{', ' if secure else ''}"
-                f"{', '.join(_TLS) if secure else ''}"
+                "keys=env:NAME, plain=accept, dead_days, dead_max, sentinel_username, "
+                f"sentinel_password{', ' if secure else ''}{', '.join(_TLS) if secure else ''}"
             )
     prefix = texts.get("prefix", "capi")
     if not _PREFIX.fullmatch(prefix):
@@ -148,6 +153,7 @@ def parse(url: str) -> Options:
         replicas=int(numbers["replicas"]),
         patience_s=numbers["patience_s"],
         keys=keys,
+        plain=plain,
         dead_days=numbers["dead_days"],
         dead_max=int(numbers["dead_max"]),
     )

@@ -17,7 +17,7 @@ from capi_async.spool.base import (
     nobody_asks,
     nobody_holds,
 )
-from capi_async.spool.cipher import Cipher, UnknownKey
+from capi_async.spool.cipher import Cipher, NotSealed, UnknownKey
 from capi_async.spool.redis.keys import Keys
 from capi_async.spool.redis.letters import Letters
 from capi_async.spool.redis.line import Line
@@ -287,6 +287,8 @@ class Reach:
 
     def _open_sealed(self, data: bytes, name: str, destination: str) -> bytes:
         if not name:
+            if self._cipher is not None and not self._options.plain:
+                raise NotSealed(name)
             return data
         if self._cipher is None:
             raise UnknownKey(name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from capi_async.errors import ConfigError, SpoolError
+from capi_async.spool.chunks import DamagedChunk
 from capi_async.spool.cipher import Cipher
 from capi_async.spool.sqlite import schema
 from capi_async.spool.sqlite.files import Lock, is_free, refuse_network, refuse_planted, sync_directory
@@ -466,7 +467,14 @@ class SpoolFile:
         names = self._ready().execute(
             "SELECT CAST(sealed AS BLOB) FROM chunk UNION SELECT CAST(sealed AS BLOB) FROM letter"
         )
-        for name in [one.decode("ascii", "ignore") for (one,) in names if one.isascii()]:
+        found = [one.decode("ascii", "ignore") for (one,) in names if one.isascii()]
+        if found == [""] and self._cipher is not None and not self._options.plain:
+            raise ConfigError(
+                f"spool: {self.path} holds events that are not encrypted, and none that are: if they were stored "
+                "before there were keys (keys=...), add plain=accept to the spool's address until they are gone; it is "
+                "left as it is"
+            )
+        for name in found:
             if name and (self._cipher is None or not self._cipher.knows(name)):
                 raise ConfigError(
                     f"spool: {self.path} holds events encrypted with a key that is not among those given (keys=...)"
@@ -479,6 +487,8 @@ class SpoolFile:
 
     def _open_sealed(self, data: bytes, name: str, context: str) -> bytes:
         if not name:
+            if self._cipher is not None and not self._options.plain:
+                raise DamagedChunk("they are not encrypted, though keys= is given; see plain=accept")
             return data
         if self._cipher is None or not self._cipher.knows(name):
             raise SpoolError("stored events are encrypted with a key that this process does not have")

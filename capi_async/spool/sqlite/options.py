@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from msgspec import Struct
 
 from capi_async.errors import ConfigError
+from capi_async.spool.cipher import accept_plain
 
 _SCHEME: Final = "sqlite://"
 DAY: Final = 86_400.0
@@ -23,6 +24,7 @@ class Options(Struct, frozen=True, kw_only=True):
         synchronous: ``full``: an accepted event is on the disk. ``normal``: it is with the operating system,
             so that a killed process loses nothing, and a power cut loses what came in the last seconds.
         keys: What is stored is encrypted with the first; all of them open what is there.
+        plain: With ``keys``, also send what is stored in clear, as it was before there were keys.
         dead_days: Dead letters are kept for so long,
         dead_max: and so many of them, newest first.
         remember_days: Ids of accepted events are remembered for so long, written with the events themselves: who
@@ -32,6 +34,7 @@ class Options(Struct, frozen=True, kw_only=True):
     path: Path
     synchronous: Literal["full", "normal"] = "full"
     keys: tuple[str, ...] = ()
+    plain: bool = False
     dead_days: float = 30.0
     dead_max: int = 1_000_000
     remember_days: float = 0.0
@@ -54,24 +57,28 @@ def parse(url: str) -> Options:
         raise ConfigError("spool: write sqlite:///relative.db or sqlite:////absolute.db")
     synchronous: Literal["full", "normal"] = "full"
     keys: tuple[str, ...] = ()
+    plain = False
     numbers = {"dead_days": 30.0, "dead_max": 1e6, "remember_days": 0.0}
     for option, value in parse_qsl(query, keep_blank_values=True):
         if option == "synchronous" and value in ("full", "normal"):
             synchronous = "normal" if value == "normal" else "full"
         elif option == "keys":
             keys = _keys(value)
+        elif option == "plain":
+            plain = accept_plain(value)
         elif option in numbers:
             numbers[option] = _number(option, value)
         else:
             raise ConfigError(
                 f"spool: there is no {option}={value if option == 'synchronous' else '...'}; there are "
-                "synchronous=full|normal, keys=env:NAME, dead_days, dead_max, remember_days"
+                "synchronous=full|normal, keys=env:NAME, plain=accept, dead_days, dead_max, remember_days"
             )
     return Options(
         # at once: the directory that a name is relative to may change while the program runs
         path=Path(name[1:]).absolute(),
         synchronous=synchronous,
         keys=keys,
+        plain=plain,
         dead_days=numbers["dead_days"],
         dead_max=int(numbers["dead_max"]),
         remember_days=numbers["remember_days"],
