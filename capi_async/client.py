@@ -194,7 +194,7 @@ class Client:
         self._left_over = 0
         self._notices = Notices(logger, now=clock.monotonic)
         self._untracked: dict[str, int] = {}
-        self._counting = threading.Lock()
+        self._counting = threading.RLock()
 
     @classmethod
     def from_env(cls, **options: Any) -> Client:

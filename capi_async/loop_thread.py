@@ -55,9 +55,11 @@ class LoopThread:
         self._loop = asyncio.new_event_loop()
         self._executor = DaemonExecutor(f"{name}-blocking")
         self._loop.set_default_executor(self._executor)
-        self._guard = threading.Lock()
+        # no lock is held by who hands a call over: a signal's handler may come in between, and close the client
         self._calls: dict[Future[Any], asyncio.Task[Any] | None] = {}
         self._stopped = False
+        #: Taken by the first who stops the loop, and never given back: a second stop would cut its ending short.
+        self._first = threading.Lock()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def start(self) -> None:
@@ -90,11 +92,15 @@ class LoopThread:
             ClientClosed: The loop was stopped.
         """
         future: Future[Any] = Future()
-        with self._guard:
-            if self._stopped:
-                raise ClientClosed("the client is closed")
-            self._calls[future] = None
+        if self._stopped:
+            raise ClientClosed("the client is closed")
+        # noted first: a loop that ends without having begun it tells all whose calls are noted
+        self._calls[future] = None
+        try:
             self._loop.call_soon_threadsafe(self._begin, future, partial(function, *args, **kwargs))
+        except RuntimeError:
+            self._calls.pop(future, None)
+            raise ClientClosed("the client is closed") from None
         return future
 
     def call(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -119,9 +125,9 @@ class LoopThread:
         Returns:
             Whether the thread has ended within ``timeout_s``. If not, something on the loop blocks it.
         """
-        with self._guard:
-            if not self._stopped:
-                self._stopped = True
+        self._stopped = True
+        if self._first.acquire(blocking=False):
+            with suppress(RuntimeError):  # it has ended by itself
                 self._loop.call_soon_threadsafe(self._loop.stop)
         if not self.here():
             self._thread.join(max(0.0, timeout_s))
@@ -134,9 +140,8 @@ class LoopThread:
             if task is not None:
                 task.cancel()
 
-        with self._guard:
-            if not self._stopped:
-                self._loop.call_soon_threadsafe(cancel)
+        with suppress(RuntimeError):  # it has ended, and all calls with it
+            self._loop.call_soon_threadsafe(cancel)
 
     def _begin(self, future: Future[Any], call: Callable[[], Any]) -> None:
         try:
@@ -181,8 +186,7 @@ class LoopThread:
                 loop.run_until_complete(asyncio.wait(tasks, timeout=_END_S))
             loop.run_until_complete(_bounded(loop.shutdown_asyncgens()))
         finally:
-            with self._guard:
-                self._stopped = True
+            self._stopped = True
             self._executor.shutdown()
             loop.close()
             self._tell_all()

@@ -93,7 +93,7 @@ class Secret:
         value: object = await self._ask(self._source)
         if inspect.isawaitable(value):
             value = await value
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value.strip():
             raise ConfigError("the credential's callable gave no text")
         return value
 

@@ -223,7 +223,7 @@ class SyncClient:
     def after_fork(self) -> None:
         """In the child of a fork, before anything else: a thread that exists no more may hold a lock."""
         self._renew_locks()
-        self._client._counting = threading.Lock()
+        self._client._counting = threading.RLock()
 
     @property
     def durable(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,3 +149,30 @@ def test_a_client_that_cannot_start_leaves_no_thread(acme: Acme) -> None:
         with pytest.raises((SpoolError, ClientClosed), match="locked"):
             client.start()
     assert "capi_async-loop" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_signal_that_closes_the_client_in_the_middle_of_a_call_ends_both(
+    acme: Acme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler runs inside the call, in the same thread: it must not wait for what that call holds."""
+    client = SyncClient([acme], linger_s=0)
+    client.start()
+    assert client._run is not None
+    loop = client._run.thread._loop
+    hand_over = loop.call_soon_threadsafe
+
+    def interrupted(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGUSR1)
+        return hand_over(*arguments)
+
+    reports: list[object] = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: reports.append(client.close(5)))
+    try:
+        monkeypatch.setattr(loop, "call_soon_threadsafe", interrupted)
+        with pytest.raises(ClientClosed):
+            client.enqueue(event(1))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(reports) == 1
+    assert not client._client.ledger()["acme"].accepted

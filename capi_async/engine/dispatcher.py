@@ -265,7 +265,7 @@ class Dispatcher:
     def _is_ending(self) -> bool:
         """Whether all tasks are being ended, so that a CancelledError in one of them is its end."""
         supervisor, group = self._supervisor, self._group
-        if supervisor is None or supervisor.done() or supervisor.cancelling():
+        if supervisor is None or supervisor.done() or supervisor.cancelling() or self.loop.is_closed():
             return True
         return group is not None and group.cancel_scope.cancel_called
 

@@ -21,7 +21,16 @@ def is_end(error: BaseException, *, ending: bool) -> bool:
         while not ending and task is not None and task.cancelling():
             task.uncancel()
         return ending
-    return isinstance(error, (KeyboardInterrupt, GeneratorExit))
+    if isinstance(error, GeneratorExit):  # somebody's own, unless a task that nobody runs any more is thrown away
+        return ending or not _in_task()
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _in_task() -> bool:
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
 
 
 class Fault(Exception):

@@ -6,16 +6,14 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final, TypeVar
 
 from capi_async.engine.notices import Notices
-from capi_async.log import Log
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Refused
 from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
 
-logger = Log(__name__)
 T = TypeVar("T")
 
 #: Seconds after which a listener has held the event loop too long: it is named in the log.
@@ -51,11 +49,11 @@ class Hooks:
 
     def request(self, done: RequestDone) -> None:
         for hook in self._hooks:
-            _tell(hook.on_request, done)
+            self._tell(hook.on_request, done)
 
     def settled(self, settled: Settled) -> None:
         for hook in self._hooks:
-            _tell(hook.on_settled, settled)
+            self._tell(hook.on_settled, settled)
 
     def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """Events that the spool ended by itself."""
@@ -102,43 +100,52 @@ class Hooks:
 
     def state(self, change: StateChanged) -> None:
         for hook in self._hooks:
-            _tell(hook.on_state, change)
+            self._tell(hook.on_state, change)
 
+    def note(self, level: int, kind: Hashable, message: str, *arguments: object, extra: dict[str, Any]) -> None:
+        """Log a fault that may come again with every request: the first at once, then a sum once a minute."""
+        self._notices.note(level, kind, message, *arguments, extra=extra)
 
-def _tell(listener: Callable[[T], object], news: T) -> None:
-    """A listener's fault, whatever it raises, must not stop delivery.
+    def _tell(self, listener: Callable[[T], object], news: T) -> None:
+        """A listener's fault, whatever it raises, must not stop delivery.
 
-    It is plain code, so that a CancelledError here is one of its own and never an end of the task that tells it.
-    """
-    began = time.perf_counter()
-    try:
-        answer = listener(news)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # see above
-        # the type only: the text may quote what the listener was given
-        logger.error(
-            "a hook raised: %s failed with %s; delivery goes on without it, mend the hook",
-            _name(listener),
-            type(error).__name__,
-            extra={"hook": _name(listener), "error": type(error).__name__, "news": type(news).__name__},
-        )
-        return
-    if inspect.iscoroutine(answer):
-        answer.close()
-        logger.error(
-            "a hook is async, and nothing of it ran: make %s a plain method",
-            _name(listener),
-            extra={"hook": _name(listener)},
-        )
-    took_s = time.perf_counter() - began
-    if took_s > _SLOW_S:
-        logger.warning(
-            "a hook held the event loop: %s took %.2f s; let it hand its work to a task or a thread",
-            _name(listener),
-            took_s,
-            extra={"hook": _name(listener), "seconds": round(took_s, 2)},
-        )
+        It is plain code, so that a CancelledError here is one of its own and never an end of the task that tells it.
+        """
+        began = time.perf_counter()
+        try:
+            answer = listener(news)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # see above
+            # the type only: the text may quote what the listener was given
+            self.note(
+                logging.ERROR,
+                ("hook raised", _name(listener), type(error).__name__),
+                "a hook raised: %s failed with %s; delivery goes on without it, mend the hook",
+                _name(listener),
+                type(error).__name__,
+                extra={"hook": _name(listener), "error": type(error).__name__, "news": type(news).__name__},
+            )
+            return
+        if inspect.iscoroutine(answer):
+            answer.close()
+            self.note(
+                logging.ERROR,
+                ("hook is async", _name(listener)),
+                "a hook is async, and nothing of it ran: make %s a plain method",
+                _name(listener),
+                extra={"hook": _name(listener)},
+            )
+        took_s = time.perf_counter() - began
+        if took_s > _SLOW_S:
+            self.note(
+                logging.WARNING,
+                ("hook is slow", _name(listener)),
+                "a hook held the event loop: %s took %.2f s; let it hand its work to a task or a thread",
+                _name(listener),
+                took_s,
+                extra={"hook": _name(listener), "seconds": round(took_s, 2)},
+            )
 
 
 def _name(listener: Callable[[T], object]) -> str:

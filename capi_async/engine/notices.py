@@ -53,7 +53,8 @@ class Notices:
         self._every_s = every_s
         self._max_kinds = max_kinds
         self._kinds: dict[Hashable, _Kind] = {}
-        self._guard = threading.Lock()
+        # reentrant: a signal's handler may have something to say while its thread says something
+        self._guard = threading.RLock()
         self._pid = os.getpid()
 
     def note(
@@ -72,7 +73,7 @@ class Notices:
             message: The same text for all of a kind, with a ``%s`` for each of ``arguments``.
         """
         if self._pid != os.getpid():  # a thread that exists no more may hold the lock of our parent
-            self._guard, self._pid = threading.Lock(), os.getpid()
+            self._guard, self._pid = threading.RLock(), os.getpid()
         with self._guard:
             now = self._now()
             if kind not in self._kinds and len(self._kinds) >= self._max_kinds:

@@ -289,13 +289,14 @@ class Preparer:
         try:
             made = target.to_wire(event, ids)
         except RecursionError as error:
-            return too_deep(event, target.destination) or _failed(target, error)
+            return too_deep(event, target.destination) or _failed(error)
         except BaseException as error:  # a destination's fault costs its own event, not the batch
-            return _failed(target, error)
-        if type(made) is Refusal:
+            return _failed(error)
+        if type(made) is Refusal and _is_whole(made):
             return Outcome(kind=made.kind, reason=made.reason, field=made.field, fix=made.fix)
         if type(made) is not Wire:
-            return Outcome(kind="rejected", reason="the destination gave neither Wire nor Refusal")
+            reason = "the destination gave neither Wire nor Refusal"
+            return Outcome(kind="rejected", reason=reason, fix="mend the destination")
         try:
             if made.expires_at <= now:
                 return _EXPIRED
@@ -329,11 +330,13 @@ def _clamped(event: Event, now: float) -> Event:
     return replace(event, time=datetime.fromtimestamp(now, UTC))
 
 
-def _failed(target: _Target, error: BaseException) -> Outcome:
-    logger.error(
-        "%s: to_wire() failed with %s; the event is rejected there, mend the destination",
-        target.name,
-        type(error).__name__,
-        extra={"destination": target.name, "error": type(error).__name__},
-    )
-    return Outcome(kind="rejected", reason=f"the destination failed with {type(error).__name__}")
+def _failed(error: BaseException) -> Outcome:
+    # logged with the outcome, once and then as a sum; the type only: the text may quote the event
+    reason = f"the destination failed with {type(error).__name__}"
+    return Outcome(kind="rejected", reason=reason, fix="mend the destination: its to_wire() raised")
+
+
+def _is_whole(refusal: Refusal) -> bool:
+    """Whether a destination's own code filled it in as it says: what it holds is counted, logged and stored."""
+    texts = (refusal.field, refusal.reason, refusal.fix)
+    return refusal.kind in ("skipped", "rejected") and all(isinstance(text, str) for text in texts)

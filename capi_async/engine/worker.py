@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import logging
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from anyio.abc import TaskGroup
 from msgspec.structs import replace
@@ -417,6 +418,8 @@ class Worker:
         batch.sent_at = self._clock.wall()
         try:
             response = await self._transport.send(request, timeout_s=self._limits.request_timeout_s)
+            if not isinstance(response, Response):
+                raise TypeError  # named below, like whatever else a transport may do
         except TransportError as failure:
             error_kind = failure.kind
             self._window.fail()
@@ -432,7 +435,12 @@ class Worker:
             raise Fault(name) from None
         else:
             response = replace(self._echoes.without_token(response, token), head=batch.head)
-            verdicts = await self._echoes.cleaned(self._classify(response, count), records, token)
+            try:
+                verdicts = await self._echoes.cleaned(self._classify(response, count), records, token)
+            except BaseException as error:  # a verdict that holds something else than text
+                if self._ended(error):
+                    raise
+                verdicts = self._unclassified(error, count)
             closed_s = self._bucket.closed_s()
             self._learn(response, verdicts, token)
             if self._bucket.closed_s() > closed_s:
@@ -463,13 +471,16 @@ class Worker:
             reason = f"the credential's callable failed with {fault.name}"
             return Verdict(kind="unauthorized", reason=reason, fix="mend the callable")
         try:
-            return self.destination.request(head, [record.body for record in records], token), token
+            request = self.destination.request(head, [record.body for record in records], token)
+            if _sendable(request):
+                return request, token
+            reason = "request() gave nothing that can be sent: it needs an http address, text and bytes"
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a destination's fault pauses it and nobody else
             self._log_fault("request()", type(error).__name__)
             reason = f"request() failed with {type(error).__name__}"
-            return Verdict(kind="unauthorized", reason=reason, fix="mend the destination")
+        return Verdict(kind="unauthorized", reason=reason, fix="mend the destination")
 
     async def _credential(self) -> str:
         """The credential to use now.
@@ -503,7 +514,9 @@ class Worker:
 
     def _log_fault(self, where: str, error: str) -> None:
         # the type only: the text may quote an event
-        logger.error(
+        self._hooks.note(
+            logging.ERROR,
+            ("fault", self.name, where, error),
             "%s: %s failed with %s; no event is lost by that, and it is tried again: mend it if it is yours",
             self.name,
             where,
@@ -517,15 +530,21 @@ class Worker:
 
     def _classify(self, response: Response, count: int) -> list[Verdict]:
         try:
-            verdicts = self.destination.classify(response, count)
+            verdicts = list(self.destination.classify(response, count))
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # nobody knows what the platform did with the events
-            self._log_fault("classify()", type(error).__name__)
-            return [ambiguous(f"classify() failed with {type(error).__name__}")] * count
+        except BaseException as error:
+            return self._unclassified(error, count)
         if len(verdicts) != count:
             return [ambiguous(f"classify() gave {len(verdicts)} verdicts for {count} events")] * count
+        if not all(issubclass(kind, Verdict) for kind in set(map(type, verdicts))):
+            return [ambiguous("classify() gave something else than verdicts")] * count
         return verdicts
+
+    def _unclassified(self, error: BaseException, count: int) -> list[Verdict]:
+        """Nobody knows what the platform did with the events."""
+        self._log_fault("classify()", type(error).__name__)
+        return [ambiguous(f"classify() failed with {type(error).__name__}")] * count
 
     def _learn(self, response: Response, verdicts: Sequence[Verdict], token: str) -> None:
         """What an answer teaches about the destination as a whole."""
@@ -662,6 +681,21 @@ class Worker:
                 await self._woken.wait()
         except TimeoutError:
             pass
+
+
+def _sendable(request: Request) -> bool:
+    """Whether a destination's own code gave a request; one that is none would break inside the transport."""
+    if not isinstance(request, Request):
+        return False
+    address = urlsplit(request.url)
+    texts = (request.method, request.url, *request.headers, *request.headers.values())
+    return (
+        address.scheme in ("http", "https")
+        and bool(address.hostname)
+        and address.port != 0  # one that is no number raises
+        and all(isinstance(text, str) and text.isprintable() for text in texts)
+        and all(issubclass(kind, (bytes, bytearray, memoryview)) for kind in set(map(type, request.body)))
+    )
 
 
 def _doubt(batch: Batch) -> None:

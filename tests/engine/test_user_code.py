@@ -354,3 +354,115 @@ async def test_one_part_that_is_cancelled_alone_is_started_again(
         assert await sender.flush(10)
         assert sender.ledger()["acme"].delivered == 2
     assert server.ids.count("e1") == 1
+
+
+# Answers that are none
+
+
+def made(**methods: Any) -> type[Acme]:
+    """Acme with methods of somebody else's."""
+    return type("Made", (Acme,), methods, frozen=True, kw_only=True)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 5, "x", {}, [None], ["accepted"], [Verdict(kind="split", reason=5)]], ids=repr
+)  # type: ignore[arg-type]
+async def test_a_classify_that_gives_no_verdicts_is_named_and_breaks_its_destination(
+    server: Server, caplog: pytest.LogCaptureFixture, answer: object
+) -> None:
+    """As if nobody could tell what the platform said: never resent at full speed for ever, never without a state."""
+
+    def classify(self: Acme, response: Response, count: int) -> Any:
+        return answer * count if isinstance(answer, list) else answer
+
+    kind = made(classify=classify)
+    async with client(kind(base_url=server.url, max_batch_events=1)) as sender:
+        await sender.send_many(events(6))
+        await until(lambda: sender.states()["acme"].state == "broken" or sender.ledger()["acme"].pending == 0)
+        assert "delivery failed" not in caplog.text
+        assert sender.ledger()["acme"].delivered == 0
+        await sender.aclose(0)
+
+
+@pytest.mark.parametrize("bad", ["no request", "no address", "header", "body"])
+async def test_a_request_that_cannot_be_sent_pauses_its_destination(server: Server, bad: str) -> None:
+    """Nothing leaves, nothing is in doubt, and the transport is not blamed for it."""
+    wrong = {
+        "no request": None,
+        "no address": Request("POST", "not an address", {}, (b"{}",)),
+        "header": Request("POST", server.url, {"x": "a\r\nb: c"}, (b"{}",)),
+        "body": Request("POST", server.url, {}, ("text",)),  # type: ignore[arg-type]
+    }
+    kind = made(request=lambda *_asked: wrong[bad])
+    async with client(kind(base_url=server.url, resend_for_s=0.0)) as sender:
+        await sender.send_many(events(3))
+        await until(lambda: sender.states()["acme"].state == "paused")
+        assert sender.states()["acme"].reason.startswith("request() gave nothing that can be sent")
+        assert sender.ledger()["acme"].pending == 3
+        await sender.aclose(0)
+    assert server.got == []
+
+
+class Answering:
+    """A transport of somebody else's."""
+
+    def __init__(self, answer: Callable[[], object]) -> None:
+        self.answer = answer
+
+    async def send(self, request: Request, *, timeout_s: float) -> Any:
+        return self.answer()
+
+
+def thrown() -> None:
+    raise GeneratorExit
+
+
+@pytest.mark.parametrize("answer", [thrown, lambda: None, lambda: 200], ids=["GeneratorExit", "None", "200"])
+async def test_a_transport_that_gives_no_answer_does_not_end_the_client(
+    caplog: pytest.LogCaptureFixture, answer: Callable[[], object]
+) -> None:
+    """Its destinations are broken, what it did is named, and the next call is taken."""
+    async with client(Acme(), transport=Answering(answer), max_attempts=1000) as sender:
+        await sender.send(event(1))
+        await until(lambda: sender.states()["acme"].state == "broken")
+        await sender.send(event(2))
+        assert sender.states()["acme"].reason.startswith("the transport failed with")
+        assert sender.ledger()["acme"].pending == 2
+        await sender.aclose(0)
+
+
+async def test_a_refusal_of_no_known_kind_leaves_ledger_and_log_intact(server: Server) -> None:
+    """What a destination's own code gives is looked at before it is counted."""
+    kind = made(to_wire=lambda *_asked: Refusal("odd", "name", None))  # type: ignore[arg-type]
+    async with client(kind(base_url=server.url)) as sender:
+        receipt = await sender.send(event(1))
+        outcome = (await receipt.outcomes(5))["acme"]
+        assert (outcome.kind, outcome.fix) == ("rejected", "mend the destination")
+        assert sender.ledger()["acme"].rejected == 1
+
+
+async def test_a_credential_callable_that_gives_blanks_sends_no_empty_credential(server: Server) -> None:
+    """It gave none, and the destination pauses."""
+    async with client(acme(server, access_token=lambda: "  \n")) as sender:
+        await sender.send(event(1))
+        await until(lambda: sender.states()["acme"].state == "paused")
+        await sender.aclose(0)
+    assert server.got == []
+
+
+async def test_a_hook_that_always_raises_is_said_once_and_then_as_a_sum(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line a request would fill the disk; the same goes for all code of the user's that fails each time."""
+
+    class Bad(Hook):
+        def on_request(self, done: RequestDone) -> None:
+            raise RuntimeError("ada.lovelace@mail.example")
+
+    async with client(acme(server, max_batch_events=1), hooks=[Bad()]) as sender:
+        await sender.send_many(events(20))
+        assert await sender.flush(10)
+    said = [message for message in caplog.messages if "a hook raised" in message]
+    assert len(said) == 2
+    assert "(19 of this kind within" in said[1]
+    assert "ada" not in caplog.text
