@@ -6,6 +6,7 @@ the main one, so that not even a KeyboardInterrupt here is meant for us.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from capi_async.engine.batcher import Batcher
 from capi_async.engine.culprit import largest, too_deep, unencodable
+from capi_async.engine.notices import EVERY_S
 from capi_async.engine.receipt import Receipt
 from capi_async.event import Event
 from capi_async.log import Log
@@ -68,12 +70,14 @@ class _Target:
         leader: An earlier destination that makes the same bodies, see :attr:`Destination.head_settings`.
     """
 
-    __slots__ = ("account", "destination", "leader", "max_body", "max_future_s", "name", "to_wire", "wire")
+    __slots__ = ("account", "destination", "leader", "max_body", "max_future_s", "name", "said", "to_wire", "wire")
 
     def __init__(self, destination: Destination, before: Sequence[_Target]) -> None:
         limits = destination.effective_limits()
         self.destination = destination
         self.name = destination.name
+        #: What its code raised to when that was logged last, in monotonic seconds.
+        self.said: dict[str, float] = {}
         self.to_wire = destination.to_wire
         self.account = destination.account()
         self.wire = destination.wire
@@ -289,9 +293,9 @@ class Preparer:
         try:
             made = target.to_wire(event, ids)
         except RecursionError as error:
-            return too_deep(event, target.destination) or _failed(error)
+            return too_deep(event, target.destination) or _failed(target, error)
         except BaseException as error:  # a destination's fault costs its own event, not the batch
-            return _failed(error)
+            return _failed(target, error)
         if type(made) is Refusal and _is_whole(made):
             return Outcome(kind=made.kind, reason=made.reason, field=made.field, fix=made.fix)
         if type(made) is not Wire:
@@ -330,9 +334,19 @@ def _clamped(event: Event, now: float) -> Event:
     return replace(event, time=datetime.fromtimestamp(now, UTC))
 
 
-def _failed(error: BaseException) -> Outcome:
-    # logged with the outcome, once and then as a sum; the type only: the text may quote the event
-    reason = f"the destination failed with {type(error).__name__}"
+def _failed(target: _Target, error: BaseException) -> Outcome:
+    # the type only: the text may quote the event
+    name = type(error).__name__
+    now = time.monotonic()
+    if now - target.said.get(name, -math.inf) >= EVERY_S:  # the sum comes with the outcomes
+        target.said[name] = now
+        logger.error(
+            "%s: to_wire() failed with %s; the event is rejected there, mend the destination",
+            target.name,
+            name,
+            extra={"destination": target.name, "error": name},
+        )
+    reason = f"the destination failed with {name}"
     return Outcome(kind="rejected", reason=reason, fix="mend the destination: its to_wire() raised")
 
 

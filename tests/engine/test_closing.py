@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -315,3 +316,20 @@ async def test_flush_believes_the_ledger(server: Server) -> None:
     await sender.send(event(1))
     assert not await sender.flush(0.2)
     await sender.aclose(0)
+
+
+async def test_entering_that_is_cancelled_leaves_the_spool_file_to_the_next(server: Server, tmp_path: Path) -> None:
+    """What its thread was opening is closed there before anybody opens it again: two never share a connection."""
+    spool = f"sqlite:///{tmp_path / 'events.db'}"
+    sender = Client([Acme(base_url=server.url)], linger_s=0, spool=spool)
+    for turns in range(0, 24, 3):
+        entering = asyncio.ensure_future(sender.__aenter__())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        entering.cancel()
+        await asyncio.gather(entering, return_exceptions=True)
+        await sender.aclose(0)
+    async with sender:
+        await sender.send(event(1))
+        assert await sender.flush(10)
+    assert server.ids == ["e1"]

@@ -132,6 +132,9 @@ class SqliteSpool:
             await self._call(self._store.open if fresh else self._store.release_all)
         except BaseException:
             if fresh:
+                # cancelled, it goes on in its thread: it is closed there, before the next one opens a store of its own
+                self._closed = thread.submit(self._store.close)
+                self._store = self._make_store()
                 thread.stop()
                 self._thread = None
             raise
