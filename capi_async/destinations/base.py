@@ -19,13 +19,13 @@ ODD_PAGE: Final = "page.url: is no http(s) address and was left out"
 
 def is_web(url: str) -> bool:
     """Whether this is an address of the web that names a host; blanks are encoded before anybody asks."""
-    scheme = url[:8] if url.startswith("http") else url[:8].lower()
-    if scheme == "https://":
+    scheme = url[:8]
+    if scheme == "https://" or (not scheme.startswith("http") and (scheme := scheme.lower()) == "https://"):
         return url[8:9] not in _NO_HOST
     return scheme[:7] == "http://" and url[7:8] not in _NO_HOST
 
 
-_NO_HOST: Final = ("", "/", "?", "#")
+_NO_HOST: Final = frozenset({"", "/", "?", "#"})
 
 
 def without_odd_clicks(event: Event, fields: tuple[str, ...]) -> tuple[Event, tuple[str, ...]]:

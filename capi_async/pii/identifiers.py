@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -20,6 +21,7 @@ from capi_async.pii.lists import LIST_RULES, Emails, ExternalIds, Phones
 from capi_async.pii.normalize import scrub_url
 from capi_async.pii.reference import country_code
 from capi_async.pii.refused import NOT_UNICODE
+from capi_async.pii.urls import is_bare
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 #: Longer page addresses are refused; the longest that browsers pass on reliably are a fraction of this.
@@ -250,7 +252,12 @@ class Plan:
         given = urls if len(some) == len(urls) else [url or None for url in urls]
         # all that _address would look for, in all of them at once; what comes out is text and no subclass of it
         usual = text.startswith("http") and text.count("\nhttp") == len(some) - 1
-        if usual and text.isascii() and len(text) <= _MAX_URL and not any(map(text.count, _AT_SIGNS)):
+        if (
+            usual
+            and text.isascii()
+            and len(text) <= _MAX_URL
+            and (is_bare(text) or not any(map(text.count, _AT_SIGNS)))
+        ):
             plain = text.split()
             if plain == some:
                 return spread(given, plain)
@@ -268,6 +275,8 @@ class Plan:
         if len(url) > _MAX_URL:
             self._notes.refuse(field, f"longer than {_MAX_URL} characters")
             return None
+        if _usual_address(url):
+            return url
         if not url.isascii():
             try:
                 url.encode()
@@ -287,6 +296,8 @@ class Plan:
         return clean or None
 
 
+#: An address of which nothing need be changed: ASCII without white space and without what an at sign may begin with.
+_usual_address: Final = re.compile(r"https?://[!-$'-?A-\[\]-~]*+(?:&(?![#cC])[!-$'-?A-\[\]-~]*+)*+").fullmatch
 #: Fewer are identified one by one.
 _MANY: Final = 4
 #: What an ``@`` in an address begins with, however it is encoded.

@@ -38,7 +38,7 @@ _Refusals: TypeAlias = dict[tuple[str | None, str], None]
 _lines_of_emails: Final = re.compile(
     r"(?:[!#$%&'+\-./0-9=?^_`a-zA-Z{|}~]++@(?:[0-9a-zA-Z_\-]++\.)++[0-9a-zA-Z_\-]++\n)*+"
 ).fullmatch
-_lines_of_numbers: Final = re.compile(rf"(?:(?!{TRUNK_ZERO})\+(?:1[0-9]{{10}}|[2-9][0-9]{{7,14}})\n)*+").fullmatch
+_lines_of_numbers: Final = re.compile(rf"(?:\+1[0-9]{{10}}\n|(?!{TRUNK_ZERO})\+[2-9][0-9]{{7,14}}\n)*+").fullmatch
 
 _DIGITS_READ: Final = "64 hex digits read as a digest"
 

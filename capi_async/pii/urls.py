@@ -31,7 +31,7 @@ def scrub_url(url: str) -> str:
     value; a bare value that holds one becomes nothing. Everything else, all click ids included, stays byte for byte.
     """
     # nearly all addresses have none of these, and a look at each is cheaper than the pattern
-    if not any(map(url.count, _SIGNS)) and url.isascii():
+    if is_bare(url) or (not any(map(url.count, _SIGNS)) and url.isascii()):
         return url
     if not _marker(url):
         return url
@@ -45,6 +45,11 @@ def scrub_url(url: str) -> str:
             parts[index] = _scrubbed(part)
             found = found or parts[index] != part
     return "".join(parts) if found else url
+
+
+def is_bare(text: str) -> bool:
+    """Whether ``text`` has none of the characters with which an at sign begins, however it is encoded."""
+    return "@" not in text and "%" not in text and "&" not in text and "\\" not in text and text.isascii()
 
 
 def _scrubbed(parameter: str) -> str:

@@ -228,3 +228,21 @@ def test_many_are_identified_as_each_of_them_is(
     for found in together:
         # a subclass of text equals its text, and cannot be encoded
         assert {type(url) for url in (found.page_url, found.page_referrer)} <= {str, type(None)}
+
+
+address_pieces = st.sampled_from(
+    ["shop.example/", "a@b.co", "?q=", "&q=", "&", "#", "&#64;", "&Commat;", "&commat;", "%40", "%2540", "%20",
+     "\\u0040", "\uff20", "@", ";", " ", "\n", "\x7f", "\x1f", "é", "b.co", "http://", "[::1]", "^", "~", "!", "'", '"']
+)  # fmt: skip
+
+
+@unhurried
+@given(
+    scheme=st.sampled_from(["https://", "http://", "HTTPS://", "httpS://", "//", ""]),
+    pieces=st.lists(address_pieces, max_size=6),
+)
+def test_a_usual_address_is_what_the_long_way_makes_of_it(scheme: str, pieces: list[str]) -> None:
+    """A blank in front sends an address the general way, which trims it: the result and the notes are the same."""
+    plan = Plan(["page_url"])
+    url = scheme + "".join(pieces)
+    assert plan.identify(User(), Page(url=url)) == plan.identify(User(), Page(url=f" {url}"))
