@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import astuple, force_setattr
 
+from capi_async.early import ready
 from capi_async.errors import EventError
 from capi_async.plain import made_plain, measured, plain_integer, plain_number, plain_text, shown
 
@@ -437,6 +438,7 @@ def _price(text: str) -> Decimal | None:
 _Short: TypeAlias = Annotated[str, Meta(max_length=_USUAL_CHARS)]
 
 
+@ready
 class _UsualItem(Struct, array_like=True, gc=False):
     """The fields of :class:`Item`, in their order."""
 
@@ -886,6 +888,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return f"Event({self.name!r}, event_id={self.event_id!r}, time={self.time.isoformat()!r}, …)"
 
 
+@ready
 class _UsualEvent(Struct, array_like=True, gc=False):
     """The fields of :class:`Event`, in their order, as a web event has them; the others are looked at apart."""
 

@@ -353,7 +353,7 @@ async def test_a_rotated_token_resumes(
         ("snap_v2", {"pixel_id": "no-such-pixel"}),
         ("tiktok", {"pixel_code": "no-such-pixel"}),
         ("tiktok_pixel", {"pixel_code": "no-such-pixel"}),
-        ("meta", {"pixel_id": "no-such-pixel"}),
+        ("meta", {"pixel_id": "0000000000"}),
     ],
 )
 async def test_a_wrong_account_pauses(

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from capi_async.early import ready
 from capi_async.spec import encode_head
 
 Call: TypeAlias = Literal["lead", "sale"]
@@ -24,12 +25,14 @@ Avatar: TypeAlias = Annotated[str, Meta(max_length=2_048, pattern=r"\Ahttps?://\
 Time: TypeAlias = Annotated[str, Meta(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z")]
 
 
+@ready
 class CutMeShortHead(Struct, frozen=True, array_like=True):
     """Which of the two calls it is."""
 
     call: Call
 
 
+@ready
 class CutMeShortLead(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """The body of ``/track/lead``; name, e-mail and avatar are clear text."""
 
@@ -43,6 +46,7 @@ class CutMeShortLead(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=
     mode: Annotated[str, Meta(pattern=r"\Adeferred\Z")] | None = None
 
 
+@ready
 class CutMeShortSale(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """The body of ``/track/sale``."""
 

@@ -8,6 +8,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from capi_async.early import ready
+
 STANDARD_NAMES: Final[Mapping[str, str | None]] = {
     "page_view": "PageView",
     "view_content": "ViewContent",
@@ -78,6 +80,7 @@ TOO_BROAD: Final[tuple[frozenset[str], ...]] = (
 )
 
 
+@ready
 class MetaHead(Struct, frozen=True, array_like=True):
     """What the events of one request share: dataset, test code, and the upload they belong to."""
 

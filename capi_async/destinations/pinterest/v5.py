@@ -26,6 +26,7 @@ from capi_async.destinations.pinterest.wire import (
     PinterestEvent,
     PinterestUser,
 )
+from capi_async.early import ready
 from capi_async.errors import ConfigError
 from capi_async.event import App, Consent, Device, Event
 from capi_async.outcome import Response, Verdict
@@ -59,6 +60,7 @@ from capi_async.spec import (
 TEST_BATCH_EVENTS: Final = 20
 
 
+@ready
 class PinterestHead(Struct, frozen=True, array_like=True):
     """What one request shares: the account is in the path, the test mode in the query."""
 

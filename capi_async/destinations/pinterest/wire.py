@@ -14,6 +14,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from capi_async.destinations.pinterest.names import REGISTERED
+from capi_async.early import ready
 
 # Patterns rather than enums: an error about an enum would repeat the value.
 Name = Annotated[str, Meta(pattern=REGISTERED)]
@@ -91,6 +92,7 @@ class PinterestCustom(Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     external_measurement_vendor_id: Int64 | None = None
 
 
+@ready
 class PinterestApp(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """``app_info``. Its ``user_agent`` identifies nobody."""
 
@@ -105,6 +107,7 @@ class PinterestApp(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=Fa
     window_width: Pixels | None = None
 
 
+@ready
 class PinterestDevice(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """``device_info``."""
 
@@ -134,6 +137,7 @@ class PinterestDevice(Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     external_storage_free_space: Storage | None = None
 
 
+@ready
 class PinterestEvent(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One of ``data``. The flat app and device keys are older; the mapping fills the objects."""
 

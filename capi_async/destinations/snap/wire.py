@@ -12,7 +12,10 @@ from typing import Final
 
 from msgspec import Struct
 
+from capi_async.early import ready
 
+
+@ready
 class SnapHead(Struct, frozen=True, array_like=True):
     """What one v3 request shares: the asset is in the path, and so is the test mode."""
 
@@ -111,6 +114,7 @@ CUSTOM_DATA_KEYS: Final = frozenset(
 )  # fmt: skip
 
 
+@ready
 class SnapV2Head(Struct, frozen=True, array_like=True):
     """What one v2 request shares; the asset is inside each event."""
 

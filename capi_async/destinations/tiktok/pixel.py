@@ -30,6 +30,7 @@ from capi_async.destinations.tiktok.shared import (
     part,
     with_properties,
 )
+from capi_async.early import ready
 from capi_async.errors import ConfigError
 from capi_async.event import Event
 from capi_async.outcome import Response, Verdict
@@ -53,6 +54,7 @@ from capi_async.spec import (
 )
 
 
+@ready
 class PixelHead(Struct, frozen=True, array_like=True):
     """What one request shares.
 

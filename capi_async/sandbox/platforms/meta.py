@@ -54,7 +54,7 @@ from capi_async.sandbox.platforms.base import (
 
 _MAX_EVENTS = 1_000
 _MAX_CUSTOM_NAME = 50
-_DATASET = re.compile(r"^[0-9]{1,20}\Z")
+_DATASET = re.compile(r"^[1-9][0-9]{0,19}\Z")
 _TOO_OLD, _IN_FUTURE, _NO_VALUE, _TOO_BROAD, _NOT_HASHED = 2804003, 2804007, 2804009, 2804050, 2804019
 _TOO_BROAD_SETS = (
     frozenset({"ct", "country", "st", "zp", "ge", "client_user_agent"}),

@@ -527,7 +527,19 @@ class Store(SpoolFile):
             self._overwrite(db, True)
             db.execute("UPDATE damaged SET data = NULL WHERE data IS NOT NULL")
         self._overwrite(self._ready(), False)
-        return self.shrink(everything=True) and self.rewrite()
+        try:
+            return self.shrink(everything=True) and self.rewrite()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            # the file has broken pages, or the volume no room for a copy: trying again and again would not help
+            logger.warning(
+                "spool: %s cannot be written anew (%s): what was forgotten is overwritten where it stood, but pages "
+                "that are damaged or were freed earlier may still hold something; free space on the volume, or let the "
+                "workers empty this file and begin with a new one",
+                self.path, error, extra={"path": str(self.path), "error": str(error)},
+            )  # fmt: skip
+            return True
 
 
 def count(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int]) -> None:
