@@ -76,6 +76,8 @@ def administer(sandbox: Sandbox, method: str, path: str, query: Mapping[str, str
                 return _nowhere()
     except (ValueError, msgspec.MsgspecError) as error:
         return error_reply(400, str(error))
+    except RecursionError:
+        return error_reply(400, "the body is nested too deeply")
     return Reply(204, b"")
 
 

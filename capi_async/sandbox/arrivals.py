@@ -17,6 +17,8 @@ _NOTHING = Raw(b"null")
 # Names of counters may come from the wire; a sender of random keys must not fill the memory.
 _MAX_NAMES = 1_000
 _MAX_NAME_LENGTH = 100
+# Python reads no integer of more than 4,300 digits, by its own setting; no field of a platform has that many.
+_MAX_DIGITS = 640
 
 
 def plain(raw: Raw) -> Any:
@@ -24,7 +26,12 @@ def plain(raw: Raw) -> Any:
     try:
         return msgspec.json.decode(raw)
     except msgspec.DecodeError:
-        return json.loads(bytes(raw))  # numbers too large for a float are infinite here, not errors
+        # numbers too large for a float are infinite here, not errors; so are integers of more digits than int() reads
+        return json.loads(bytes(raw), parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 class Arrival(Struct, gc=False):
@@ -139,9 +146,10 @@ class Arrivals:
             return list(ring.all) if ring else []
         return sorted(chain.from_iterable(ring.all for ring in self._rings.values()), key=_turn)
 
-    def newest(self, limit: int) -> list[Arrival]:
-        """The last few, newest first."""
-        tails = [list(islice(reversed(ring.all), limit)) for ring in self._rings.values()]
+    def newest(self, limit: int, platform: str | None = None) -> list[Arrival]:
+        """The last few, newest first, of one platform or of all."""
+        rings = [ring for name, ring in self._rings.items() if platform in (None, name)]
+        tails = [list(islice(reversed(ring.all), limit)) for ring in rings]
         return sorted(chain.from_iterable(tails), key=_turn, reverse=True)[:limit]
 
     def dropped(self, platform: str | None = None) -> int:

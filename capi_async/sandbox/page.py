@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from capi_async.sandbox.arrivals import Arrival, Tally
 from capi_async.sandbox.faults import Fault
@@ -22,10 +23,16 @@ table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .75rem .35rem 0; text-align: left; vertical-align: top; }
 th { font-weight: 600; } .n { text-align: right; font-variant-numeric: tabular-nums; }
 td { overflow-wrap: anywhere; } .t { white-space: nowrap; font-variant-numeric: tabular-nums; }
+pre { margin: .25rem 0; max-width: 40rem; white-space: pre-wrap; }
 code { background: var(--soft); border-radius: 4px; padding: .1rem .3rem; }
 .ok { color: var(--ok); } .bad { color: var(--bad); } .empty { opacity: .7; }
 """
 
+#: Below the sandbox's own routes: what the page's button asks for.
+CLEAR = "clear"
+
+_BODY_CHARS = 4_000
+_REFRESH = '<meta http-equiv="refresh" content="2">'
 _NUMBERS = ("requests", "events", "accepted", "duplicates")
 _ORDERS_SHOWN, _DELIVERIES_LOOKED_AT = 12, 200
 _COLUMNS = ("Requests", "Events", "Accepted", "Duplicates", "Rejected", "Test")
@@ -38,10 +45,17 @@ def page(
     faults: Iterable[Fault],
     token: str,
     shop: TikTokShop,
+    platform: str | None = None,
+    still: bool = False,
 ) -> str:
-    """The whole page. Everything that came over the wire is escaped."""
+    """The whole page. Everything that came over the wire is escaped.
+
+    Args:
+        platform: Whose events ``newest`` are; ``None``: of all platforms.
+        still: Do not load anew every two seconds, so that a body can be read.
+    """
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2">
+<html lang="en"><head><meta charset="utf-8">{"" if still else _REFRESH}
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>capi_async sandbox</title>
 <style>{_STYLE}</style></head><body>
 <h1>capi_async sandbox</h1>
@@ -54,6 +68,7 @@ def page(
 <h2>Faults</h2>
 {_faults(list(faults))}
 <h2>Newest events</h2>
+{_steering(tallies, platform, still)}
 {_events(list(newest))}
 <h2>TikTok Shop</h2>
 {_shop(shop)}
@@ -79,16 +94,34 @@ def _faults(faults: list[Fault]) -> str:
     return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
+def _steering(platforms: Iterable[str], chosen: str | None, still: bool) -> str:
+    """Links to the events of one platform, and the button that forgets everything received.
+
+    A page of another origin cannot press it: a browser says where the form of a POST was, and the server looks.
+    """
+    names = [("all", "/", chosen is None), *((name, f"/?platform={quote(name)}", name == chosen) for name in platforms)]
+    links = " \N{MIDDLE DOT} ".join(
+        f"<strong>{escape(name)}</strong>" if current else f'<a href="{escape(address)}">{escape(name)}</a>'
+        for name, address, current in names
+    )
+    query = urlencode({**({"platform": chosen} if chosen else {}), **({} if still else {"still": 1})})
+    keep = f'<a href="/?{escape(query)}">{"go on" if still else "stop"} loading anew</a>'
+    return f"""<p>Show {links}; {keep}</p>
+<form method="post" action="/_sandbox/{CLEAR}"><button title="Arrivals, counters and keys">Clear</button></form>"""
+
+
 def _events(arrivals: list[Arrival]) -> str:
     if not arrivals:
         return '<p class="empty">Nothing has arrived yet.</p>'
-    head = "".join(f"<th>{name}</th>" for name in ("Time (UTC)", "Platform", "Account", "Event", "Id", "Verdict"))
+    head = "".join(
+        f"<th>{name}</th>" for name in ("Time (UTC)", "Platform", "Account", "Event", "Id", "Verdict", "Body")
+    )
     rows = "".join(map(_event_row, arrivals))
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _event_row(arrival: Arrival) -> str:
-    event = arrival.event
+    event = _read(arrival)
     time = datetime.fromtimestamp(arrival.received_at, UTC).strftime("%H:%M:%S.%f")[:-3]
     name = _first(event, "event_name", "event_type", "event", "eventName")
     event_id = _first(event, "event_id", "client_dedup_id", "invoiceId", "customerExternalId")
@@ -98,7 +131,25 @@ def _event_row(arrival: Arrival) -> str:
     if arrival.test:
         verdict += " (test)"
     cells = "".join(f"<td>{escape(cell)}</td>" for cell in (arrival.platform, arrival.account, name, event_id))
-    return f'<tr><td class="t">{time}</td>{cells}<td>{verdict}</td></tr>\n'
+    return f'<tr><td class="t">{time}</td>{cells}<td>{verdict}</td>{_body(arrival)}</tr>\n'
+
+
+def _read(arrival: Arrival) -> Any:
+    # one event that cannot be read must not take the page from all others
+    try:
+        return arrival.event
+    except (ValueError, RecursionError):
+        return None
+
+
+def _body(arrival: Arrival) -> str:
+    """The wire object as it came, folded away; of a long one, the beginning."""
+    whole = bytes(arrival.raw)
+    if whole == b"null":
+        return '<td class="empty">not kept</td>'
+    text = whole[: 4 * _BODY_CHARS].decode("utf-8", "replace")[:_BODY_CHARS]
+    rest = "" if len(whole) == len(text.encode()) else f"<p>The beginning of {len(whole):,} bytes.</p>"
+    return f"<td><details><summary>{len(whole):,} bytes</summary><pre>{escape(text)}</pre>{rest}</details></td>"
 
 
 def _shop(shop: TikTokShop) -> str:

@@ -18,7 +18,7 @@ from capi_async.sandbox.admin import ADMIN, administer, error_reply
 from capi_async.sandbox.arrivals import Arrival, Arrivals, Stats
 from capi_async.sandbox.checks import MB
 from capi_async.sandbox.faults import EVERY, Fault, Faults, Kind
-from capi_async.sandbox.page import page
+from capi_async.sandbox.page import CLEAR, page
 from capi_async.sandbox.platforms import PLATFORMS
 from capi_async.sandbox.platforms.base import TOKEN, Call, Reply, Service
 from capi_async.sandbox.platforms.tiktok_shop import TikTokShop
@@ -268,10 +268,12 @@ class Sandbox:
         for platform in self._platforms.values():
             platform.clear()
 
-    def page(self) -> str:
-        """The HTML page at ``/``."""
+    def page(self, platform: str | None = None, *, still: bool = False) -> str:
+        """The HTML page at ``/``; its newest events are those of one platform (of all, if it is not served here)."""
         tallies = {name: it.tally for name, it in self._platforms.items()}
-        return page(self.base_url, tallies, self._arrivals.newest(_NEWEST_SHOWN), self._faults, TOKEN, self._shop)
+        chosen = platform if platform in self._platforms else None
+        newest = self._arrivals.newest(_NEWEST_SHOWN, chosen)
+        return page(self.base_url, tallies, newest, self._faults, TOKEN, self._shop, chosen, still)
 
     def _platform(self, name: str) -> Service:
         try:
@@ -287,11 +289,14 @@ class Sandbox:
             return _response(error_reply(403, "this Host is not served here"))
         prefix, slash, rest = request.path.removeprefix("/").partition("/")
         if not prefix and not slash:
-            return web.Response(text=self.page(), content_type="text/html", headers=_PAGE_HEADERS)
+            shown = self.page(request.query.get("platform"), still="still" in request.query)
+            return web.Response(text=shown, content_type="text/html", headers=_PAGE_HEADERS)
         if prefix == ADMIN:
-            origin = request.headers.get("Origin")
-            if origin is not None and not self._is_own(origin.partition("://")[2]):
+            if not self._may_steer(request):
                 return _response(error_reply(403, "this Origin may not steer the sandbox"))
+            if rest == CLEAR and request.method == "POST":
+                self.clear()
+                return web.Response(status=303, headers={"Location": "/"})
             return _response(administer(self, request.method, rest, request.query, await request.read()))
         platform = self._platforms.get(prefix)
         if platform is None:
@@ -336,6 +341,16 @@ class Sandbox:
         call = Call(request.method, path, query, request.headers, body, clock.wall(), clock.monotonic())
         return platform.handle(call, self._arrivals)
 
+    def _may_steer(self, request: web.BaseRequest) -> bool:
+        """Whether no page of another origin asks; programs other than browsers name no origin at all.
+
+        The origin is compared whole, scheme and port included, with the address under which the request came.
+        """
+        origin = request.headers.get("Origin")
+        if origin is not None:
+            return origin.lower() == f"http://{request.headers.get('Host', '').lower()}"
+        return request.method in _READS or request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+
     def _is_own(self, host: str) -> bool:
         name, colon, port = host.lower().rpartition(":")
         return (name if colon and port.isdigit() else host.lower()) in self._hosts
@@ -361,8 +376,12 @@ async def serve(
         await anyio.sleep_forever()
 
 
+_READS = ("GET", "HEAD", "OPTIONS")
 _PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    # nobody may show the page in a frame either, and have its button pressed there
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
     "Cache-Control": "no-store",
 }
 

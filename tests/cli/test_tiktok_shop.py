@@ -144,6 +144,25 @@ async def test_authorize_waits_for_the_seller_on_a_port(shops: Sandbox, command:
     assert "Connected to" in out.decode()
 
 
+async def test_authorize_goes_on_listening_after_a_visit_of_somebody_else(shops: Sandbox, command: Command) -> None:
+    """A wrong state, none, an error of somebody else's making: the seller is still waited for, and gets through."""
+    port = free_port()
+    shops.tiktok_shop.app.redirect_url = f"http://127.0.0.1:{port}/callback"
+    process = await command.start("authorize", "--port", port)
+    link = await line_with(process, "open this address")
+    await line_with(process, "Waiting on")
+    returned = await agree(link)
+    async with aiohttp.ClientSession() as browser:
+        for query in ("code=theirs&state=wrong", "code=theirs", "error=access_denied&state=", "code=x&state=%FF"):
+            async with browser.get(f"http://127.0.0.1:{port}/callback?{query}") as answer:
+                assert answer.status == 400
+        async with browser.get(returned) as answer:
+            assert answer.status == 200
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, err
+    assert "Connected to" in out.decode()
+
+
 async def test_authorize_works_against_a_sandbox_that_knows_nothing_of_it(shops: Sandbox, command: Command) -> None:
     """One that was started by itself, as the README says: it returns to the port, or shows what can be pasted."""
     port = free_port()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import aiohttp
@@ -436,12 +437,99 @@ async def test_foreign_host_names_are_refused_everywhere(sender, host):
         assert (await sender.ask("GET", path, headers={"Host": host})).status == 403
 
 
+FAULT = {"platform": "*", "kind": "hang", "count": 1}
+
+
 async def test_foreign_origin_may_not_steer(sender):
     """A browser names the page that asks."""
     fault = {"platform": "*", "kind": "hang"}
     for origin, status in (("https://attacker.example", 403), ("null", 403), (sender.sandbox.base_url, 200)):
         reply = await sender.ask("POST", "/_sandbox/faults", json=fault, headers={"Origin": origin})
         assert reply.status == status
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost:3000", "https://localhost", "chrome-extension://localhost", "http://127.0.0.1",
+        "file://", "http://127.0.0.1:{port}.attacker.example", "https://127.0.0.1:{port}", "http://localhost:{port}",
+    ],
+)  # fmt: skip
+async def test_an_origin_is_compared_with_its_scheme_host_and_port(sender, origin):
+    """Another program on this machine serves pages too, and an extension is no page of ours."""
+    origin = origin.format(port=sender.sandbox.port)
+    for method, path in (("POST", "faults"), ("DELETE", ""), ("POST", "clear"), ("GET", "arrivals")):
+        reply = await sender.ask(method, f"/_sandbox/{path}", json=FAULT, headers={"Origin": origin})
+        assert reply.status == 403
+    assert sender.sandbox.faults() == []
+
+
+async def test_the_sandboxs_own_origin_may_steer_by_every_name_it_has(sender):
+    """The name under which the page was opened."""
+    for host in (f"localhost:{sender.sandbox.port}", f"127.0.0.1:{sender.sandbox.port}"):
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        assert (await sender.ask("POST", "/_sandbox/faults", json=FAULT, headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200), (None, 200)]
+)
+async def test_a_request_of_another_site_without_an_origin_may_change_nothing(sender, site, status):
+    """A browser says where it comes from in one way or the other; a program says nothing."""
+    headers = {"Sec-Fetch-Site": site} if site else {}
+    assert (await sender.ask("POST", "/_sandbox/faults", json=FAULT, headers=headers)).status == status
+    assert (await sender.ask("GET", "/_sandbox/stats", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("path", ["faults", "rates", "tiktok_shop/orders", "tiktok_shop/notifications"])
+@pytest.mark.parametrize(
+    "deep", ["[" * 100_000, '{"a":' * 100_000, '{"platform":"snap","kind":"status","body":' * 9_000]
+)
+async def test_json_that_is_nested_without_end_is_refused_in_words(sender, path, deep):
+    """To every path that reads a body."""
+    reply = await sender.ask("POST", f"/_sandbox/{path}", data=deep)
+    assert (reply.status, "error" in reply.body) == (400, True)
+
+
+async def test_nested_json_in_a_fault_of_right_form_is_refused_in_words(sender):
+    """Its body may be anything, up to a depth."""
+    body = '{"platform":"snap","kind":"status","body":' + "[" * 100_000 + "]" * 100_000 + "}"
+    reply = await sender.ask("POST", "/_sandbox/faults", data=body)
+    assert (reply.status, reply.body) == (400, {"error": "the body is nested too deeply"})
+
+
+@pytest.mark.parametrize("digits", [640, 641, 4_300, 4_301, 100_000])
+async def test_an_integer_of_any_length_is_shown(sender, platforms, digits):
+    """On the page, and by ``event``; the platform has read it too."""
+    event = json.dumps(platforms["snap"].event()).replace("{", '{"n": ' + "9" * digits + ",", 1)
+    await sender.ask("POST", sender.sandbox.url("snap") + platforms["snap"].path, data='{"data": [' + event + "]}")
+    [arrival] = sender.sandbox.arrivals("snap")
+    assert arrival.event["n"] > 1e300
+    assert (await sender.ask("GET", "/")).status == 200
+
+
+async def test_the_page_shows_bodies_of_one_platform_and_is_cleared(sender, platforms):
+    """Bodies are escaped and bounded; the button works from the page only."""
+    await sender.send("snap", platforms["snap"].event(event_id="of-snap", note="<img src=x>" + "y" * 10_000))
+    await sender.send("meta", platforms["meta"].event(event_id="of-meta"))
+    every, snap, meta, unknown = [
+        (await sender.ask("GET", path)).body
+        for path in ("/", "/?platform=snap", "/?platform=meta&still=1", "/?platform=%3Cscript%3E")
+    ]
+    assert ["of-snap" in page for page in (every, snap, meta, unknown)] == [True, True, False, True]
+    assert ["of-meta" in page for page in (every, snap, meta, unknown)] == [True, False, True, True]
+    assert ["http-equiv" in page for page in (every, snap, meta)] == [True, True, False]
+    assert "&lt;img src=x&gt;" in snap
+    assert "The beginning of 1" in snap
+    assert not any("<img" in page or "<script" in page or "y" * 5_000 in page for page in (every, snap, unknown))
+    assert 'method="post" action="/_sandbox/clear"' in snap
+    base = sender.sandbox.base_url
+    for headers, status in (({"Origin": "https://attacker.example"}, 403), ({"Sec-Fetch-Site": "cross-site"}, 403)):
+        assert (await sender.ask("POST", "/_sandbox/clear", headers=headers)).status == status
+    assert (await sender.ask("GET", "/_sandbox/clear")).status == 404
+    assert len(sender.sandbox.arrivals()) == 2
+    reply = await sender.ask("POST", "/_sandbox/clear", headers={"Origin": base, "Sec-Fetch-Site": "same-origin"})
+    assert (reply.status, sender.sandbox.arrivals()) == (303, [])
 
 
 async def test_named_hosts_are_served_when_allowed(start):
