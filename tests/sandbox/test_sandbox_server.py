@@ -502,7 +502,12 @@ async def test_nested_json_in_a_fault_of_right_form_is_refused_in_words(sender):
 async def test_an_integer_of_any_length_is_shown(sender, platforms, digits):
     """On the page, and by ``event``; the platform has read it too."""
     event = json.dumps(platforms["snap"].event()).replace("{", '{"n": ' + "9" * digits + ",", 1)
-    await sender.ask("POST", sender.sandbox.url("snap") + platforms["snap"].path, data='{"data": [' + event + "]}")
+    await sender.ask(
+        "POST",
+        sender.sandbox.url("snap") + platforms["snap"].path,
+        data='{"data": [' + event + "]}",
+        headers={"Content-Type": "application/json"},
+    )
     [arrival] = sender.sandbox.arrivals("snap")
     assert arrival.event["n"] > 1e300
     assert (await sender.ask("GET", "/")).status == 200
