@@ -630,7 +630,12 @@ class Worker:
         )
         if judged.final:
             await self._settle(judged.final, judged.outcomes)
+        # Whom a refusal did not name goes again at once; like the halves of a search it takes turns with what is new,
+        # because there may be thousands more to name among them.
+        spared = judged.again.pop(0.0, []) if judged.final and self.gate.state == "open" else []
         await self._again(judged)
+        if spared:
+            self._splits.append(_part(batch, spared))
         if judged.split:
             if self.gate.state == "paused":
                 await self._spool.release(judged.split)

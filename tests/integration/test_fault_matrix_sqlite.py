@@ -34,6 +34,9 @@ test_hanging_destinations_recover_and_deliver = matrix.test_hanging_destinations
 test_a_whole_batch_of_bad_events_pauses_instead_of_hammering = (
     matrix.test_a_whole_batch_of_bad_events_pauses_instead_of_hammering
 )
+test_a_run_of_events_that_are_named_as_bad_closes_no_destination = (
+    matrix.test_a_run_of_events_that_are_named_as_bad_closes_no_destination
+)
 test_refusals_that_name_every_event_settle_them_at_once = matrix.test_refusals_that_name_every_event_settle_them_at_once
 
 #: Longer than any platform takes an event.
