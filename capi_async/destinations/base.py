@@ -44,6 +44,11 @@ def with_good_clicks(event: Event, fields: tuple[str, ...], parameter: str) -> t
         parameter: The query parameter that holds it there.
     """
     click, page = event.click, event.page
+    if click is NO_CLICK:
+        # of nearly all events no more need be asked, and this runs for each of them
+        url, referrer = page.url, page.referrer
+        if (url is None or parameter not in url) and (referrer is None or parameter not in referrer):
+            return event, ()
     if (page.url or page.referrer) and getattr(click, fields[0]) is None and (found := in_address(page, parameter)):
         click = replace(click, **{fields[0]: found})
     elif click is NO_CLICK:

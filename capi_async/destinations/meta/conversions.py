@@ -37,7 +37,7 @@ from capi_async.destinations.meta.wire import (
     MetaRoot,
 )
 from capi_async.errors import ConfigError
-from capi_async.event import Event
+from capi_async.event import NO_CLICK, Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.plain import shown
@@ -186,16 +186,17 @@ class Meta(Destination, frozen=True, kw_only=True):
         consent = event.consent
         if consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data")):
             return refusal
-        event, notes = without_odd_clicks(event, _CLICKS)
-        warnings: list[str] = list(notes)
+        warnings: list[str] = []
+        if event.click is not NO_CLICK:
+            event, notes = without_odd_clicks(event, _CLICKS)
+            warnings += notes
         if self.test_event_code is not None:
             warnings.append(TEST_COUNTS)
         elif event.test or self.test:
             return NO_TEST_CODE
         source = ACTION_SOURCES[event.source]
         url, click = ids.page_url, event.click
-        fbc = None
-        referrer = ids.page_referrer
+        referrer, fbc = ids.page_referrer, None
         if (
             click.fbc
             or click.fbclid
@@ -218,7 +219,7 @@ class Meta(Destination, frozen=True, kw_only=True):
             url,
             custom_data(event),
             app_data(event, ids.idfv) if source == "app" else None,
-            ids.page_referrer,
+            referrer,
         )
         if consent is not None:
             if consent.ad_personalization is False:

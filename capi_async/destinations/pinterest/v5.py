@@ -180,7 +180,7 @@ class Pinterest(Destination, frozen=True, kw_only=True):
             source,
             int(time),
             event.event_id,
-            _user_data(event, ids, keep_case=self.keep_external_id_case),
+            _user_data(event, ids, ids.external_id if self.keep_external_id_case else ids.external_id_plain),
             ids.page_url,
             None,
             self.partner_name,
@@ -240,7 +240,7 @@ _CLICKS: Final = ("epik",)
 _APP_SOURCES: Final = {"ios": "app_ios", "android": "app_android"}
 
 
-def _user_data(event: Event, ids: Identifiers, *, keep_case: bool) -> PinterestUser:
+def _user_data(event: Event, ids: Identifiers, external_id: Sequence[str] | None) -> PinterestUser:
     # by position, in the struct's order: this runs for every event, and keywords cost more
     return PinterestUser(
         ids.email,
@@ -253,7 +253,7 @@ def _user_data(event: Event, ids: Identifiers, *, keep_case: bool) -> PinterestU
         (one,) if (one := ids.state_code) else None,
         (one,) if (one := ids.zip_us5) else None,
         (one,) if (one := ids.country) else None,
-        ids.external_id if keep_case else ids.external_id_plain,
+        external_id,
         (one,) if (one := ids.mobile_ad_id) else None,
         ids.ip,
         ids.user_agent,

@@ -159,7 +159,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
             int(at),
             event.event_id,
             source,
-            _user_data(event, ids, keep_case=self.keep_external_id_case),
+            _user_data(event, ids, ids.external_id if self.keep_external_id_case else ids.external_id_plain),
             url,
             _custom_data(event),
             app,
@@ -235,9 +235,8 @@ def _logged(log: EventLog) -> Verdict:
     return rejected(log.words or "refused without a reason", code=log.code)
 
 
-def _user_data(event: Event, ids: Identifiers, *, keep_case: bool) -> SnapUser:
+def _user_data(event: Event, ids: Identifiers, hashed: Sequence[str] | None) -> SnapUser:
     click, app = event.click, event.app
-    hashed = ids.external_id if keep_case else ids.external_id_plain
     # by position and in the struct's order: this runs per event, and keywords cost more
     return SnapUser(
         ids.email,
