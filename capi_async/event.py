@@ -146,15 +146,12 @@ def _shown(struct: Struct) -> str:
     return f"{type(struct).__name__}({', '.join(f'{name}=…' for name in names)})"
 
 
-def _are_short_texts(values: tuple[Any, ...]) -> bool:
-    """Whether all values are ``None`` or text of no length to speak of, and of no subclass.
+def _is_short(value: object) -> bool:
+    """Whether this is text of no length to speak of, and of no subclass.
 
-    Whatever is not, may be good all the same; it is then checked field by field.
+    Whatever is not, may be good all the same; it is then looked at more closely.
     """
-    for value in values:  # noqa: SIM110 - a generator would cost more, and this runs several times per event
-        if value is not None and (type(value) is not str or len(value) > _USUAL_CHARS):
-            return False
-    return True
+    return type(value) is str and len(value) <= _USUAL_CHARS
 
 
 def _is_usual(struct: Struct, usual: type[Struct]) -> bool:
@@ -262,8 +259,10 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     idfv: str | None = None
 
     def __post_init__(self) -> None:
-        if not _are_short_texts(astuple(self)):
-            self._check()
+        for value in astuple(self):  # here and not in a function of its own, because it runs for every event
+            if value is not None and (type(value) is not str or len(value) > _USUAL_CHARS):
+                self._check()
+                return
 
     def _check(self) -> None:
         _require_text(self, "user.", _USER_TEXTS, hashed=True)
@@ -395,13 +394,14 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     def __post_init__(self) -> None:
         if (
             type(self.id) is not str
+            or not 0 < len(self.id) <= _USUAL_CHARS
             or type(self.quantity) is not int
-            or (self.name is not None and type(self.name) is not str)
-            or (self.category is not None and type(self.category) is not str)
-            or (self.brand is not None and type(self.brand) is not str)
-            or (self.variant is not None and type(self.variant) is not str)
-            or (self.delivery_category is not None and type(self.delivery_category) is not str)
-            or not _is_usual(self, _UsualItem)
+            or self.quantity < 1
+            or (self.name is not None and not _is_short(self.name))
+            or (self.category is not None and not _is_short(self.category))
+            or (self.brand is not None and not _is_short(self.brand))
+            or (self.variant is not None and not _is_short(self.variant))
+            or self.delivery_category is not None
         ):
             self._check()
         price = self.price
@@ -438,20 +438,6 @@ def _price(text: str) -> Decimal | None:
 _Short: TypeAlias = Annotated[str, Meta(max_length=_USUAL_CHARS)]
 
 
-@ready
-class _UsualItem(Struct, array_like=True, gc=False):
-    """The fields of :class:`Item`, in their order."""
-
-    id: Annotated[str, Meta(min_length=1, max_length=_USUAL_CHARS)]
-    quantity: Annotated[int, Meta(ge=1)]
-    price: Any
-    name: _Short | None
-    category: _Short | None
-    brand: _Short | None
-    variant: _Short | None
-    delivery_category: DeliveryCategory | None
-
-
 class Page(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """Where on the web it happened. E-mail addresses in queries are removed before anything leaves.
 
@@ -466,8 +452,10 @@ class Page(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     title: str | None = None
 
     def __post_init__(self) -> None:
-        if not _are_short_texts(astuple(self)):
-            _require_text(self, "page.", self.__struct_fields__)
+        for value in astuple(self):  # as in User
+            if value is not None and (type(value) is not str or len(value) > _USUAL_CHARS):
+                _require_text(self, "page.", self.__struct_fields__)
+                return
 
     def __repr__(self) -> str:
         return _shown(self)
