@@ -486,11 +486,13 @@ class Client:
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
-        if engine is None or self._pid != os.getpid() or self._spool.durable:
+        if engine is None or self._pid != os.getpid():
             return
         try:
-            left = {name: counts.pending for name, counts in self._spool.ledger().items() if counts.pending}
-            waiting = engine.intake.waiting
+            # what a durable spool holds is delivered later; what never reached it is lost with any
+            ledger = {} if self._spool.durable else self._spool.ledger()
+            left = {name: counts.pending for name, counts in ledger.items() if counts.pending}
+            waiting = engine.intake.waiting + len(self._handover)
         except Exception:  # the interpreter is being taken down
             return
         if not left and not waiting:
@@ -687,6 +689,7 @@ class Client:
             notices=self._notices,
             clock=self._clock,
             ended=self._ended,
+            not_handed_over=self._handover.__len__,
             after=self._earlier,
         )
         self._earlier = None

@@ -43,16 +43,16 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
 
 
 class _Lines(logging.Handler):
-    """Warnings of the library as lines; its constant messages keep their values in fields."""
+    """Warnings of the library as lines; what its fields hold beyond the text follows it."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
-        facts = [
-            str(value) for name in ("destination", "settings", "reason", "fix") if (value := record.__dict__.get(name))
-        ]
         try:
-            say(": ".join([f"capi-async: {record.getMessage()}", *facts]))
+            text = record.getMessage()
+            values = (record.__dict__.get(name) for name in ("destination", "settings", "reason", "fix"))
+            facts = [str(value) for value in values if value and str(value) not in text]
+            say(": ".join([f"capi-async: {text}", *facts]))
         except Exception:  # whoever logs must not fail because stderr does
             self.handleError(record)

@@ -63,6 +63,7 @@ class Dispatcher:
 
     Args:
         ended: Awaited when all tasks have ended, also when the loop ends without :meth:`stop`.
+        not_handed_over: How many events of other threads the intake has not been given yet.
         after: The supervisor of an earlier run of the same client, which may still be closing the spool.
     """
 
@@ -78,6 +79,7 @@ class Dispatcher:
         notices: Notices,
         clock: Clock,
         ended: Callable[[], Awaitable[None]],
+        not_handed_over: Callable[[], int],
         after: asyncio.Task[None] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
@@ -86,6 +88,7 @@ class Dispatcher:
         self._spool = spool
         self._clock = clock
         self._ended = ended
+        self._not_handed_over = not_handed_over
         self._after = after
         self._group: TaskGroup | None = None
         self._stopping = False
@@ -286,16 +289,17 @@ class Dispatcher:
 
     def _say_unclosed(self) -> None:
         """Nobody closed the client before its loop ended or its tasks were cancelled: what memory holds is stuck."""
-        if self._spool.durable:
-            return
-        left = {name: self._spool.depth(name).events for name in self._names}
-        counts = ", ".join(f"{name}: {count}" for name, count in left.items() if count)
+        # what a durable spool holds is delivered later; what never reached it is lost with any
+        left = {} if self._spool.durable else {name: self._spool.depth(name).events for name in self._names}
+        unstored = self.intake.unstored + self.intake.waiting + self._not_handed_over()
+        shown = {**left, "not stored": unstored, "perhaps not stored": self.intake.unknown}
+        counts = ", ".join(f"{name}: {count}" for name, count in shown.items() if count)
         if counts:
             logger.error(
                 "the client was not closed before its event loop or its tasks ended: events in memory are not "
                 "delivered (%s); use 'async with', or await aclose()",
                 counts,
-                extra={"pending": left},
+                extra={"pending": left, "unstored": unstored},
             )
             warnings.warn(f"unclosed client, events in memory: {counts}", ResourceWarning, stacklevel=2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import ssl
 import subprocess
 import sys
@@ -861,7 +862,8 @@ async def test_storage_that_fails_while_settling_loses_nothing(
         assert await sender.flush(8)
         found = [(await receipt.outcomes())["acme"] for receipt in receipts]
     assert {(one.kind, one.ambiguous) for one in found} == {("delivered", True)}
-    assert any(one.message.startswith("acme: delivery failed with SpoolError; ") for one in caplog.records)
+    said = [one for one in caplog.records if one.message.startswith("acme: delivery failed with SpoolError; ")]
+    assert {one.levelno for one in said} == {logging.ERROR}
 
 
 async def test_a_lease_that_fails_is_tried_again(server: Server) -> None:

@@ -205,7 +205,8 @@ class OrderForwarder:
             raise
         if self._state.durable and not self._client.durable:
             logger.warning(
-                "purchases that wait in the client's memory are lost in a crash, and are not forwarded again",
+                "purchases that wait in the client's memory are lost in a crash, and are not forwarded again: give the "
+                "client a durable spool, such as sqlite:///events.db?remember_days=7",
                 extra={"fix": "give the client a durable spool, such as sqlite:///events.db?remember_days=7"},
             )
         lanes, polled = self._lanes.values(), self._poll_every_s
@@ -325,7 +326,11 @@ class OrderForwarder:
             if news and gone and lane is not None:
                 await lane.note_cancelled(gone)
         except SpoolError as error:
-            logger.error("a webhook could not be stored", extra={"error": type(error).__name__})
+            logger.error(
+                "a webhook of shop %s could not be stored (%s); TikTok is asked to send it again: see to the state's "
+                "storage",
+                notification.shop_id, type(error).__name__, extra={"error": type(error).__name__},
+            )  # fmt: skip
             raise self._refuse(BusyError("it could not be stored")) from error
         finally:
             # also if the sender has gone and this is cancelled: what the state was given, it stores all the same

@@ -231,18 +231,32 @@ class TokenKeeper:
             raise
 
     def _tell(self, problem: TikTokShopAPIError | TokenStoreError) -> None:
-        told = {"error": type(problem).__name__, "code": getattr(problem, "code", 0)}
+        kind, code = type(problem).__name__, getattr(problem, "code", 0)
+        told = {"error": kind, "code": code}
         if self._unsaved:
-            logger.error("the new TikTok Shop tokens could not be saved; they are held in memory", extra=told)
+            logger.error(
+                "the new TikTok Shop tokens could not be saved (%s); they are held in memory, and the old ones may "
+                "be void: mend the token store before this process ends",
+                kind, extra=told,
+            )  # fmt: skip
         else:
             level = logging.ERROR if isinstance(problem, TikTokShopAuthError) else logging.WARNING
-            logger.log(level, "the TikTok Shop tokens could not be renewed; the old ones are kept", extra=told)
+            logger.log(
+                level,
+                "the TikTok Shop tokens could not be renewed (%s, code %s); the old ones are kept: %s",
+                kind, code,
+                "let the seller authorize the app again" if level == logging.ERROR else "it is tried again",
+                extra=told,
+            )  # fmt: skip
         if self._on_problem is None:
             return
         try:
             self._on_problem(problem)
         except Exception as error:  # the user's code: its fault must not hide the problem
-            logger.error("on_token_problem failed", extra={"error": type(error).__name__})
+            logger.error(
+                "on_token_problem failed with %s; the problem above stands, mend the callable",
+                type(error).__name__, extra={"error": type(error).__name__},
+            )  # fmt: skip
 
     @frameless_async(CapiError)
     async def _renew_locked(self, stale: str | None) -> TokenSet:

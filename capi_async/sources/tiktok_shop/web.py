@@ -40,7 +40,10 @@ async def answer(forwarder: OrderForwarder | None, body: bytes, headers: Mapping
     try:
         await forwarder.receive(body, headers)
     except WebhookError as error:
-        logger.warning("a webhook was not taken in", extra={"reason": str(error), "status": error.status})
+        logger.warning(
+            "a webhook was not taken in, and was answered with %d: %s", error.status, error,
+            extra={"reason": str(error), "status": error.status},
+        )  # fmt: skip
         return error.status
     return 200
 

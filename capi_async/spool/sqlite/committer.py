@@ -161,10 +161,18 @@ class Committer:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=1.0)
         if cut_off:
-            logger.warning("the event loop ended before aclose(); what was accepted stays in the spool file")
+            logger.warning(
+                "spool: %s: the event loop ended before aclose(); what was accepted stays in the spool file, and is "
+                "delivered at the next start: use 'async with', or await aclose()",
+                self._store.path,
+            )
         lost = sum(sum(chunk.counts.values()) for chunk in self._dirty.values())
         if lost:
-            logger.error("outcomes could not be stored; these events may be sent again", extra={"events": lost})
+            logger.error(
+                "spool: %s: the outcomes of %d events could not be stored; these events may be sent again: see to the "
+                "file, its volume and its permissions",
+                self._store.path, lost, extra={"events": lost},
+            )  # fmt: skip
         self._refuse(self._appends, SpoolError(_CLOSED, stored=False))
         self._fail(self._strict, SpoolError(_CLOSED, stored=False))
         for future in self._patient:
@@ -250,7 +258,10 @@ class Committer:
                 return False
             # of our own errors the text is known, of others the type tells enough
             said = str(error) if isinstance(error, SpoolError) else type(error).__name__
-            logger.error("the spool cannot be written", extra={"error": said})
+            logger.error(
+                "spool: %s cannot be written (%s); see to the file, its volume and its permissions",
+                self._store.path, said, extra={"error": said},
+            )  # fmt: skip
             return True
         finally:
             self._running = False

@@ -123,7 +123,10 @@ class SpoolFile:
                 self.shrink(everything=True)
         except (sqlite3.Error, OSError, SpoolError) as error:
             # whoever opens the file next takes it over all the same
-            logger.warning("the spool file could not be closed in order", extra={"error": str(error)})
+            logger.warning(
+                "spool: %s could not be closed in order (%s); nothing is lost, whoever opens it next takes it over",
+                self.path, error, extra={"path": str(self.path), "error": str(error)},
+            )  # fmt: skip
         finally:
             self._let_go()
 
@@ -252,7 +255,11 @@ class SpoolFile:
                     db.execute("DELETE FROM owner WHERE id = ?", (number,))
             for number in dead:
                 self._life_path(number).unlink(missing_ok=True)
-            logger.warning("took over from a process that died", extra={"processes": len(dead), "chunks": freed})
+            logger.warning(
+                "spool: %s: took over from a process that died (%d in all, %d chunks of events): they are delivered "
+                "here; see why it ended without closing its client",
+                self.path, len(dead), freed, extra={"processes": len(dead), "chunks": freed},
+            )  # fmt: skip
         return freed > 0
 
     def _free_strays(self) -> int:

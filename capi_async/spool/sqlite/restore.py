@@ -34,5 +34,8 @@ def restore(source: sqlite3.Connection, path: Path, *, busy_s: float) -> sqlite3
         with suppress(OSError):
             path.unlink(missing_ok=True)
         raise SpoolError(f"{path} was deleted while it was in use, and cannot be written again") from error
-    logger.error("the spool file was deleted while it was in use, and was written again", extra={"path": str(path)})
+    logger.error(
+        "spool: %s was deleted while it was in use, and was written again; keep whatever tidies up there away from it",
+        path, extra={"path": str(path)},
+    )  # fmt: skip
     return schema.connect(path, busy_s=busy_s)

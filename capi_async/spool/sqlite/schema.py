@@ -192,7 +192,7 @@ def migrate(
         except BaseException:
             connection.execute("ROLLBACK")
             raise
-        logger.info("the spool file was brought up to date", extra={"form": form + 1})
+        logger.info("spool: a file of form %d was brought up to form %d", form, form + 1, extra={"form": form + 1})
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -179,7 +179,11 @@ class SqliteSpool:
         try:
             self._final = self.ledger()
         except SpoolError as error:
-            logger.warning("the ledger could not be read at the end", extra={"error": str(error)})
+            logger.warning(
+                "spool: %s: the ledger could not be read at the end (%s), so the counts of the close may be old; what "
+                "is stored is not affected",
+                self._store.path, error, extra={"error": str(error)},
+            )  # fmt: skip
         await asyncio.wait([asyncio.ensure_future(self._beside.run(bool))], timeout=CLOSE_S)
         self._beside.stop()
         done, _ = await asyncio.wait([asyncio.ensure_future(thread.run(self._store.close))], timeout=CLOSE_S)
@@ -483,7 +487,11 @@ class SqliteSpool:
             try:
                 await self._look(last)
             except SpoolError as error:
-                logger.warning("the spool file could not be looked after", extra={"error": str(error)})
+                logger.warning(
+                    "spool: %s could not be looked after (%s); it is tried again in %.0f s: see to the file, its "
+                    "volume and its permissions",
+                    self._store.path, error, ADOPT_S, extra={"error": str(error)},
+                )  # fmt: skip
                 await asyncio.sleep(ADOPT_S)
             await asyncio.sleep(TICK_S)
 

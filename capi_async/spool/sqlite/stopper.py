@@ -208,10 +208,15 @@ class Stopper:
             if waiting:
                 await asyncio.sleep(_LOOK_S)
         if under_way:
-            logger.warning("records that were under way could not be recalled", extra={"records": under_way})
+            logger.warning(
+                "spool: %s: %d records that were under way could not be recalled, and may have been sent: ask the "
+                "platforms to delete them, too",
+                self._store.path, under_way, extra={"records": under_way},
+            )  # fmt: skip
         if waiting:
             logger.warning(
-                "a process does not answer; it stops what it holds before it sends anything",
-                extra={"rows": len(waiting)},
-            )
+                "spool: %s: a process does not answer (%d questions are open; is it stopped, or in a debugger?); it "
+                "stops what it holds before it sends anything",
+                self._store.path, len(waiting), extra={"rows": len(waiting)},
+            )  # fmt: skip
         return found
