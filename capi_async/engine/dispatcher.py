@@ -275,7 +275,11 @@ class Dispatcher:
     def _on_end(self, supervisor: asyncio.Task[None]) -> None:
         """The supervisor has ended; if nobody asked it to, everybody is told."""
         error = None if supervisor.cancelled() else supervisor.exception()
-        if self._stopping or (self._opened.done() and self._opened.exception() is not None):
+        if self._stopping:
+            return
+        if self._opened.done() and (unopened := self._opened.exception()) is not None:
+            if isinstance(unopened, asyncio.CancelledError):  # the loop ended before the spool was open
+                self._say_unclosed()
             return
         why = "its tasks were cancelled from outside" if error is None else f"a fault ({type(error).__name__})"
         self.failed = f"the client has ended by itself: {why}; close it and enter it again"

@@ -86,7 +86,7 @@ async def test_a_pause_and_a_close_say_what_waits(server: Server, caplog: pytest
     assert "closed with 3 events undelivered in memory" in text
 
 
-@pytest.mark.parametrize("spool", ["memory://", "sqlite:///events.db"])
+@pytest.mark.parametrize("spool", ["memory", "sqlite:///events.db"])
 def test_events_that_were_never_stored_are_told_at_the_end_of_the_loop(spool: str, tmp_path: Path) -> None:
     """They had been handed in, and nothing awaited them; a durable spool does not help what never reached it."""
     code = (
