@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ from capi_async.cli.lines import Good, Read
 from capi_async.cli.mapping import Mapper
 from capi_async.cli.quoting import DELIMITERS
 from capi_async.cli.readers import open_source, read
+from capi_async.cli.terminal import write
 from capi_async.errors import ConfigError
 from capi_async.event import Event
 
@@ -74,7 +74,8 @@ def mapping(
     header, delimiter = _header(file)
     text = _written(header, delimiter, name)
     if output is None:
-        sys.stdout.write(text)
+        for line in text.removesuffix("\n").split("\n"):
+            write(line)
     else:
         try:
             with output.open("x", encoding="utf-8") as opened:
@@ -150,12 +151,16 @@ def _key(field: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A basic string of TOML."""
-    escaped = "".join(
-        f"\\u{ord(char):04x}" if ord(char) < 32 or ord(char) == 127 else f"\\{char}" if char in '"\\' else char
-        for char in text
-    )
-    return f'"{escaped}"'
+    """A basic string of TOML. What a terminal would obey is written as an escape, which means the same."""
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def _shown(found: Iterator[Read]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,18 @@ def test_an_event_of_an_outsiders_making_is_explained(run: Run, tmp_path: Path) 
     assert obeyed(run("send", file, "--sandbox").out) == []
 
 
+def test_columns_of_an_outsiders_making_are_mapped(run: Run, tmp_path: Path) -> None:
+    """Escaped, so that the terminal obeys nothing, and the mapping still means the same columns."""
+    file, column = tmp_path / "orders.csv", "odd \x1b[2J\x9b31m\u202e\u2028\U000e0041 \xa0one"
+    file.write_text(f"Order ID,{column}\n77,x\n", encoding="utf-8")
+    ran = run("mapping", file)
+    assert obeyed(ran.out + ran.err) == []
+    [line] = [line for line in ran.out.splitlines() if line.startswith("# not used: ")]
+    assert tomllib.loads(line.replace("# not used: ", "column = ")) == {"column": column}
+
+
 #: Prints what it made itself, or hands a whole file to somebody.
-OWN = {"terminal", "app", "main", "bench", "sandbox", "first_mapping", "table"}
+OWN = {"terminal", "app", "main", "bench", "sandbox", "table"}
 
 
 def test_commands_write_by_one_module_only() -> None:

@@ -10,8 +10,11 @@ import pytest
 import typer
 
 from capi_async.cli.app import app
+from capi_async.clock import SYSTEM_CLOCK
 from capi_async.config import load
-from capi_async.spool.redis import parse
+from capi_async.errors import CapiError
+from capi_async.spool.redis import RedisSpool, parse
+from tests.spool.redis_server import serve
 
 DEPLOY = Path(__file__).parent.parent.parent / "examples" / "deploy"
 ENVIRONMENT = {
@@ -60,6 +63,26 @@ def test_every_address_can_be_read(name: str, monkeypatch: pytest.MonkeyPatch, t
     assert found
     for url in found:
         assert parse(url.replace("file:/run/secrets/capi/redis-password", f"file:{secret}")).password == "x"
+
+
+async def test_redis_of_compose_takes_its_password_from_a_file(tmp_path: Path) -> None:
+    """No argument of a process holds it, and the server asks for it all the same."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    for line in re.findall(r"^ *(?:command|test): .*", text, re.MULTILINE):
+        assert "PASSWORD" not in line
+    [content] = re.findall(r"^ *(requirepass .*)", text, re.MULTILINE)
+    secret = tmp_path / "redis-password.conf"
+    secret.write_text(content.replace("${REDIS_PASSWORD:?set it}", 'a "b" \\c') + "\n")
+    for server in serve(tmp_path, "--include", str(secret)):
+        for given, answer in (("a%20%22b%22%20%5Cc", "opened"), ("other", "refused")):
+            spool = RedisSpool(parse(server.url().replace("//", f"//:{given}@")), clock=SYSTEM_CLOCK)
+            try:
+                await spool.open(("a",), lambda _name: None, deliver=False)
+                assert answer == "opened"
+            except CapiError:
+                assert answer == "refused"
+            finally:
+                await spool.close()
 
 
 def test_the_metric_that_scales_is_one_that_workers_tell() -> None:
