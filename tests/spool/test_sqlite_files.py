@@ -415,7 +415,9 @@ async def test_the_file_shrinks_when_the_backlog_is_gone(tmp_path: Path, clock: 
             await spool._call(spool._store.shrink)
         size = sum(file.stat().st_size for file in tmp_path.iterdir() if "shm" not in file.name)
         assert size < full / 2
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 200_000
+    # what is held in reserve does not grow with a backlog
+    kept = [file for file in tmp_path.iterdir() if not file.name.endswith("-reserve")]
+    assert sum(file.stat().st_size for file in kept) < 200_000
 
 
 async def test_what_is_encrypted_cannot_be_read_in_the_file(
