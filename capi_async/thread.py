@@ -54,19 +54,9 @@ class OwnedThread:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            call, future = job
-            result: Any = None
-            error: BaseException | None = None
-            try:
-                result = call()
-            except BaseException as raised:  # handed to the awaiting task, whatever it is
-                error = raised
-            try:
-                future.get_loop().call_soon_threadsafe(_resolve, future, result, error)
-            except RuntimeError:
-                logger.debug("a result came after its event loop had closed")
+            _run(*job)
             # the thread must not keep the last micro-batch alive while it waits for the next
-            del job, call, future, result, error
+            del job
 
 
 async def aside(call: Callable[[], R]) -> R:
@@ -75,11 +65,11 @@ async def aside(call: Callable[[], R]) -> R:
     If the caller is cancelled, the call still runs and its result is dropped.
     """
     future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-    threading.Thread(target=_work_aside, args=(call, future), name="capi_async-aside", daemon=True).start()
+    threading.Thread(target=_run, args=(call, future), name="capi_async-aside", daemon=True).start()
     return await future
 
 
-def _work_aside(call: Callable[[], Any], future: asyncio.Future[Any]) -> None:
+def _run(call: Callable[[], Any], future: asyncio.Future[Any]) -> None:
     result: Any = None
     error: BaseException | None = None
     try:

@@ -94,7 +94,7 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         max_age_s=37 * DAY,
     )
     # an account that sends no Soundex codes does not have them computed either
-    identifiers: ClassVar[tuple[str, ...]] = PerAccount(  # type: ignore[assignment]  # as text it is its own type
+    identifiers: ClassVar[tuple[str, ...]] = PerAccount(  # type: ignore[assignment]  # it gives that tuple
         _IDENTIFIERS + _SOUNDEX, lambda made: _IDENTIFIERS + _SOUNDEX if made.soundex else _IDENTIFIERS
     )
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
