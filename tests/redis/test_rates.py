@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from capi_async.spool.redis import RedisSpool
+from capi_async.errors import SpoolError
+from capi_async.spool.redis import RedisSpool, parse
 from capi_async.spool.redis.rates import SharedRates
 from tests.redis.conftest import Open
 from tests.spool.harness import HandClock, eventually
@@ -85,6 +86,42 @@ async def test_throttling_is_heard_by_all_at_once(url: str, open_spool: Open) ->
     assert float(factor) == 0.5
     await second.withhold_tokens("x", rate=10.0, burst=1.0, seconds=20.0)
     assert float(await first._ask("HGET", first._keys.rate + name, "factor")) == 0.5  # one lesson, not two
+
+
+class LateListener(RedisSpool):
+    """Opens at once and listens only when it may, after a first attempt that fails."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(parse(url))
+        self.may_listen = asyncio.Event()
+        self.attempts = 0
+
+    async def _listen(self) -> None:
+        await self.may_listen.wait()
+        self.attempts += 1
+        if self.attempts == 1:
+            raise SpoolError("the first attempt to listen fails")
+        await super()._listen()
+
+
+async def test_throttling_is_heard_from_opening_on(url: str, open_spool: Open) -> None:
+    """Also what is told before the listener has begun, or while it begins again: no background task is waited for."""
+    first = await open_spool(url)
+    await first.withhold_tokens("earlier", rate=10.0, burst=1.0, seconds=30.0)
+    late = LateListener(url)
+    await late.open(("a",), lambda _name: None)
+    try:
+        await first.withhold_tokens("x", rate=10.0, burst=1.0, seconds=30.0)
+        late.may_listen.set()
+        await eventually(lambda: late._rates._accounts)
+        assert late.attempts == 2
+        heard = late._rates._accounts[next(iter(late._rates._accounts))]
+        assert len(late._rates._accounts) == 1  # what was said before opening is no news
+        assert heard.closed_until > time.monotonic()
+        assert await late.draw_tokens("x", rate=10.0, burst=1.0, wanted=1.0) < -25
+        assert await late.draw_tokens("earlier", rate=10.0, burst=1.0, wanted=1.0) < -25
+    finally:
+        await late.close()
 
 
 async def test_other_accounts_have_buckets_of_their_own(url: str, open_spool: Open) -> None:

@@ -94,19 +94,16 @@ class Minding(Sweeping):
     async def _listen(self) -> None:
         """Hear of new entries, and of throttling, as they come."""
         link = self._reach()
-        names = [self._keys.of(name).bell for name in self._lines if self._deliver]
-        # whatever rang last rings once more: a bell that is heard of from "now on" is one that may have rung before
-        keys = dict.fromkeys(names, "0") | {self._keys.news: await self._last_news(link)}
         by_bell = {self._keys.of(name).bell: line for name, line in self._lines.items()}
         while not self._closing:
             try:
-                told = await link.listen(keys, _LISTEN_S)
+                told = await link.listen(self._heard_to, _LISTEN_S)
             except SpoolError as error:
                 self._failed(error)
                 await asyncio.sleep(_RETRY_S)
                 continue
             for key, news in told:
-                keys[key] = news[-1][0]
+                self._heard_to[key] = news[-1][0]
                 try:
                     await self._heard(key, by_bell.get(key), [fields for _, fields in news])
                 except SpoolError as error:
@@ -114,10 +111,15 @@ class Minding(Sweeping):
                 except Exception as error:
                     self._fault(f"something in {key} cannot be read and is left alone", error)
 
-    async def _last_news(self, link: Link) -> str:
-        """Where news begins: what was said before is no news, and closed an account then."""
-        found = await link.call("XREVRANGE", self._keys.news, "+", "-", "COUNT", 1)
-        return _first_id(found) if found else "0"
+    async def _begin_to_listen(self, link: Link) -> None:
+        """From here on everything is heard, also what is said before the task that listens has started.
+
+        Throttling of earlier is no news: the account's bucket in Redis tells of it. Of new entries, whatever was said
+        last is heard once more, because nobody says it again.
+        """
+        bells = [self._keys.of(name).bell for name in self._lines if self._deliver]
+        last = await link.call("XREVRANGE", self._keys.news, "+", "-", "COUNT", 1)
+        self._heard_to = dict.fromkeys(bells, "0") | {self._keys.news: _first_id(last) if last else "0"}
 
     async def _heard(self, key: str, line: Line | None, news: Sequence[Mapping[str, str]]) -> None:
         if line is None:

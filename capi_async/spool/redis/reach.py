@@ -63,6 +63,8 @@ class Reach:
         self._lines: dict[str, Line] = {}
         self._names: tuple[str, ...] = ()
         self._tasks: list[asyncio.Task[None]] = []
+        #: Stream to the id of the last that was heard there; kept also while nobody listens for a moment.
+        self._heard_to: dict[str, str] = {}
         self._epochs = count(1)
         self._numbers = count(1)
         self._me = ""

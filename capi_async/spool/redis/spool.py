@@ -103,6 +103,7 @@ class RedisSpool(Minding):
             # Redis may just have been away, and others had no chance yet to say that they live
             self._steady_since = self._heard_at = self._clock.monotonic()
             self._gap_s = ALWAYS_S
+            await self._begin_to_listen(link)
             await self._look(link)
         except BaseException:
             self._link = None
