@@ -23,13 +23,13 @@ from capi_async.bench.ours import destinations, event_of
 from capi_async.clock import SYSTEM_CLOCK
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery, Receipt
-from capi_async.engine.transport import HttpTransport
 from capi_async.outcome import Outcome, Response
 from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Plan
 from capi_async.spec import ENCODER, Request, Wire
 from capi_async.spool import open_spool
 from capi_async.spool.base import Record, Spool
+from capi_async.transport import HttpTransport
 
 #: As many as the prepare thread takes in one job.
 MICRO_BATCH = 256

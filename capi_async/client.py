@@ -28,7 +28,6 @@ from capi_async.engine.prepare import ConsentPolicy, Preparer
 from capi_async.engine.receipt import Receipt
 from capi_async.engine.room import Overflow
 from capi_async.engine.subject import matches_subject
-from capi_async.engine.transport import HttpTransport
 from capi_async.errors import CapiError, ClientClosed, ConfigError, EventError, QueueFull, SpoolError
 from capi_async.event import Event, User
 from capi_async.log import Log
@@ -39,6 +38,7 @@ from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
 from capi_async.spool.base import Ledger, LetterFilter, Remembering, Spool
 from capi_async.telemetry.base import Hook, StateName
+from capi_async.transport import HttpTransport
 
 logger = Log(__name__)
 

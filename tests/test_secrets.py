@@ -107,9 +107,9 @@ def destinations(server: Server) -> list[Destination]:
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff and probes in thousandths of their seconds."""
-    from capi_async.engine import retry
+    from capi_async import backoff
 
-    monkeypatch.setattr(retry, "_CEILINGS", [wait / 1000 for wait in retry._CEILINGS])
+    monkeypatch.setattr(backoff, "_CEILINGS", [wait / 1000 for wait in backoff._CEILINGS])
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from capi_async.engine.retry import interval_s
+from capi_async.backoff import interval_s
 
 State: TypeAlias = Literal["open", "broken", "paused"]
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
+from capi_async.backoff import delay_s, interval_s
 from capi_async.clock import Clock
 from capi_async.engine.batcher import Batch, Batcher
 from capi_async.engine.echoes import Echoes
@@ -18,9 +19,8 @@ from capi_async.engine.gate import Gate
 from capi_async.engine.guard import Fault, Guard, is_end
 from capi_async.engine.hooks import Hooks, line
 from capi_async.engine.judge import Judgement, absorbed, judge
-from capi_async.engine.limiter import TokenBucket, Window
-from capi_async.engine.retry import delay_s, interval_s
 from capi_async.errors import ConfigError, SpoolError, TransportError
+from capi_async.limiter import TokenBucket, Window
 from capi_async.log import Log
 from capi_async.outcome import Outcome, Response, Verdict, ambiguous, retry
 from capi_async.spec import Destination, Request, Transport

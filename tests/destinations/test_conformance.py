@@ -23,13 +23,13 @@ from capi_async.client import Client
 from capi_async.config import make
 from capi_async.destinations import destination_class, destination_types
 from capi_async.engine.prepare import Preparer
-from capi_async.engine.transport import HttpTransport
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, Consent, Device, Event, Item, Page, User
 from capi_async.outcome import Outcome, Response, Verdict
 from capi_async.pii.identifiers import Identifiers, Plan
 from capi_async.spec import DAY, ENCODER, HOUR, SLICE_BYTES, Destination, Refusal, Secret, Wire
 from capi_async.spool.base import Record
+from capi_async.transport import HttpTransport
 
 from .any_event import CLEAR_TEXTS, PERSON, consents, events
 from .harness import refusal, requests, wire

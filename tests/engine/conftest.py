@@ -26,7 +26,8 @@ async def other() -> AsyncIterator[Server]:
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff and probes in thousandths of their seconds; their figures have tests of their own."""
-    from capi_async.engine import retry, worker
+    from capi_async import backoff
+    from capi_async.engine import worker
 
-    monkeypatch.setattr(retry, "_CEILINGS", [wait / 1000 for wait in retry._CEILINGS])
+    monkeypatch.setattr(backoff, "_CEILINGS", [wait / 1000 for wait in backoff._CEILINGS])
     monkeypatch.setattr(worker, "LOOK_S", 0.02)

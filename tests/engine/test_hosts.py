@@ -19,8 +19,8 @@ import anyio
 import pytest
 
 from capi_async import Client, ClientClosed, ConfigError, EventError, Hashed, QueueFull, TransportError, User
-from capi_async.engine.transport import HttpTransport
 from capi_async.spec import Destination, Request
+from capi_async.transport import HttpTransport
 from tests.engine.acme import EMAIL, Acme, event, events
 from tests.engine.server import RESET, Reply, Server, reply, until
 
@@ -483,7 +483,7 @@ async def test_what_must_not_arrive_twice_uses_no_old_connection(
     server: Server, monkeypatch: pytest.MonkeyPatch, resend_for_s: float, connections: int
 ) -> None:
     """A server that closes it at just that moment would leave the event in doubt."""
-    monkeypatch.setattr("capi_async.engine.transport.FRESH_S", 0.02)
+    monkeypatch.setattr("capi_async.transport.FRESH_S", 0.02)
     async with client(acme(server, resend_for_s=resend_for_s)) as sender:
         for number in (1, 2):
             await sender.send(event(number))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capi_async.backoff import delay_s, interval_s
 from capi_async.engine.batcher import Batch, Batcher
 from capi_async.engine.gate import Gate
 from capi_async.engine.judge import Judgement, absorbed, judge
-from capi_async.engine.limiter import TokenBucket, Window
-from capi_async.engine.retry import delay_s, interval_s
+from capi_async.limiter import TokenBucket, Window
 from capi_async.outcome import ACCEPTED, Verdict, ambiguous, rejected, retry, split, unauthorized
 from capi_async.spec import Resend
 from capi_async.spool.base import Record

@@ -259,7 +259,7 @@ async def test_a_destinations_own_code_may_raise_anything(
 @FAULTS
 async def test_a_transport_may_raise_anything(server: Server, fault: Callable[[], None]) -> None:
     """The caller's own: its requests may have arrived, and the others' answers are not lost."""
-    from capi_async.engine.transport import HttpTransport
+    from capi_async.transport import HttpTransport
 
     inner = HttpTransport()
     calls = []

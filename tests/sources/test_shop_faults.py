@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import pytest
 
-from capi_async.engine.limiter import TokenBucket
 from capi_async.errors import ClientClosed
+from capi_async.limiter import TokenBucket
 from capi_async.sandbox import Sandbox
 from capi_async.sandbox.platforms.tiktok_shop import APP_KEY, APP_SECRET
 from capi_async.sandbox.platforms.tiktok_shop.signing import request_sign, retired_sign

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from capi_async.engine.transport import HttpTransport
 from capi_async.errors import ConfigError
 from capi_async.sandbox import Sandbox
 from capi_async.sandbox.platforms.tiktok_shop import APP_KEY, APP_SECRET, SERVICE_ID
@@ -27,6 +26,7 @@ from capi_async.sources.tiktok_shop import (
 )
 from capi_async.sources.tiktok_shop.oauth import TokenHost, creator_authorize_url
 from capi_async.spec import Request, Secret
+from capi_async.transport import HttpTransport
 from tests.engine.server import RESET, Reply, Server, reply, serving
 from tests.sources.connected import BACKOFF_S, Connected, connected
 

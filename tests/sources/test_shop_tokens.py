@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from capi_async.engine.transport import HttpTransport
+from capi_async.cipher import Cipher
 from capi_async.errors import ConfigError
 from capi_async.sandbox.platforms.tiktok_shop import APP_KEY, APP_SECRET
 from capi_async.sources.tiktok_shop import (
@@ -31,7 +31,7 @@ from capi_async.sources.tiktok_shop import (
 from capi_async.sources.tiktok_shop.oauth import TokenHost
 from capi_async.sources.tiktok_shop.tokens import TokenKeeper
 from capi_async.spec import Secret
-from capi_async.spool.cipher import Cipher
+from capi_async.transport import HttpTransport
 from tests.sources.connected import connected, token_set
 
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()

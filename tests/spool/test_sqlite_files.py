@@ -26,12 +26,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from capi_async import files
 from capi_async.cli.queue import app
 from capi_async.errors import ConfigError, SpoolError
+from capi_async.files import file_system
 from capi_async.spool.base import Ledger, LetterFilter
 from capi_async.spool.chunks import encode
-from capi_async.spool.sqlite import files, parse, schema
-from capi_async.spool.sqlite.files import file_system
+from capi_async.spool.sqlite import parse, schema
 from tests.spool.harness import DEAD, DELIVERED, NAMES, HandClock, die, ids, opened, record, refusal, sqlite, take
 
 KEY, OLD_KEY = (base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in (1, 2))

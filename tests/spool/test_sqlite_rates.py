@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from capi_async.spool.sqlite.files import Lock
+from capi_async.files import Lock
 from capi_async.spool.sqlite.rates import SharedRates
 from tests.spool.harness import HandClock, opened, sqlite
 

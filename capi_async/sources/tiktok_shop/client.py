@@ -18,7 +18,6 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
-from capi_async.engine.transport import HttpTransport
 from capi_async.errors import CapiError, ClientClosed, ConfigError
 from capi_async.frames import frameless_async
 from capi_async.sources.tiktok_shop import endpoints
@@ -47,6 +46,7 @@ from capi_async.sources.tiktok_shop.operations.products import ProductOperations
 from capi_async.sources.tiktok_shop.sign import sign
 from capi_async.sources.tiktok_shop.tokens import MemoryTokens, TokenKeeper, TokenStore
 from capi_async.spec import Credential, Secret, Transport, is_loopback, web_address
+from capi_async.transport import HttpTransport
 
 BASE_URL: Final = "https://open-api.tiktokglobalshop.com"
 

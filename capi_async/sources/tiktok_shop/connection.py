@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.clock import Clock
-from capi_async.engine.limiter import TokenBucket
 from capi_async.errors import CapiError
 from capi_async.frames import frameless_async
+from capi_async.limiter import TokenBucket
 from capi_async.outcome import UNREADABLE, Response, retry_after_s
 from capi_async.sources.tiktok_shop.endpoints import Endpoint
 from capi_async.sources.tiktok_shop.errors import (

@@ -12,9 +12,9 @@ from typing import Any, Final, ParamSpec, TypeVar
 import anyio
 
 from capi_async.errors import ConfigError, SpoolError
+from capi_async.files import Lock, create_private, refuse_network
 from capi_async.sources.tiktok_shop.orders import event_id_of
 from capi_async.sources.tiktok_shop.state_base import DONE_S, MAX_SEEN, SEEN_S, Fate, Waiting
-from capi_async.spool.sqlite.files import Lock, create_private, refuse_network
 from capi_async.thread import OwnedThread
 
 P = ParamSpec("P")

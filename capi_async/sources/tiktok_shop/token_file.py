@@ -14,10 +14,10 @@ from typing import Final
 import anyio
 import msgspec
 
+from capi_async.cipher import Cipher, UnknownKey
+from capi_async.files import Lock, sync_directory
 from capi_async.sources.tiktok_shop.errors import TokenStoreError
 from capi_async.sources.tiktok_shop.models import TokenSet
-from capi_async.spool.cipher import Cipher, UnknownKey
-from capi_async.spool.sqlite.files import Lock, sync_directory
 
 _MAGIC: Final = b"capi_async tiktok_shop tokens 2"
 #: Of files sealed before their place was part of the seal: they are sealed anew when they are read first.

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from capi_async.cipher import NotSealed, UnknownKey
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, cut_short
-from capi_async.spool.cipher import NotSealed, UnknownKey
 from capi_async.spool.redis import stops
 from capi_async.spool.redis.entry import Entry, fields_of, read
 from capi_async.spool.redis.line import Line, moment

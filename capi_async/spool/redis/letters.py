@@ -10,9 +10,9 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from capi_async.cipher import UnknownKey
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
 from capi_async.spool.chunks import DamagedChunk, decode
-from capi_async.spool.cipher import UnknownKey
 from capi_async.spool.redis.entry import New, OpenSealed, Seal, key_text, pack, pack_fields
 from capi_async.spool.redis.keys import Keys
 from capi_async.spool.redis.options import Options

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
 
+from capi_async.cipher import accept_plain
 from capi_async.errors import ConfigError
-from capi_async.spool.cipher import accept_plain
 
 Kind: TypeAlias = Literal["single", "sentinel", "cluster"]
 

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from capi_async.cipher import Cipher, NotSealed, UnknownKey
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.spool.base import (
@@ -17,7 +18,6 @@ from capi_async.spool.base import (
     nobody_asks,
     nobody_holds,
 )
-from capi_async.spool.cipher import Cipher, NotSealed, UnknownKey
 from capi_async.spool.redis.keys import Keys
 from capi_async.spool.redis.letters import Letters
 from capi_async.spool.redis.line import Line

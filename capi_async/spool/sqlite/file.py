@@ -10,11 +10,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from capi_async.cipher import Cipher
 from capi_async.errors import ConfigError, SpoolError
+from capi_async.files import Lock, is_free, refuse_network, refuse_planted, sync_directory
 from capi_async.spool.chunks import DamagedChunk
-from capi_async.spool.cipher import Cipher
 from capi_async.spool.sqlite import schema
-from capi_async.spool.sqlite.files import Lock, is_free, refuse_network, refuse_planted, sync_directory
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.restore import restore
 from capi_async.spool.sqlite.room import Room, is_full

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
 
+from capi_async.cipher import accept_plain
 from capi_async.errors import ConfigError
-from capi_async.spool.cipher import accept_plain
 
 _SCHEME: Final = "sqlite://"
 DAY: Final = 86_400.0

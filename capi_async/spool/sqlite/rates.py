@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from capi_async.spool.sqlite.files import Lock
+from capi_async.files import Lock
 
 #: Accounts that a file has room for; one that finds its place taken by another shares its tokens, which errs on
 #: the slow side.

@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from capi_async.errors import ConfigError, SpoolError
+from capi_async.files import refuse_planted
 from capi_async.outcome import OUTCOME_KINDS
 from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, OnSettled, nobody_asks, nobody_holds
 from capi_async.spool.sqlite import letters, schema
-from capi_async.spool.sqlite.files import refuse_planted
 from capi_async.spool.sqlite.options import Options
 
 if TYPE_CHECKING:

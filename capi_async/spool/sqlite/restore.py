@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from capi_async.errors import SpoolError
+from capi_async.files import create_private
 from capi_async.spool.sqlite import schema
-from capi_async.spool.sqlite.files import create_private
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from capi_async.errors import ConfigError, SpoolError
-from capi_async.spool.sqlite.files import create_private, refuse_planted, set_aside
+from capi_async.files import create_private, refuse_planted, set_aside
 
 logger = logging.getLogger(__name__)
 

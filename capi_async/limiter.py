@@ -1,4 +1,4 @@
-"""How fast and how many at once. Pure: the clock is an argument, nothing sleeps here."""
+"""Limits of requests per second and of requests at once. Pure: the clock is an argument, nothing here sleeps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """Requests per second for one account, with what the platform taught us on top.
+    """Requests per second for one account, lowered when the platform throttles and raised again step by step.
 
     Args:
         rate: Tokens per second.
@@ -37,7 +37,7 @@ class TokenBucket:
         rate = self._rate * self.factor
         self._tokens = min(self._burst, self._tokens + (now - self._at) * rate)
         self._at = now
-        # a hair of tolerance: sums of floats must not make a sleeper wake a nanosecond too early, for ever
+        # the tolerance: without it the rounding of sums can wake a sleeper a nanosecond too early, again and again
         if self._tokens >= 1.0 - 1e-9:
             self._tokens -= 1.0
             return 0.0

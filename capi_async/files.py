@@ -1,4 +1,4 @@
-"""The files around a spool: private ones, locks that queue writers, locks that prove life."""
+"""Files that only their owner may read, locks between the processes of one host, and checks of file systems."""
 
 from __future__ import annotations
 
