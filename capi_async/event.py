@@ -475,7 +475,10 @@ class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
         ga_client_id, ga_session_id: Google Analytics: from cookies ``_ga`` and ``_ga_<STREAM>``.
         rdt_cid, rdt_uuid: Reddit.
         li_fat_id: LinkedIn.
-        twclid, msclkid: X and Microsoft; kept, not sent yet.
+        gclid, gbraid, wbraid, dclid: Google: parameters, or the cookies ``_gcl_aw``, ``_gcl_ag`` and ``_gcl_gb``.
+        google_session: Google: text made at the landing from the ``gad_`` parameters, for where a click id is missing.
+        twclid, msclkid: X and Microsoft.
+        oppref, obref: OpenAI: parameter ``oppref`` or cookie ``__oppref``; cookie ``__obref``.
     """
 
     sc_click_id: str | None = None
@@ -493,8 +496,15 @@ class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     rdt_cid: str | None = None
     rdt_uuid: str | None = None
     li_fat_id: str | None = None
+    gclid: str | None = None
+    gbraid: str | None = None
+    wbraid: str | None = None
+    dclid: str | None = None
+    google_session: str | None = None
     twclid: str | None = None
     msclkid: str | None = None
+    oppref: str | None = None
+    obref: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in zip(self.__struct_fields__, astuple(self), strict=True):
@@ -613,6 +623,8 @@ class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
         ad_storage, ad_user_data, ad_personalization, analytics_storage: Granted or denied.
         sale_opt_out: True: the person opted out of the sale of their data (limited data use).
         region: ISO 3166-2, such as ``US-CA``.
+        tcf, gpp: The consent strings of the IAB as the site holds them, for platforms that take them. They are passed
+            on and not looked into: what they mean is said by the choices above.
     """
 
     ad_storage: bool | None = None
@@ -621,6 +633,8 @@ class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     analytics_storage: bool | None = None
     sale_opt_out: bool | None = None
     region: str | None = None
+    tcf: str | None = None
+    gpp: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("ad_storage", "ad_user_data", "ad_personalization", "analytics_storage", "sale_opt_out"):
@@ -632,6 +646,18 @@ class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
             if region is None or not re.fullmatch(r"[A-Za-z]{2}(-[A-Za-z0-9]{1,3})?", region):
                 raise EventError("consent.region", "needs an ISO 3166-2 code such as US-CA")
             force_setattr(self, "region", region)
+        if self.tcf is not None or self.gpp is not None:
+            _require_text(self, "consent.", ("tcf", "gpp"))
+
+    def __repr__(self) -> str:
+        stated = [f"{name}={getattr(self, name)!r}" for name in _CONSENT_SHOWN if getattr(self, name) is not None]
+        kept = [f"{name}=…" for name in ("tcf", "gpp") if getattr(self, name)]
+        return f"Consent({', '.join(stated + kept)})"
+
+
+_CONSENT_SHOWN: Final = (
+    "ad_storage", "ad_user_data", "ad_personalization", "analytics_storage", "sale_opt_out", "region",
+)  # fmt: skip
 
 
 NO_USER: Final = User()

@@ -216,6 +216,7 @@ BAD: list[tuple[str, Any]] = [
     ("device.screen_width", lambda: Device(screen_width=-1)),
     ("consent.ad_storage", lambda: Consent(ad_storage="granted")),  # type: ignore[arg-type]
     ("consent.region", lambda: Consent(region="California")),
+    ("consent.tcf", lambda: Consent(tcf=b"CP")),  # type: ignore[arg-type]
     ("digest", lambda: Hashed("xyz")),
     ("digest", lambda: Hashed(5)),  # type: ignore[arg-type]
     ("user.email", lambda: User(email=5)),  # type: ignore[arg-type]
@@ -237,6 +238,13 @@ def test_a_malformed_value_names_its_field(field: str, make: Any) -> None:
     assert found.field == field
     assert str(found) == f"{field}: {found.reason}"
     assert isinstance(found, ValueError)
+
+
+def test_consent_strings_are_kept_and_not_repeated() -> None:
+    """A consent string tells when a person chose what, and with whom: it is no text for logs."""
+    consent = Consent(ad_storage=True, tcf="CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA", gpp="DBABMA~CPXxRfAP")
+    assert repr(consent) == "Consent(ad_storage=True, tcf=…, gpp=…)"
+    assert consent.gpp == "DBABMA~CPXxRfAP"
 
 
 STRUCTS = [Event, User, Item, Page, ClickIds, App, Device, Consent, Hashed]
