@@ -14,6 +14,7 @@ from capi_async.spec import Destination
 
 TESTS = Path(__file__).parent
 README = TESTS.parent / "README.md"
+DESTINATIONS_README = TESTS.parent / "capi_async" / "destinations" / "README.md"
 SHOP_README = TESTS.parent / "capi_async" / "sources" / "tiktok_shop" / "README.md"
 
 #: Identifier attributes whose text travels as it is; all others are SHA-256 digests.
@@ -22,10 +23,19 @@ _CLEAR = re.compile(r".*_(clear|letters|soundex)$|^(idfv|ip|user_agent|zip_googl
 _NEVER_SENT = frozenset({"gender_letter"})
 
 
+#: Which of two destinations for one platform to take.
+_WHICH = {
+    "snap": "the current API; take this one",
+    "snap_v2": "only for what still speaks v2 (test, logs, stats, Launchpad)",
+    "tiktok": "Events API 2.0; take this one",
+    "tiktok_pixel": "only for pixels that still use the older API",
+}
+
+
 def destinations() -> str:
-    """One row per destination: settings, limits, what it is identified by."""
+    """One row per destination: settings, limits, and which of two to take."""
     rows = [
-        "| type | class | environment | events / request | requests / s | oldest event | hashed identifiers |",
+        "| type | class | environment | events / request | requests / s | oldest event | |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in destination_types():
@@ -33,11 +43,20 @@ def destinations() -> str:
         limits = kind.limits
         required = [names[0] for field, names in kind.env.items() if field in _required(kind) and names]
         rate = f"{limits.requests_per_s:.1f}".removesuffix(".0")
-        hashed = sorted({IDENTIFIER_SOURCES[one] for one in _sent(kind) if not _CLEAR.match(one)})
         rows.append(
             f"| `{name}` | `{kind.__name__}` | {', '.join(f'`{one}`' for one in required)} | "
-            f"{limits.max_batch_events:,} | {rate} | {limits.max_age_s / 86_400:.0f} d | {', '.join(hashed) or '–'} |"
+            f"{limits.max_batch_events:,} | {rate} | {limits.max_age_s / 86_400:.0f} d | {_WHICH.get(name, '')} |"
         )
+    return "\n".join(rows)
+
+
+def hashed() -> str:
+    """What leaves as a SHA-256 digest."""
+    rows = ["| type | hashed |", "|---|---|"]
+    for name in destination_types():
+        kind = destination_class(name)
+        fields = sorted({IDENTIFIER_SOURCES[one] for one in _sent(kind) if not _CLEAR.match(one)})
+        rows.append(f"| `{name}` | {', '.join(fields) or '–'} |")
     return "\n".join(rows)
 
 
@@ -73,7 +92,11 @@ def _sent(kind: type[Destination]) -> list[str]:
 
 
 #: Page to its generated blocks.
-TABLES = {README: {"destinations": destinations, "clear": clear}, SHOP_README: {"shop_operations": shop_operations}}
+TABLES = {
+    README: {"destinations": destinations},
+    DESTINATIONS_README: {"hashed": hashed, "clear": clear},
+    SHOP_README: {"shop_operations": shop_operations},
+}
 
 
 def filled(page: Path) -> str:

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 #: Pages whose Python is compiled, and run where it is marked.
-PAGES = ("README.md", "capi_async/sources/tiktok_shop/README.md")
+PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "capi_async").rglob("README.md")))
 
 #: Example to one line of its output that could not be there unless it had worked.
 TELLING_LINES = {

@@ -14,7 +14,10 @@ from capi_async.spec import Destination
 
 from .readme_tables import TABLES, filled
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+#: Pages that a user reads; their links and snippets are checked.
+PAGES = [README, *sorted((ROOT / "capi_async").rglob("README.md")), *sorted((ROOT / "tests").rglob("README.md"))]
 
 #: What stands for the values that a platform gives.
 FILLED = {"pixel_id": "1000000000000001", "access_token": "token", "ad_account_id": "549755885175", "bearer_token": "t"}
@@ -26,11 +29,52 @@ def test_generated_tables_are_up_to_date(page: Path) -> None:
     assert filled(page) == page.read_text("utf-8")
 
 
+def test_the_readme_fits_on_two_screens() -> None:
+    """What is longer belongs into a guide beside the code."""
+    assert len(README.read_bytes()) <= 9 * 1024
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file, and every anchor a heading of the page that it leads to."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in _anchors(file), target
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code forges make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_tests_named_as_proof_exist() -> None:
+    """A promise whose proof is gone is no promise."""
+    names = {path.name for path in (ROOT / "tests").rglob("*.py")}
+    functions = set(re.findall(r"^ *(?:async )?def (test_\w+)", "\n".join(_sources()), re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert set(re.findall(r"\b(test_\w+\.py)", text)) <= names
+        assert set(re.findall(r"::(test_\w+)`", text)) <= functions
+
+
+def _sources() -> list[str]:
+    return [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+
+
 def test_events_of_the_snippets_are_accepted_by_every_platform_they_name() -> None:
     """Whoever copies a snippet gets its event delivered, not refused."""
     looked_at = 0
-    for block in re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL):
-        events = [_made(node) for node in ast.walk(ast.parse(block)) if _is_event(node)]
+    pages = "\n".join(page.read_text("utf-8") for page in PAGES)
+    for block in re.findall(r"```python\n(.*?)```", pages, re.DOTALL):
+        tree = ast.parse(block)
+        known = _people(tree)
+        events = [_made(node, known) for node in ast.walk(tree) if _is_call(node, "Event")]
         for platform in _named(block):
             for event in events:
                 explained = Client([platform]).explain(event)[platform.name]
@@ -39,14 +83,29 @@ def test_events_of_the_snippets_are_accepted_by_every_platform_they_name() -> No
     assert looked_at >= 3
 
 
-def _is_event(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Event"
+def _is_call(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
 
 
-def _made(node: ast.AST) -> Event:
-    code = compile(ast.Expression(node), "README.md", "eval")  # type: ignore[arg-type]
-    made = eval(code, {name: getattr(capi_async, name) for name in capi_async.__all__})  # noqa: S307  # our own README
+def _people(tree: ast.AST) -> dict[str, object]:
+    """What a snippet names before it makes its event of it."""
+    found: dict[str, object] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and _is_call(node.value, "User") and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = _evaluated(node.value, {})
+    return found
+
+
+def _made(node: ast.AST, known: dict[str, object]) -> Event:
+    made = _evaluated(node, known)
     assert isinstance(made, Event)
+    return made
+
+
+def _evaluated(node: ast.AST, known: dict[str, object]) -> object:
+    code = compile(ast.Expression(node), "README.md", "eval")  # type: ignore[arg-type]
+    public = {name: getattr(capi_async, name) for name in capi_async.__all__}
+    made: object = eval(code, public | known)  # noqa: S307  # our own README
     return made
 
 
