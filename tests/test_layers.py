@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extinfo": {"event", "spec"},
     "destinations": {"early", "errors", "event", "spec", "extinfo", "outcome", "pii", "plain", "frames"},
     "transport": {"errors", "outcome", "spec"},
-    "spool": {"outcome", "errors", "cipher", "clock", "files", "thread"},
+    "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "thread"},
     "telemetry": {"outcome"},
     "engine": {
         "backoff", "clock", "errors", "event", "limiter", "log", "outcome", "pii", "redaction", "spec", "spool.base",
@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loop_thread": {"errors"},
     "sync": {"client", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome", "spec", "spool.base"},
     "sources": {
-        "bounded", "cipher", "client", "clock", "errors", "event", "files", "frames", "limiter", "outcome",
+        "backoff", "bounded", "cipher", "client", "clock", "errors", "event", "files", "frames", "limiter", "outcome",
         "spec", "thread", "transport",
     },
     "testing": {"spool.base"},

@@ -107,9 +107,11 @@ def destinations(server: Server) -> list[Destination]:
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff and probes in thousandths of their seconds."""
-    from capi_async import backoff
+    from capi_async.backoff import Backoff
+    from capi_async.engine import gate, worker
 
-    monkeypatch.setattr(backoff, "_CEILINGS", [wait / 1000 for wait in backoff._CEILINGS])
+    for module in (gate, worker):
+        monkeypatch.setattr(module, "DELIVERY", Backoff(first_s=0.0005, longest_s=0.06))
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from capi_async.backoff import interval_s
+from capi_async.backoff import DELIVERY
 
 State: TypeAlias = Literal["open", "broken", "paused"]
 
@@ -158,4 +158,4 @@ class Gate:
             return
         self._probing = False
         self._probes += 1
-        self._next_probe = self._now() + interval_s(self._probes + 1)
+        self._next_probe = self._now() + DELIVERY.interval_s(self._probes + 1)

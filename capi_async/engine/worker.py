@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
-from capi_async.backoff import delay_s, interval_s
+from capi_async.backoff import DELIVERY
 from capi_async.clock import Clock
 from capi_async.engine.batcher import Batch, Batcher
 from capi_async.engine.echoes import Echoes
@@ -365,7 +365,7 @@ class Worker:
                 raise  # whoever ends all tasks hands the records back
             if not isinstance(error, Fault):
                 self._log_fault("delivery", type(error).__name__)
-            after_s = interval_s(max(one.attempts for one in batch.records))
+            after_s = DELIVERY.interval_s(max(one.attempts for one in batch.records))
             await self._hand_back(batch.records, after_s=after_s)
         del self._under_way[id(batch)]
         self._window.in_flight -= 1
@@ -557,7 +557,7 @@ class Worker:
             self._bucket.succeed()
             self._throttles = 0
             if first.throttled:  # accepted, with a warning that the allowance is nearly used up
-                self._bucket.throttle(first.after_s or interval_s(1))
+                self._bucket.throttle(first.after_s or DELIVERY.interval_s(1))
             if self.gate.succeed():
                 self._announce("open", "")
             return
@@ -569,7 +569,7 @@ class Worker:
             if not self._bucket.closed_s():
                 self._throttles += 1
             waits = [verdict.after_s for verdict in verdicts if verdict.after_s is not None]
-            self._bucket.throttle(max(waits, default=interval_s(self._throttles)))
+            self._bucket.throttle(max(waits, default=DELIVERY.interval_s(self._throttles)))
             self._window.fail()
             self._reached()
         elif "ambiguous" in kinds or ("retry" in kinds and "rejected" not in kinds):
@@ -649,7 +649,7 @@ class Worker:
     async def _again(self, judged: Judgement) -> None:
         for after_s, records in judged.again.items():
             failures = max(record.failures for record in records)
-            wait_s = delay_s(max(failures, 1)) if after_s is None else after_s
+            wait_s = DELIVERY.delay_s(max(failures, 1)) if after_s is None else after_s
             await self._spool.release(records, after_s=wait_s)
 
     async def _settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:

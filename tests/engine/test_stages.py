@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capi_async.backoff import delay_s, interval_s
+from capi_async.backoff import DELIVERY, Backoff
 from capi_async.engine.batcher import Batch, Batcher
 from capi_async.engine.gate import Gate
 from capi_async.engine.judge import Judgement, absorbed, judge
@@ -377,15 +377,27 @@ def test_a_proven_account_is_slowed_down_and_not_paused(clock: HandClock) -> Non
 def test_waits_grow_with_full_jitter() -> None:
     """Anywhere between nothing and 0.5, 1, 2, 4, ... 60 seconds."""
     for failures, ceiling in ((1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (8, 60.0), (1_000, 60.0)):
-        waits = [delay_s(failures) for _ in range(300)]
+        waits = [DELIVERY.delay_s(failures) for _ in range(300)]
         assert 0 <= min(waits) < ceiling / 4
         assert ceiling * 3 / 4 < max(waits) <= ceiling
-    assert delay_s(0) == 0.0
+    assert DELIVERY.delay_s(0) == 0.0
 
 
 def test_probe_intervals_have_no_jitter() -> None:
     """They are few."""
-    assert [interval_s(probes) for probes in (0, 1, 2, 3, 7, 8, 99)] == [0.5, 0.5, 1.0, 2.0, 32.0, 60.0, 60.0]
+    assert [DELIVERY.interval_s(probes) for probes in (0, 1, 2, 3, 7, 8, 99)] == [0.5, 0.5, 1.0, 2.0, 32.0, 60.0, 60.0]
+
+
+def test_waits_of_a_policy_of_its_own_end_at_its_limit() -> None:
+    """As for a store that is out of reach: from a twentieth of a second up to a second."""
+    policy = Backoff(first_s=0.05, longest_s=1.0, jitter=lambda wait_s: wait_s / 2)
+    assert [policy.interval_s(failures) for failures in range(1, 8)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert [policy.delay_s(failures) for failures in (0, 1, 6, 1_000)] == [0.0, 0.025, 0.5, 0.5]
+
+
+def test_a_first_wait_above_the_limit_is_the_limit() -> None:
+    """A caller's own first wait cannot lift it."""
+    assert Backoff(first_s=50.0, longest_s=32.0).interval_s(1) == 32.0
 
 
 # Judge

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from capi_async import Client, Event, User
+from capi_async.backoff import Backoff
 from capi_async.destinations import Meta
 from capi_async.errors import CapiError
 from capi_async.sandbox import Sandbox
@@ -29,7 +30,7 @@ from tests.sources.orders import SHOP, detail
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between attempts are too short to notice."""
-    monkeypatch.setattr(forwarder_module, "_backoff", lambda tries: 0.002)
+    monkeypatch.setattr(forwarder_module, "BACKOFF", Backoff(first_s=0.002, longest_s=0.002))
 
 
 def odd(order_id: str, **changes: Any) -> Order:

@@ -22,6 +22,7 @@ from typing import Final
 
 import anyio
 
+from capi_async.backoff import Backoff
 from capi_async.client import Client
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import ConfigError, SpoolError
@@ -53,9 +54,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two attempts at the same thing: doubling, up to the longest.
-_FIRST_WAIT_S: Final = 1.0
-_LONGEST_WAIT_S: Final = 300.0
+#: Between two attempts at the same order, or at the same poll.
+BACKOFF: Final = Backoff(first_s=1.0, longest_s=300.0)
 _STOP_S: Final = 2.0
 #: Shops that are not forwarded, and whose webhooks were told of.
 _MAX_STRANGERS: Final = 1_000
@@ -210,13 +210,9 @@ class OrderForwarder:
                 extra={"fix": "give the client a durable spool, such as sqlite:///events.db?remember_days=7"},
             )
         lanes, polled = self._lanes.values(), self._poll_every_s
-        self._workers = [
-            Worker(lane, backoff=_backed_off, step=self._step, polled=polled is not None) for lane in lanes
-        ]
+        self._workers = [Worker(lane, backoff=BACKOFF, step=self._step, polled=polled is not None) for lane in lanes]
         self._pollers = (
-            []
-            if polled is None
-            else [Poller(lane, every_s=polled, backoff=_backed_off, step=self._step) for lane in lanes]
+            [] if polled is None else [Poller(lane, every_s=polled, backoff=BACKOFF, step=self._step) for lane in lanes]
         )
         # one task owns all others, in a context of its own: who enters need not be who leaves
         self._task = asyncio.get_running_loop().create_task(
@@ -463,12 +459,3 @@ def _orders_of(notification: Notification) -> tuple[list[str], list[str]]:
 def _changed_at(notification: Notification) -> int:
     # only of this topic is it known that the time is the order's own
     return notification.update_time if isinstance(notification, OrderStatusChanged) else 0
-
-
-def _backoff(tries: int) -> float:
-    return min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(tries - 1, 16))
-
-
-def _backed_off(tries: int) -> float:
-    # looked up at each call
-    return _backoff(tries)

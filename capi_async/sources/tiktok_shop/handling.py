@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from capi_async.backoff import Backoff
 from capi_async.errors import CapiError, ClientClosed, EventError, SpoolError
 from capi_async.event import Event
 from capi_async.sources.tiktok_shop.detail import DetailReader, words_of
@@ -44,7 +45,7 @@ class Worker:
     """Deals with one shop's orders as they become due.
 
     Args:
-        backoff: Attempts that failed, to seconds until the next.
+        backoff: Seconds until the next attempt.
         step: Called when something was done.
         polled: Whether somebody polls this shop: then the poller asks the spool about a state that was lost.
 
@@ -52,7 +53,7 @@ class Worker:
         busy: Whether it is dealing with orders now.
     """
 
-    def __init__(self, lane: Lane, *, backoff: Callable[[int], float], step: Callable[[], None], polled: bool) -> None:
+    def __init__(self, lane: Lane, *, backoff: Backoff, step: Callable[[], None], polled: bool) -> None:
         self._lane = lane
         self._backoff = backoff
         self._step = step
@@ -86,11 +87,11 @@ class Worker:
                 raise
             except SpoolError as error:
                 self._fail("orders of shop %s cannot be forwarded, because their state cannot be kept: %s", error)
-                due, next_due = [], now + self._backoff(1)
+                due, next_due = [], now + self._backoff.interval_s(1)
             except Exception as error:  # nothing that one shop answers may end the others
                 failures += 1
                 self._fail("dealing with orders of shop %s failed unexpectedly; they are tried again: %s", error)
-                due, next_due = [], now + self._backoff(failures)
+                due, next_due = [], now + self._backoff.interval_s(failures)
                 with suppress(SpoolError):
                     await lane.state.hold(lane.shop_id, until=next_due)
             finally:
@@ -297,4 +298,4 @@ class Worker:
                 self._lane.tally.failed["given up"] += 1
                 await self._lane.state.let_go([one])
             else:
-                await self._lane.state.postpone([one], until=now + self._backoff(one.tries + 1))
+                await self._lane.state.postpone([one], until=now + self._backoff.interval_s(one.tries + 1))

@@ -10,6 +10,7 @@ from typing import Final
 import anyio
 from msgspec.structs import replace
 
+from capi_async.backoff import Backoff
 from capi_async.client import Client
 from capi_async.errors import CapiError, ClientClosed, EventError
 from capi_async.event import Event
@@ -21,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: How long acceptance by the client may take.
 _SEND_S: Final = 10.0
-#: Longest wait for room at the client, in seconds; it doubles from one second.
-_LONGEST_FULL_S: Final = 15.0
+#: Waits for room at the client.
+_BACKOFF: Final = Backoff(first_s=1.0, longest_s=15.0)
 
 Again = Callable[[Sequence[Waiting]], Awaitable[None]]
 Malformed = Callable[[Waiting, EventError], Awaitable[None]]
@@ -114,8 +115,7 @@ class Handover:
         lane.troubles.note(
             lane.shop_id, "queue", "the queue of a destination is full (see max_pending_events and Client.states())"
         )
-        wait_s = min(_LONGEST_FULL_S, 2.0 ** min(self._full - 1, 10))
-        await lane.state.hold(lane.shop_id, until=lane.clock.wall() + wait_s)
+        await lane.state.hold(lane.shop_id, until=lane.clock.wall() + _BACKOFF.interval_s(self._full))
         return events[:room]
 
     async def _was_taken(self, event: Event, result: object) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 
 import anyio
 
+from capi_async.backoff import Backoff
 from capi_async.errors import CapiError, SpoolError
 from capi_async.sources.tiktok_shop.lane import Lane
 from capi_async.sources.tiktok_shop.models import Order
@@ -37,13 +38,11 @@ class Poller:
 
     Args:
         every_s: Seconds between two polls.
-        backoff: Attempts that failed, to seconds until the next.
+        backoff: Seconds until the next attempt.
         step: Called when a poll has ended, however it ended.
     """
 
-    def __init__(
-        self, lane: Lane, *, every_s: float, backoff: Callable[[int], float], step: Callable[[], None]
-    ) -> None:
+    def __init__(self, lane: Lane, *, every_s: float, backoff: Backoff, step: Callable[[], None]) -> None:
         self._lane = lane
         self._every_s = every_s
         self._backoff = backoff
@@ -74,13 +73,13 @@ class Poller:
                 failures += 1
                 lane.tally.failed[type(error).__name__] += 1
                 lane.troubles.note(lane.shop_id, "search", error)
-                wait_s = min(self._every_s, self._backoff(failures))
+                wait_s = min(self._every_s, self._backoff.interval_s(failures))
             except Exception as error:  # one shop's odd answer is not the others' affair
                 failures += 1
                 lane.tally.failed[type(error).__name__] += 1
                 lane.troubles.note(lane.shop_id, "search", f"unexpected {type(error).__name__}")
                 logger.debug("polling failed unexpectedly", exc_info=True)
-                wait_s = min(self._every_s, self._backoff(failures))
+                wait_s = min(self._every_s, self._backoff.interval_s(failures))
             self.served = asked
             self._step()
             with suppress(TimeoutError):

@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping
 from typing import Final
 
+from capi_async.backoff import Backoff
 from capi_async.sources.tiktok_shop.errors import (
     TikTokShopAPIError,
     TikTokShopNetworkError,
@@ -44,7 +45,7 @@ class Retries:
         self._reads = reads
         self._repeatable = reads or repeatable
         self._max_wait_s = max_wait_s
-        self._base_s = base_s
+        self._backoff = Backoff(first_s=base_s, longest_s=MAX_S, jitter=_some_more)
         self._used: dict[type[TikTokShopAPIError], int] = {}
 
     def wait_s(self, error: TikTokShopAPIError) -> float | None:
@@ -64,5 +65,8 @@ class Retries:
         self._used[kind] = used + 1
         if error.stated_wait_s is not None:
             return error.stated_wait_s if error.stated_wait_s <= self._max_wait_s else None
-        wait_s = min(MAX_S, self._base_s * 2.0**used)
-        return wait_s * (1.0 + random.uniform(0.0, JITTER))
+        return self._backoff.delay_s(used + 1)
+
+
+def _some_more(wait_s: float) -> float:
+    return wait_s * (1.0 + random.uniform(0.0, JITTER))

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from capi_async.backoff import Backoff
 from capi_async.cipher import Cipher, NotSealed, UnknownKey
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import ConfigError, SpoolError
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 #: Seconds between two attempts to reach a Redis that is away: at first, and at most.
 RETRY_S: Final = 0.05
 MAX_RETRY_S: Final = 1.0
+BACKOFF: Final = Backoff(first_s=RETRY_S, longest_s=MAX_RETRY_S)
 #: Seconds for which every attempt has failed when Redis is thought to be away.
 _AWAY_S: Final = 0.25
 #: Seconds within which others speak again once Redis is back, at the latest: their pause, and then their next look.
@@ -155,7 +157,7 @@ class Reach:
         """
         patience_s = self._options.patience_s if patience_s is None else patience_s
         until = asyncio.get_running_loop().time() + patience_s
-        wait_s = RETRY_S
+        failures = 0
         unknown = False
         while True:
             link = self._reach()
@@ -174,10 +176,11 @@ class Reach:
                 if not isinstance(error, Away):
                     raise
                 self._failed(error)
+                failures += 1
+                wait_s = BACKOFF.interval_s(failures)
                 if asyncio.get_running_loop().time() + wait_s > until:
                     raise
                 await asyncio.sleep(wait_s)
-                wait_s = min(MAX_RETRY_S, wait_s * 2)
             else:
                 self._seen()
                 if have < copies:

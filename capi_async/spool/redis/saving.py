@@ -15,7 +15,7 @@ from capi_async.spool.base import KEPT, Record, cut_short
 from capi_async.spool.redis.entry import Entry, New, take
 from capi_async.spool.redis.line import Line
 from capi_async.spool.redis.link import Away, Emptied, Unfit
-from capi_async.spool.redis.reach import MAX_RETRY_S, RETRY_S, Reach
+from capi_async.spool.redis.reach import BACKOFF, MAX_RETRY_S, Reach
 from capi_async.spool.redis.scripts import SAVE
 from capi_async.spool.waiting import SETTLED
 
@@ -165,15 +165,16 @@ class Saving(Reach):
         lost: set[str] = set()
         refused: list[tuple[_Change, SpoolError]] = []
         stored = False
-        wait_s = RETRY_S
+        failures = 0
         while parts or refused:
             if not parts:
+                wait_s = BACKOFF.interval_s(failures + 1)
                 if stored or (wait_s == MAX_RETRY_S and all(isinstance(why, Unfit) for _, why in refused)):
                     break
                 # whatever it is, it concerns them all
                 self._failed(refused[0][1])
+                failures += 1
                 await asyncio.sleep(wait_s)
-                wait_s = min(MAX_RETRY_S, wait_s * 2)
                 parts, refused = [[change for change, _ in refused]], []
             part = parts.pop()
             try:
@@ -194,7 +195,7 @@ class Saving(Reach):
         keys = [of.stream, of.bell, of.ledger, of.state, of.wait, of.holders]
         keys += [self._keys.letters, self._keys.letter_data, self._keys.saved(me, line.name)]
         arguments: list[str | int | bytes] = [me, next(self._numbers), *(change.packed for change in changes)]
-        wait_s = RETRY_S
+        failures = 0
         while True:
             try:
                 # whatever happens, exactly this is stored, and once: its number tells
@@ -203,8 +204,8 @@ class Saving(Reach):
                 await self._begin_anew(self._reach())
             except Away as error:
                 self._failed(error)
-                await asyncio.sleep(wait_s)
-                wait_s = min(MAX_RETRY_S, wait_s * 2)
+                failures += 1
+                await asyncio.sleep(BACKOFF.interval_s(failures))
             else:
                 break
         self._seen()
