@@ -11,27 +11,73 @@ import os
 import re
 import time as _time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import astuple, force_setattr
 
-from capi_async.early import ready
+from capi_async import event_json
+from capi_async.amounts import PLAIN_AMOUNT_CHARS, Amount, amount
+from capi_async.amounts import price as read_price
 from capi_async.errors import EventError
-from capi_async.plain import made_plain, measured, plain_integer, plain_number, plain_text, shown
+from capi_async.event_checks import (
+    MAX_ADDRESSEES,
+    MAX_EVENT_CHARS,
+    MAX_IDENTIFIERS,
+    MAX_ITEMS,
+    MAX_JSON_BYTES,
+    TOO_LARGE,
+    USUAL_CHARS,
+    USUAL_ITEMS,
+    ShortText,
+    is_short,
+    is_usual,
+    kind_of,
+    require_aware,
+    require_one_of,
+    require_text,
+    shown_fields,
+    usual_form,
+)
+from capi_async.plain import made_plain, measured, plain_integer, plain_text
+
+__all__ = [
+    "MAX_ADDRESSEES",
+    "MAX_EVENT_CHARS",
+    "MAX_IDENTIFIERS",
+    "MAX_ITEMS",
+    "MAX_JSON_BYTES",
+    "NO_CLICK",
+    "NO_PAGE",
+    "NO_USER",
+    "STANDARD_EVENTS",
+    "VARIANTS",
+    "Amount",
+    "App",
+    "AttStatus",
+    "ClickIds",
+    "Consent",
+    "ContentType",
+    "DeliveryCategory",
+    "Device",
+    "Event",
+    "Hashed",
+    "Item",
+    "Page",
+    "Source",
+    "User",
+    "amount",
+    "new_event_id",
+    "utc_now",
+    "variant_of",
+]  # fmt: skip
 
 if TYPE_CHECKING:
-    # What callers may pass. A made struct always holds a Decimal (or date, or text), which msgspec
-    # cannot say in one annotation: the attribute's run-time type is below.
-    Amount: TypeAlias = Decimal | int | str | float
+    # What callers may pass, which msgspec cannot say in one annotation: the attribute's run-time type is below.
     Birthday: TypeAlias = date | str
 else:
-    Amount = Decimal
     Birthday = str
 
 #: Names every destination has an opinion on; any other text is a custom event.
@@ -78,36 +124,12 @@ _DEFAULT_VARIANT: Final = {
 }
 
 
-# Bounds of one event, checked when it is made: one that is larger would hold up all others on their way. The number of
-# values in properties and extra is bounded too, see :data:`capi_async.plain.MAX_VALUES`.
-
-#: Lines of a cart or an order.
-MAX_ITEMS: Final = 10_000
-#: Values of one user field, such as e-mail addresses.
-MAX_IDENTIFIERS: Final = 100
-#: Names in ``Event.to``.
-MAX_ADDRESSEES: Final = 1_000
-#: Characters of all texts of an event together; those of its user, page, click ids, app and device are bounded each by
-#: itself. No platform takes a request of more than four million bytes.
-MAX_EVENT_CHARS: Final = 2 * 1024 * 1024
-#: Bytes of an event's JSON: what is larger is not looked into.
-MAX_JSON_BYTES: Final = 4 * 1024 * 1024
-
-#: Texts up to this length need not be counted.
-_USUAL_CHARS: Final = 4_096
-#: With fewer items, none of them unusual, the texts need not be counted.
-_USUAL_ITEMS: Final = 64
-
-
 def utc_now() -> datetime:
     """The current time, aware."""
     return datetime.now(UTC)
 
 
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
-#: Larger than any order; keeps a mistyped exponent from becoming a megabyte of zeros.
-_MAX_MAGNITUDE: Final = 15
-_MAX_DECIMALS: Final = 30
 
 
 class Hashed(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -138,63 +160,6 @@ class Hashed(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Hashed({self.digest[:4]}…, variant={self.variant!r})"
-
-
-def _shown(struct: Struct) -> str:
-    """The struct's repr without its values: they are personal data."""
-    names = [name for name in struct.__struct_fields__ if getattr(struct, name) not in (None, (), "")]
-    return f"{type(struct).__name__}({', '.join(f'{name}=…' for name in names)})"
-
-
-def _is_short(value: object) -> bool:
-    """Whether this is text of no length to speak of, and of no subclass.
-
-    Whatever is not, may be good all the same; it is then looked at more closely.
-    """
-    return type(value) is str and len(value) <= _USUAL_CHARS
-
-
-def _is_usual(struct: Struct, usual: type[Struct]) -> bool:
-    """Whether all values are of the types that nearly every such struct has: one call for all of its fields.
-
-    Subclasses of text pass. Whatever does not, may be good all the same; it is then checked field by field.
-    """
-    try:
-        msgspec.convert(astuple(struct), usual)
-    except (msgspec.ValidationError, UnicodeError):
-        return False
-    return True
-
-
-def _require_text(struct: Struct, where: str, names: Sequence[str], *, hashed: bool = False) -> None:
-    """Make plain what is text of some kind, and name what is not; called when the quick check of all has failed.
-
-    Raises:
-        EventError: No text, or more of it than an event may hold.
-    """
-    chars = 0
-    for name in names:
-        value = getattr(struct, name)
-        if value is None or (hashed and isinstance(value, Hashed)):
-            continue
-        if type(value) is not str:
-            text = plain_text(value)
-            if text is None:
-                kinds = "text or Hashed" if hashed else "text"
-                raise EventError(f"{where}{name}", f"needs {kinds}, got {_kind(value)}")
-            force_setattr(struct, name, text)
-            value = text
-        chars += len(value)
-        if chars > MAX_EVENT_CHARS:
-            raise EventError(f"{where}{name}", _TOO_LARGE)
-
-
-def _kind(value: object) -> str:
-    """The name of a value's type, as an error may repeat it."""
-    return shown(type(value).__name__)
-
-
-_TOO_LARGE: Final = f"makes the event larger than {MAX_EVENT_CHARS:,} characters; no platform takes that"
 
 
 def _check_digest(field: str, value: Hashed) -> None:
@@ -260,13 +225,13 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
     def __post_init__(self) -> None:
         for value in astuple(self):  # here and not in a function of its own, because it runs for every event
-            if value is not None and (type(value) is not str or len(value) > _USUAL_CHARS):
+            if value is not None and (type(value) is not str or len(value) > USUAL_CHARS):
                 self._check()
                 return
 
     def _check(self) -> None:
-        _require_text(self, "user.", _USER_TEXTS, hashed=True)
-        _require_text(self, "user.", _USER_CLEAR)
+        require_text(self, "user.", _USER_TEXTS, besides=Hashed)
+        require_text(self, "user.", _USER_CLEAR)
         for field in (*_USER_TEXTS, "date_of_birth"):
             value = getattr(self, field)
             if isinstance(value, Hashed):
@@ -287,7 +252,7 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
             return
         text = plain_text(born)
         if text is None:
-            raise EventError("user.date_of_birth", f"needs a date, text or Hashed, got {_kind(born)}")
+            raise EventError("user.date_of_birth", f"needs a date, text or Hashed, got {kind_of(born)}")
         force_setattr(self, "date_of_birth", text)
 
     def _check_list(self, field: str) -> None:
@@ -305,67 +270,19 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
             elif one is not None:
                 text = plain_text(one)
                 if text is None:
-                    raise EventError(f"user.{field}", f"needs text, Hashed or a list of them, got {_kind(one)}")
+                    raise EventError(f"user.{field}", f"needs text, Hashed or a list of them, got {kind_of(one)}")
                 chars += len(text)
                 one = text
             found.append(one)
         if chars > MAX_EVENT_CHARS:
-            raise EventError(f"user.{field}", _TOO_LARGE)
+            raise EventError(f"user.{field}", TOO_LARGE)
         if not several:
             force_setattr(self, field, found[0])
         elif any(old is not new for old, new in zip(value, found, strict=True)):
             force_setattr(self, field, found)
 
     def __repr__(self) -> str:
-        return _shown(self)
-
-
-_NUMBERS: Final = (str, Decimal, float, int)
-#: Longer amounts are looked at more closely.
-_PLAIN_AMOUNT_CHARS: Final = 16
-
-
-def amount(value: Amount | None, field: str) -> Decimal | None:
-    """Read money exactly: a float through its shortest text, so that 19.99 is 19.99.
-
-    Raises:
-        EventError: Not a number, not finite, negative, or beyond 10^15.
-    """
-    if value is None:
-        return None
-    if type(value) is str and len(value) <= _PLAIN_AMOUNT_CHARS and value.isascii():
-        whole, dot, cents = value.partition(".")
-        # nothing about digits with a point between them need be checked further
-        if whole.isdigit() and (cents.isdigit() or not dot) and len(whole) <= _MAX_MAGNITUDE:
-            return Decimal(value)
-    known: Any = value
-    if type(value) not in _NUMBERS:
-        text = plain_text(value)
-        known = plain_number(value) if text is None else text
-    kind = type(known)
-    if kind is Decimal:
-        number = known
-    elif kind is str:
-        try:
-            number = Decimal(known)
-        except (InvalidOperation, ValueError):
-            raise EventError(field, "is not a decimal number; write it like '12.50'") from None
-    elif kind is float:
-        number = Decimal(repr(known))
-    elif kind is int:
-        number = Decimal(known)
-    else:
-        raise EventError(field, f"needs a Decimal, int, float or decimal text, got {_kind(value)}")
-    if not number.is_finite():
-        raise EventError(field, "must be finite")
-    if number.is_signed():
-        if number:
-            raise EventError(field, "must not be negative; a refund is Event('refund', ...)")
-        number = abs(number)
-    exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -_MAX_DECIMALS or (number and number.adjusted() > _MAX_MAGNITUDE):
-        raise EventError(field, "is not an amount of money: its exponent is out of range")
-    return Decimal(int(number)) if exponent > 0 else number
+        return shown_fields(self)
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -394,48 +311,31 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     def __post_init__(self) -> None:
         if (
             type(self.id) is not str
-            or not 0 < len(self.id) <= _USUAL_CHARS
+            or not 0 < len(self.id) <= USUAL_CHARS
             or type(self.quantity) is not int
             or self.quantity < 1
-            or (self.name is not None and not _is_short(self.name))
-            or (self.category is not None and not _is_short(self.category))
-            or (self.brand is not None and not _is_short(self.brand))
-            or (self.variant is not None and not _is_short(self.variant))
+            or (self.name is not None and not is_short(self.name))
+            or (self.category is not None and not is_short(self.category))
+            or (self.brand is not None and not is_short(self.brand))
+            or (self.variant is not None and not is_short(self.variant))
             or self.delivery_category is not None
         ):
             self._check()
         price = self.price
         if price is not None:
             # prices come back: an order's totals hardly do. Longer texts stay out of the cache, or they would fill it
-            usual = type(price) is str and len(price) <= _PLAIN_AMOUNT_CHARS
-            force_setattr(self, "price", _price(price) if usual else amount(price, "items.price"))
+            usual = type(price) is str and len(price) <= PLAIN_AMOUNT_CHARS
+            force_setattr(self, "price", read_price(price) if usual else amount(price, "items.price"))
 
     def _check(self) -> None:
         if not plain_text(self.id):
             raise EventError("items.id", "needs text that is not empty")
-        _require_text(self, "items.", ("id", "name", "category", "brand", "variant"))
+        require_text(self, "items.", ("id", "name", "category", "brand", "variant"))
         quantity: Any = plain_integer(self.quantity)
         if type(quantity) is not int or quantity < 1:
             raise EventError("items.quantity", "needs a whole number of at least 1")
         force_setattr(self, "quantity", quantity)
-        _require_one_of(self, "items.", "delivery_category", _DELIVERY, "needs in_store, curbside or home_delivery")
-
-
-def _require_one_of(struct: Struct, where: str, name: str, choices: tuple[Any, ...], wanted: str) -> None:
-    value = getattr(struct, name)
-    text = plain_text(value)
-    if text is not None and text in choices:
-        force_setattr(struct, name, text)
-    elif value is not None or None not in choices:
-        raise EventError(f"{where}{name}", wanted)
-
-
-@lru_cache(maxsize=8192)
-def _price(text: str) -> Decimal | None:
-    return amount(text, "items.price")
-
-
-_Short: TypeAlias = Annotated[str, Meta(max_length=_USUAL_CHARS)]
+        require_one_of(self, "items.", "delivery_category", _DELIVERY, "needs in_store, curbside or home_delivery")
 
 
 class Page(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -453,12 +353,12 @@ class Page(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
     def __post_init__(self) -> None:
         for value in astuple(self):  # as in User
-            if value is not None and (type(value) is not str or len(value) > _USUAL_CHARS):
-                _require_text(self, "page.", self.__struct_fields__)
+            if value is not None and (type(value) is not str or len(value) > USUAL_CHARS):
+                require_text(self, "page.", self.__struct_fields__)
                 return
 
     def __repr__(self) -> str:
-        return _shown(self)
+        return shown_fields(self)
 
 
 class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -511,16 +411,16 @@ class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
             if value is None:
                 continue
             if name == "fbclid_seen":
-                _require_aware(self, "click.", "fbclid_seen")
+                require_aware(self, "click.", "fbclid_seen")
                 continue
-            if type(value) is not str or len(value) > _USUAL_CHARS:
-                _require_text(self, "click.", (name,))
+            if type(value) is not str or len(value) > USUAL_CHARS:
+                require_text(self, "click.", (name,))
                 value = getattr(self, name)
             if value != (trimmed := value.strip()) or not value:
                 force_setattr(self, name, trimmed or None)
 
     def __repr__(self) -> str:
-        return _shown(self)
+        return shown_fields(self)
 
 
 class App(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -550,15 +450,15 @@ class App(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
     application_tracking: bool | None = None
 
     def __post_init__(self) -> None:
-        _require_text(self, "app.", _APP_TEXTS)
-        _require_one_of(self, "app.", "att_status", _ATT, f"needs one of {', '.join(get_args(AttStatus))}")
+        require_text(self, "app.", _APP_TEXTS)
+        require_one_of(self, "app.", "att_status", _ATT, f"needs one of {', '.join(get_args(AttStatus))}")
         if self.install_time is not None:
-            _require_aware(self, "app.", "install_time")
+            require_aware(self, "app.", "install_time")
         if self.application_tracking is not None and not isinstance(self.application_tracking, bool):
             raise EventError("app.application_tracking", "needs True, False or None")
 
     def __repr__(self) -> str:
-        return _shown(self)
+        return shown_fields(self)
 
 
 _APP_TEXTS: Final = (
@@ -594,7 +494,7 @@ class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     storage_free_gb: int | None = None
 
     def __post_init__(self) -> None:
-        _require_text(self, "device.", _DEVICE_TEXTS)
+        require_text(self, "device.", _DEVICE_TEXTS)
         for name in _DEVICE_NUMBERS:
             value = getattr(self, name)
             if value is None:
@@ -609,7 +509,7 @@ class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
             force_setattr(self, "screen_density", amount(self.screen_density, "device.screen_density"))
 
     def __repr__(self) -> str:
-        return _shown(self)
+        return shown_fields(self)
 
 
 _DEVICE_TEXTS: Final = ("os", "os_version", "model", "brand", "locale", "timezone_abbr", "timezone", "carrier")
@@ -647,7 +547,7 @@ class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
                 raise EventError("consent.region", "needs an ISO 3166-2 code such as US-CA")
             force_setattr(self, "region", region)
         if self.tcf is not None or self.gpp is not None:
-            _require_text(self, "consent.", ("tcf", "gpp"))
+            require_text(self, "consent.", ("tcf", "gpp"))
 
     def __repr__(self) -> str:
         stated = [f"{name}={getattr(self, name)!r}" for name in _CONSENT_SHOWN if getattr(self, name) is not None]
@@ -743,7 +643,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             or type(self.time) is not datetime
             or self.time.tzinfo is not UTC
             or (self.num_items is not None and type(self.num_items) is not int)
-            or not _is_usual(self, _UsualEvent)
+            or not is_usual(astuple(self), _UsualEvent)
             or not self.name.strip()
             # in full, because it runs for every event: subclasses of text pass the check above
             or type(self.name) is not str
@@ -785,8 +685,8 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             raise EventError("items", f"holds more than {MAX_ITEMS:,} items; is it one order?")
         for index, item in enumerate(items):
             if type(item) is not Item:
-                raise EventError(f"items[{index}]", f"needs Item(...), got {_kind(item)}")
-        if len(items) > _USUAL_ITEMS:
+                raise EventError(f"items[{index}]", f"needs Item(...), got {kind_of(item)}")
+        if len(items) > USUAL_ITEMS:
             self._check_size("items")
 
     def _check_free(self) -> None:
@@ -796,7 +696,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             _, chars, plain = measured(field, given)
             if not plain:
                 force_setattr(self, field, made_plain(field, given))
-            if chars > _USUAL_CHARS:
+            if chars > USUAL_CHARS:
                 self._check_size(field)
 
     def _check_size(self, field: str) -> None:
@@ -808,18 +708,18 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         if self.properties or self.extra:
             chars += measured("properties", self.properties)[1] + measured("extra", self.extra)[1]
         if chars > MAX_EVENT_CHARS:
-            raise EventError(field, _TOO_LARGE)
+            raise EventError(field, TOO_LARGE)
 
     def _check(self) -> None:
         """Check field by field what is not as usual: name the culprit, or find that there is none."""
         name = plain_text(self.name)
         if name is None or not name.strip():
             raise EventError("name", "needs the event's name, such as 'purchase'")
-        _require_aware(self, "", "time")
+        require_aware(self, "", "time")
         if self.event_id is not None and plain_text(self.event_id) is None:
             raise EventError("event_id", "needs text; write str(...) around a number")
-        _require_text(self, "", ("name", "event_id", *_EVENT_TEXTS))
-        _require_one_of(self, "", "source", _SOURCES, f"needs one of {', '.join(sorted(_SOURCES))}")
+        require_text(self, "", ("name", "event_id", *_EVENT_TEXTS))
+        require_one_of(self, "", "source", _SOURCES, f"needs one of {', '.join(sorted(_SOURCES))}")
         if self.predicted_ltv is not None:
             force_setattr(self, "predicted_ltv", amount(self.predicted_ltv, "predicted_ltv"))
         if self.num_items is not None:
@@ -827,14 +727,14 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             if type(pieces) is not int or pieces < 0:
                 raise EventError("num_items", "needs a whole number of at least 0")
             force_setattr(self, "num_items", pieces)
-        _require_one_of(self, "", "content_type", _CONTENT_TYPES, "needs product or product_group")
-        _require_one_of(self, "", "delivery_category", _DELIVERY, "needs in_store, curbside or home_delivery")
+        require_one_of(self, "", "content_type", _CONTENT_TYPES, "needs product or product_group")
+        require_one_of(self, "", "delivery_category", _DELIVERY, "needs in_store, curbside or home_delivery")
         for field, kind, nothing in _PARTS:
             value = getattr(self, field)
             if value is None:
                 force_setattr(self, field, nothing)
             elif type(value) is not kind:
-                raise EventError(field, f"needs {kind.__name__}(...), got {_kind(value)}")
+                raise EventError(field, f"needs {kind.__name__}(...), got {kind_of(value)}")
         if self.to is not None:
             self._check_to()
         if self.properties and not isinstance(self.properties, Mapping):
@@ -857,7 +757,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         if None in names:
             raise EventError("to", "needs a list of destination names")
         if sum(map(len, filter(None, names))) > MAX_EVENT_CHARS:
-            raise EventError("to", _TOO_LARGE)
+            raise EventError("to", TOO_LARGE)
         if any(type(name) is not str for name in to):
             force_setattr(self, "to", names)
 
@@ -868,19 +768,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         Raises:
             EventError: Not JSON, or malformed; ``field`` is the path of the culprit.
         """
-        if len(data) > _USUAL_JSON:
-            _require_bounds(data)
-        try:
-            return _decoder.decode(data)
-        except msgspec.ValidationError as error:
-            raise _translated(error) from None
-        except RecursionError:
-            raise EventError("", _TOO_DEEP) from None
-        except msgspec.DecodeError as error:
-            # the library's text gives a byte position and no content
-            raise EventError("", f"not a JSON object: {error}") from None
-        except UnicodeError:
-            raise EventError("", "not UTF-8 text") from None
+        return event_json.decoded(data, _decoder)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Event:
@@ -889,135 +777,32 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         Raises:
             EventError: ``field`` is the path of the culprit.
         """
-        if isinstance(data, dict) and isinstance(items := data.get("items"), (list, tuple)) and len(items) > MAX_ITEMS:
-            raise EventError("items", f"holds more than {MAX_ITEMS:,} items; is it one order?")
-        try:
-            return msgspec.convert(data, cls)
-        except msgspec.ValidationError as error:
-            raise _translated(error) from None
-        except RecursionError:
-            raise EventError("", _TOO_DEEP) from None
+        return event_json.converted(data, cls)
 
     def __repr__(self) -> str:
         return f"Event({self.name!r}, event_id={self.event_id!r}, time={self.time.isoformat()!r}, …)"
 
 
-@ready
-class _UsualEvent(Struct, array_like=True, gc=False):
-    """The fields of :class:`Event`, in their order, as a web event has them; the others are looked at apart."""
-
-    name: _Short
-    event_id: _Short
-    time: Any
-    source: Source
-    user: Any
-    value: Any
-    currency: _Short | None
-    order_id: _Short | None
-    items: Any
-    page: Any
-    click: Any
-    app: None
-    device: None
-    consent: Any
-    search_string: _Short | None
-    num_items: Annotated[int, Meta(ge=0)] | None
-    content_type: ContentType | None
-    content_name: _Short | None
-    content_category: _Short | None
-    description: _Short | None
-    method: _Short | None
-    predicted_ltv: None
-    delivery_category: DeliveryCategory | None
-    subscription_id: _Short | None
-    to: None
-    test: bool
-    properties: dict[Any, Any]
-    extra: Annotated[dict[Any, Any], Meta(max_length=0)]
-
-
+_UsualEvent: Final = usual_form(
+    Event,
+    {
+        **dict.fromkeys(("name", "event_id"), ShortText),
+        **dict.fromkeys(_EVENT_TEXTS, ShortText | None),
+        "source": Source,
+        "num_items": Annotated[int, Meta(ge=0)] | None,
+        "content_type": ContentType | None,
+        "delivery_category": DeliveryCategory | None,
+        "test": bool,
+        "properties": dict[Any, Any],
+        "extra": Annotated[dict[Any, Any], Meta(max_length=0)],
+    },
+    nothing=("app", "device", "predicted_ltv", "to"),
+)
 _PARTS: Final = (
     ("user", User, NO_USER), ("page", Page, NO_PAGE), ("click", ClickIds, NO_CLICK),
     ("app", App, None), ("device", Device, None), ("consent", Consent, None),
 )  # fmt: skip
 _decoder: Final = msgspec.json.Decoder(Event)
-_TOO_DEEP: Final = "is nested too deeply; flatten properties and extra"
-#: Shorter JSON cannot hold too much of anything.
-_USUAL_JSON: Final = 64 * 1024
-
-
-class _Outline(Struct):
-    """What of an event's JSON is counted before any of it is read."""
-
-    items: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
-
-
-_outline: Final = msgspec.json.Decoder(_Outline)
-
-
-def _require_bounds(data: bytes | str) -> None:
-    if len(data) > MAX_JSON_BYTES:
-        raise EventError("", f"is longer than {MAX_JSON_BYTES:,} bytes; no platform takes such an event")
-    try:
-        items = _outline.decode(data).items
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):  # the decoder says it better
-        return
-    if isinstance(items, list) and len(items) > MAX_ITEMS:
-        raise EventError("items", f"holds more than {MAX_ITEMS:,} items; is it one order?")
-
-
-_AT: Final = re.compile(r"(?P<text>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>[^`]{0,64})")
-_EXPECTED: Final = re.compile(r"(Expected|Object missing required field|Invalid enum value|Invalid RFC3339)")
-
-
-def _translated(error: msgspec.ValidationError) -> EventError:
-    """Our error for a decoder's, with the path of the field and without its value."""
-    match = _AT.fullmatch(str(error))
-    text, path = (match["text"], match["path"] or "") if match else (str(error), "")
-    cause = error.__cause__
-    if isinstance(cause, EventError):
-        index = re.match(r"items\[\d+\]", path)
-        field = cause.field.replace("items", index[0], 1) if index else cause.field
-        return EventError(field, cause.reason)
-    if unknown := _UNKNOWN.match(text):
-        return EventError(f"{path}.{shown(unknown['name'])}".lstrip("."), "there is no such field; check its spelling")
-    if path.endswith(("time", "fbclid_seen")):
-        return EventError(path, _TIME_ADVICE)
-    if text.startswith("Invalid enum value"):
-        text = "not one of the values this field takes"
-    return EventError(path, text if _EXPECTED.match(text) else text.partition("`")[0].strip())
-
-
-_TIME_ADVICE: Final = (
-    "needs a date and time with its offset, such as 2026-01-31T12:00:00Z or datetime.now(timezone.utc); "
-    "a bare number is refused, because its unit (seconds, milliseconds) cannot be known"
-)
-
-
-def _require_aware(struct: Struct, where: str, name: str) -> None:
-    """Refuse what is no aware time, and make plain what is one of somebody's own class or zone."""
-    value: Any = getattr(struct, name)
-    if type(value) is datetime and value.tzinfo is UTC:
-        return
-    field = f"{where}{name}"
-    if not isinstance(value, datetime):
-        raise EventError(field, _TIME_ADVICE)
-    try:
-        offset = value.utcoffset()
-        if offset is None:
-            raise EventError(field, f"has no time zone: {_TIME_ADVICE}")
-        if type(value) is datetime and type(value.tzinfo) in (timezone, ZoneInfo):
-            return
-        zone = UTC if offset == timedelta() else timezone(offset)
-        plain = datetime(
-            value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond, zone
-        )
-    except EventError:
-        raise
-    except Exception:  # a class and a zone are the caller's code, and pandas has times that are none
-        raise EventError(field, f"is no time: {_TIME_ADVICE}") from None
-    force_setattr(struct, name, plain)
 
 
 def new_event_id() -> str:

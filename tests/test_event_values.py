@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capi_async import ClickIds, Consent, Device, Event, EventError, Hashed, Item, Page, User
+from capi_async.amounts import price
 from capi_async.event import (
     MAX_ADDRESSEES,
     MAX_EVENT_CHARS,
@@ -22,7 +23,6 @@ from capi_async.event import (
     MAX_ITEMS,
     MAX_JSON_BYTES,
     App,
-    _price,
 )
 from capi_async.plain import MAX_VALUES, shown
 
@@ -343,10 +343,10 @@ def test_a_mapping_nested_without_end_is_an_error_of_ours() -> None:
 
 def test_long_prices_are_not_remembered() -> None:
     """Any page can send one, and thousands of them would fill the memory."""
-    before = _price.cache_info().currsize
+    before = price.cache_info().currsize
     for number in range(50):
         assert Item(id="x", price="0" * 10_000 + str(number)).price == number
-    assert _price.cache_info().currsize == before
+    assert price.cache_info().currsize == before
 
 
 # What errors repeat
