@@ -21,7 +21,7 @@ from capi_async.sources.tiktok_shop.errors import (
 )
 from capi_async.sources.tiktok_shop.lane import OrderSource
 from capi_async.sources.tiktok_shop.models import Order
-from capi_async.sources.tiktok_shop.state_base import Waiting
+from capi_async.sources.tiktok_shop.state.base import Waiting
 
 #: Calls that may fail, one after another and none having succeeded, before the shop is taken to be in trouble.
 _MAX_FAILURES = 8

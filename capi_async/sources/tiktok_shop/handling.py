@@ -24,7 +24,7 @@ from capi_async.sources.tiktok_shop.lane import Enrich, Lane
 from capi_async.sources.tiktok_shop.models import Order
 from capi_async.sources.tiktok_shop.orders import counted_at, order_to_event, purchase_verdict
 from capi_async.sources.tiktok_shop.polling import CLOCK_AHEAD_S, recover
-from capi_async.sources.tiktok_shop.state_base import Waiting
+from capi_async.sources.tiktok_shop.state.base import Waiting
 
 logger = logging.getLogger(__name__)
 

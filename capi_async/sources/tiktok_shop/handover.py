@@ -16,7 +16,7 @@ from capi_async.errors import CapiError, ClientClosed, EventError
 from capi_async.event import Event
 from capi_async.outcome import Outcome
 from capi_async.sources.tiktok_shop.lane import Lane
-from capi_async.sources.tiktok_shop.state_base import Waiting
+from capi_async.sources.tiktok_shop.state.base import Waiting
 
 logger = logging.getLogger(__name__)
 

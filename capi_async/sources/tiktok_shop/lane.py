@@ -14,7 +14,7 @@ from capi_async.clock import Clock
 from capi_async.event import Event
 from capi_async.sources.tiktok_shop.models import Order
 from capi_async.sources.tiktok_shop.orders import CountsWhen
-from capi_async.sources.tiktok_shop.state_base import ForwarderState
+from capi_async.sources.tiktok_shop.state.base import ForwarderState
 from capi_async.sources.tiktok_shop.tally import Tally, Troubles
 
 logger = logging.getLogger(__name__)

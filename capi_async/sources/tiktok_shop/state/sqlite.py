@@ -14,7 +14,7 @@ import anyio
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import Lock, create_private, refuse_network
 from capi_async.sources.tiktok_shop.orders import event_id_of
-from capi_async.sources.tiktok_shop.state_base import DONE_S, MAX_SEEN, SEEN_S, Fate, Waiting
+from capi_async.sources.tiktok_shop.state.base import DONE_S, MAX_SEEN, SEEN_S, Fate, Waiting
 from capi_async.thread import OwnedThread
 
 P = ParamSpec("P")
@@ -42,6 +42,8 @@ _TABLES: Final = (
 
 class SqliteState:
     """In one file, which several processes of a host may share. What a call has written is on the disk.
+
+    What each method promises stands at :class:`~capi_async.sources.tiktok_shop.state.base.ForwarderState`.
 
     Args:
         path: Made (mode 0600) if there is none; ``<path>-lock`` beside it holds the turn of who forwards.
@@ -86,17 +88,14 @@ class SqliteState:
             self._turn.close()
 
     async def begin(self, shop_id: str, at: float) -> float:
-        """See :meth:`ForwarderState.begin`."""
         return await self._call(self._begin, shop_id, at)
 
     async def begun(self, shop_id: str) -> float | None:
-        """See :meth:`ForwarderState.begun`."""
         rows = await self._call(self._rows, "SELECT begun FROM shop WHERE id = ?", (shop_id,))
         found: float | None = rows[0][0] if rows else None
         return found
 
     async def reach_back(self, shop_id: str, to: float) -> bool:
-        """See :meth:`ForwarderState.reach_back`."""
         return await self._call(self._reach_back, shop_id, to)
 
     async def take_in(
@@ -108,11 +107,9 @@ class SqliteState:
         max_waiting: int,
         changed_at: Mapping[str, int] | None = None,
     ) -> bool | None:
-        """See :meth:`ForwarderState.take_in`."""
         return await self._call(self._take_in, keys, orders, at, max_waiting, changed_at or {})
 
     async def waiting(self, shop_ids: Sequence[str], *, now: float, limit: int) -> list[Waiting]:
-        """See :meth:`ForwarderState.waiting`."""
         places = _places(shop_ids)
         wanted = "SELECT shop, id, since, tries, asks, changed FROM waiting WHERE due <= ?"
         order = f"AND shop IN ({places}) ORDER BY due, since LIMIT ?"
@@ -120,48 +117,39 @@ class SqliteState:
         return [Waiting(*row) for row in rows]
 
     async def next_due(self, shop_ids: Sequence[str]) -> float | None:
-        """See :meth:`ForwarderState.next_due`."""
         wanted = f"SELECT min(due) FROM waiting WHERE shop IN ({_places(shop_ids)})"  # noqa: S608
         rows = await self._call(self._rows, wanted, tuple(shop_ids))
         due: float | None = rows[0][0]
         return due
 
     async def postpone(self, orders: Sequence[Waiting], *, until: float) -> None:
-        """See :meth:`ForwarderState.postpone`."""
         rows = [(until, one.tries + 1, one.shop_id, one.order_id, one.asks) for one in orders]
         await self._call(
             self._write, "UPDATE waiting SET due = ?, tries = ? WHERE shop = ? AND id = ? AND asks = ?", rows
         )
 
     async def hold(self, shop_id: str, *, until: float) -> None:
-        """See :meth:`ForwarderState.hold`."""
         await self._call(self._write, "UPDATE waiting SET due = max(due, ?) WHERE shop = ?", [(until, shop_id)])
 
     async def let_go(self, orders: Sequence[Waiting]) -> None:
-        """See :meth:`ForwarderState.let_go`."""
         rows = [(one.shop_id, one.order_id, one.asks) for one in orders]
         await self._call(self._write, "DELETE FROM waiting WHERE shop = ? AND id = ? AND asks = ?", rows)
 
     async def finish(self, orders: Sequence[Waiting], fate: Fate, *, at: float) -> list[str]:
-        """See :meth:`ForwarderState.finish`."""
         return await self._call(self._finish, orders, fate, at)
 
     async def cancel(self, orders: Sequence[tuple[str, str]], *, at: float) -> list[str]:
-        """See :meth:`ForwarderState.cancel`."""
         return await self._call(self._cancel, orders, at)
 
     async def done(self, event_ids: Sequence[str]) -> dict[str, Fate]:
-        """See :meth:`ForwarderState.done`."""
         return await self._call(self._done, list(event_ids))
 
     async def cursor(self, shop_id: str) -> float | None:
-        """See :meth:`ForwarderState.cursor`."""
         rows = await self._call(self._rows, "SELECT cursor FROM shop WHERE id = ?", (shop_id,))
         found: float | None = rows[0][0] if rows else None
         return found
 
     async def advance(self, shop_id: str, to: float) -> None:
-        """See :meth:`ForwarderState.advance`."""
         await self._call(
             self._write,
             "INSERT INTO shop (id, cursor) VALUES (?, ?)"
@@ -171,7 +159,6 @@ class SqliteState:
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """See :meth:`ForwarderState.exclusive`."""
         async with self._own_turn:
             while True:
                 if self._turn.acquire(wait=False):

@@ -9,12 +9,15 @@ from msgspec.structs import replace
 
 from capi_async.bounded import make_room
 from capi_async.sources.tiktok_shop.orders import event_id_of
-from capi_async.sources.tiktok_shop.state_base import MAX_SEEN, Fate, Waiting
+from capi_async.sources.tiktok_shop.state.base import MAX_SEEN, Fate, Waiting
 from capi_async.sources.tiktok_shop.webhooks import RecentKeys
 
 
 class MemoryState:
-    """Forgets everything with the process: polling finds again what was not forwarded, and what was."""
+    """Forgets everything with the process: polling finds again what was not forwarded, and what was.
+
+    What each method promises stands at :class:`~capi_async.sources.tiktok_shop.state.base.ForwarderState`.
+    """
 
     durable = False
 
@@ -32,15 +35,12 @@ class MemoryState:
         """Nothing to do: what it knows may be asked for again."""
 
     async def begin(self, shop_id: str, at: float) -> float:
-        """See :meth:`ForwarderState.begin`."""
         return self._begun.setdefault(shop_id, at)
 
     async def begun(self, shop_id: str) -> float | None:
-        """See :meth:`ForwarderState.begun`."""
         return self._begun.get(shop_id)
 
     async def reach_back(self, shop_id: str, to: float) -> bool:
-        """See :meth:`ForwarderState.reach_back`."""
         if self._begun.get(shop_id, to) <= to:
             return False
         self._begun[shop_id] = to
@@ -60,7 +60,6 @@ class MemoryState:
         max_waiting: int,
         changed_at: Mapping[str, int] | None = None,
     ) -> bool | None:
-        """See :meth:`ForwarderState.take_in`."""
         if any(key in self._seen for key in keys):
             for order in orders:
                 if (known := self._waiting.get(order)) is not None:
@@ -79,17 +78,14 @@ class MemoryState:
         return True
 
     async def waiting(self, shop_ids: Sequence[str], *, now: float, limit: int) -> list[Waiting]:
-        """See :meth:`ForwarderState.waiting`."""
         mine = [(one, at) for one, at in self._waiting.values() if one.shop_id in shop_ids and at <= now]
         due = sorted([(at, one.since, one.order_id, one) for one, at in mine])
         return [one for *_, one in due[:limit]]
 
     async def next_due(self, shop_ids: Sequence[str]) -> float | None:
-        """See :meth:`ForwarderState.next_due`."""
         return min((at for one, at in self._waiting.values() if one.shop_id in shop_ids), default=None)
 
     async def postpone(self, orders: Sequence[Waiting], *, until: float) -> None:
-        """See :meth:`ForwarderState.postpone`."""
         for one in orders:
             known, due = self._waiting.get((one.shop_id, one.order_id), (None, 0.0))
             if known is not None:
@@ -97,20 +93,17 @@ class MemoryState:
                 self._waiting[one.shop_id, one.order_id] = replace(known, tries=one.tries + 1), later
 
     async def hold(self, shop_id: str, *, until: float) -> None:
-        """See :meth:`ForwarderState.hold`."""
         for order, (one, due) in self._waiting.items():
             if order[0] == shop_id:
                 self._waiting[order] = one, max(due, until)
 
     async def let_go(self, orders: Sequence[Waiting]) -> None:
-        """See :meth:`ForwarderState.let_go`."""
         for one in orders:
             known, _ = self._waiting.get((one.shop_id, one.order_id), (None, 0.0))
             if known is not None and known.asks == one.asks:
                 del self._waiting[one.shop_id, one.order_id]
 
     async def finish(self, orders: Sequence[Waiting], fate: Fate, *, at: float) -> list[str]:
-        """See :meth:`ForwarderState.finish`."""
         overtaken = []
         for one in orders:
             self._waiting.pop((one.shop_id, one.order_id), None)
@@ -123,7 +116,6 @@ class MemoryState:
         return overtaken
 
     async def cancel(self, orders: Sequence[tuple[str, str]], *, at: float) -> list[str]:
-        """See :meth:`ForwarderState.cancel`."""
         told = []
         for event_id in [event_id_of(*order) for order in orders]:
             known = self._done.get(event_id)
@@ -136,15 +128,12 @@ class MemoryState:
         return told
 
     async def done(self, event_ids: Sequence[str]) -> dict[str, Fate]:
-        """See :meth:`ForwarderState.done`."""
         return {event_id: self._done[event_id] for event_id in event_ids if event_id in self._done}
 
     async def cursor(self, shop_id: str) -> float | None:
-        """See :meth:`ForwarderState.cursor`."""
         return self._cursors.get(shop_id)
 
     async def advance(self, shop_id: str, to: float) -> None:
-        """See :meth:`ForwarderState.advance`."""
         self._cursors[shop_id] = max(to, self._cursors.get(shop_id, to))
 
     @asynccontextmanager

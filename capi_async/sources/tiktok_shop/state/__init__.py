@@ -1,4 +1,4 @@
-"""Which memory a forwarder has: see :class:`~capi_async.sources.tiktok_shop.state_base.ForwarderState`."""
+"""Which memory a forwarder has: see :class:`~capi_async.sources.tiktok_shop.state.base.ForwarderState`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from capi_async.errors import ConfigError
-from capi_async.sources.tiktok_shop.state_base import Fate, ForwarderState, Waiting
-from capi_async.sources.tiktok_shop.state_file import SqliteState
-from capi_async.sources.tiktok_shop.state_memory import MemoryState
+from capi_async.sources.tiktok_shop.state.base import Fate, ForwarderState, Waiting
+from capi_async.sources.tiktok_shop.state.memory import MemoryState
+from capi_async.sources.tiktok_shop.state.sqlite import SqliteState
 
 __all__ = ["Fate", "ForwarderState", "MemoryState", "SqliteState", "Waiting", "open_state"]
 
