@@ -15,6 +15,11 @@ from capi_async.destinations.pinterest.v5 import PinterestHead
 from capi_async.destinations.pinterest.wire import PinterestApp, PinterestDevice, PinterestEvent
 from capi_async.destinations.snap.wire import SnapHead, SnapV2Head
 from capi_async.destinations.tiktok.pixel import PixelHead
+from capi_async.sources.tiktok_shop import client, connection, events, oauth, token_file
+from capi_async.sources.tiktok_shop.figures import Performance, Post, ProductPerformance, Video
+from capi_async.sources.tiktok_shop.models import (
+    Cancellation, Inventory, Order, Product, Return, Shop, TokenSet
+)
 
 learnt = []
 
@@ -32,6 +37,9 @@ Event.from_json(b'{"name": "purchase"}')
 for kind in (
     CutMeShortHead, CutMeShortLead, CutMeShortSale, MetaHead, PinterestHead, PinterestApp, PinterestDevice,
     PinterestEvent, SnapHead, SnapV2Head, PixelHead,
+    Cancellation, Inventory, Order, Performance, Post, Product, ProductPerformance, Return, Shop, TokenSet, Video,
+    client._WebhookSettings, connection._Envelope, oauth._Envelope, oauth._Granted, events._Envelope,
+    *(data for _, data in events.TOPICS.values()),
 ):
     msgspec.json.Decoder(kind)
 before = list(learnt)

@@ -50,8 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loop_thread": {"errors"},
     "sync": {"client", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome", "spec", "spool.base"},
     "sources": {
-        "backoff", "bounded", "cipher", "client", "clock", "errors", "event", "files", "frames", "limiter", "outcome",
-        "spec", "thread", "transport",
+        "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",
+        "outcome", "spec", "thread", "transport",
     },
     "testing": {"spool.base"},
     "sandbox": {"bounded", "clock"},

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.early import ready
 from capi_async.errors import CapiError, ClientClosed, ConfigError
 from capi_async.frames import frameless_async
 from capi_async.sources.tiktok_shop import endpoints
@@ -71,10 +72,12 @@ class WebhookSetting(Struct, frozen=True):
     address: str = ""
 
 
+@ready
 class _Shops(Struct, frozen=True):
     shops: tuple[Shop, ...] = ()
 
 
+@ready
 class _WebhookSettings(Struct, frozen=True):
     webhooks: tuple[WebhookSetting, ...] = ()
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.clock import Clock
+from capi_async.early import ready
 from capi_async.errors import CapiError
 from capi_async.frames import frameless_async
 from capi_async.limiter import TokenBucket
@@ -57,6 +58,7 @@ class Answer(Struct, frozen=True):
     request_id: str = ""
 
 
+@ready
 class _Envelope(Struct, frozen=True):
     code: int | None = None
     message: str = ""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from capi_async.early import ready
 from capi_async.sources.tiktok_shop.models import Id, Model, Time, read
 
 #: The only spelling in which a webhook names a cancelled order; order detail writes ``CANCELLED``.
@@ -161,6 +162,7 @@ class ReturnChanged(Notification, frozen=True, kw_only=True):
         return f"12:{self.shop_id}:{self.return_id}:{self.return_status}"
 
 
+@ready
 class _Envelope(Model, frozen=True, kw_only=True):
     type: int = -1
     tts_notification_id: Id = ""
@@ -175,6 +177,7 @@ class _Data(Model, frozen=True, kw_only=True):
     required: ClassVar[tuple[str, ...]] = ()
 
 
+@ready
 class _OrderData(_Data, frozen=True, kw_only=True):
     required = ("order_id", "order_status")
     order_id: Id = ""
@@ -183,21 +186,25 @@ class _OrderData(_Data, frozen=True, kw_only=True):
     update_time: Time = 0
 
 
+@ready
 class _AddressData(_Data, frozen=True, kw_only=True):
     required = ("order_id",)
     order_id: Id = ""
     update_time: Time = 0
 
 
+@ready
 class _DeauthorizedData(_Data, frozen=True, kw_only=True):
     message: str = ""
 
 
+@ready
 class _ExpiringData(_Data, frozen=True, kw_only=True):
     message: str = ""
     expiration_time: Id = ""
 
 
+@ready
 class _CancellationData(_Data, frozen=True, kw_only=True):
     required = ("order_id", "cancel_id")
     order_id: Id = ""
@@ -206,6 +213,7 @@ class _CancellationData(_Data, frozen=True, kw_only=True):
     cancellations_role: str = ""
 
 
+@ready
 class _ReturnData(_Data, frozen=True, kw_only=True):
     required = ("order_id", "return_id")
     order_id: Id = ""

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
+from capi_async.early import ready
 from capi_async.sources.tiktok_shop.models import Amount, Id, Model
 
 # Videos and posts.
@@ -49,6 +50,7 @@ class Video(Model, frozen=True, kw_only=True):
         return _metric(name, self.views, self.sku_orders, self.gmv.amount)
 
 
+@ready
 class Post(Model, frozen=True, kw_only=True):
     """A post, by the older contract: the platform of today has no endpoint that reads one.
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.early import ready
 from capi_async.errors import CapiError, ConfigError, TransportError
 from capi_async.frames import frameless_async
 from capi_async.outcome import UNREADABLE, Response, retry_after_s
@@ -128,6 +129,7 @@ def _query_of(address: str) -> dict[str, str]:
     return {name: found[-1] for name, found in values.items()}
 
 
+@ready
 class _Envelope(Struct, frozen=True):
     code: int | None = None
     message: str = ""
@@ -135,6 +137,7 @@ class _Envelope(Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
+@ready
 class _Granted(Struct, frozen=True):
     access_token: str = ""
     access_token_expire_in: int = 0

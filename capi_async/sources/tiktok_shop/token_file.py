@@ -24,6 +24,8 @@ _MAGIC: Final = b"capi_async tiktok_shop tokens 2"
 _OLD_MAGIC: Final = b"capi_async tiktok_shop tokens 1"
 _CONTEXT: Final = "tiktok_shop tokens"
 _LOCK_POLL_S: Final = 0.02
+#: Made here and not at the first file, which a thread reads.
+_TOKENS: Final = msgspec.json.Decoder(TokenSet)
 
 logger = logging.getLogger(__name__)
 
@@ -112,9 +114,7 @@ class EncryptedFileTokens:
             raise TokenStoreError(f"tokens: {self._path} holds no tokens of this package")
         context = self._context if magic == _MAGIC else _CONTEXT
         try:
-            tokens = msgspec.json.decode(
-                self._cipher.open(data, name.decode("ascii", "replace"), context), type=TokenSet
-            )
+            tokens = _TOKENS.decode(self._cipher.open(data, name.decode("ascii", "replace"), context))
         except UnknownKey:
             raise TokenStoreError(f"tokens: {self._path} was sealed with a key that is not among those given") from None
         except (ValueError, msgspec.MsgspecError):

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, overload
 from msgspec import Struct
 from msgspec.structs import replace
 
+from capi_async.early import ready
 from capi_async.sources.tiktok_shop import endpoints
 from capi_async.sources.tiktok_shop.endpoints import checked_id
 from capi_async.sources.tiktok_shop.errors import TikTokShopValidationError
@@ -37,15 +38,18 @@ Resource = Literal["product", "video", "post"]
 METRICS: Final = ("views", "clicks", "conversions", "conversion_rate", "revenue")
 
 
+@ready
 class _Figures(Struct, frozen=True):
     performance: Performance = Performance()
     latest_available_date: str = ""
 
 
+@ready
 class _Products(Listed, frozen=True):
     products: tuple[ProductPerformance, ...] = ()
 
 
+@ready
 class _Videos(Listed, frozen=True):
     videos: tuple[Video, ...] = ()
 
@@ -58,6 +62,7 @@ class _OldMetrics(Struct, frozen=True):
     revenue: Decimal | None = None
 
 
+@ready
 class _OldFigures(Struct, frozen=True):
     metrics: _OldMetrics = _OldMetrics()
 

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
+from capi_async.early import ready
 from capi_async.sources.tiktok_shop import endpoints
 from capi_async.sources.tiktok_shop.connection import Answer
 from capi_async.sources.tiktok_shop.endpoints import checked_id
@@ -43,10 +44,12 @@ _MAX_LINK_TITLE: Final = 29
 VIDEO_STATUSES: Final = ("PUBLISHED", "DRAFT", "PROCESSING", "FAILED")
 
 
+@ready
 class _Videos(Listed, frozen=True):
     videos: tuple[Video, ...] = ()
 
 
+@ready
 class _Figures(Struct, frozen=True):
     performance: Performance = Performance()
     video_post_time: str = ""
@@ -57,6 +60,7 @@ class _VideoFile(Struct, frozen=True):
     id: Id = ""
 
 
+@ready
 class _Uploaded(Struct, frozen=True):
     video_file: _VideoFile = _VideoFile()
 
@@ -65,6 +69,7 @@ class _PhotoFile(Struct, frozen=True):
     photo_uri: str = ""
 
 
+@ready
 class _UploadedPhoto(Struct, frozen=True):
     photo_file: _PhotoFile = _PhotoFile()
 
@@ -73,6 +78,7 @@ class _PublishedVideo(Struct, frozen=True):
     id: Id = ""
 
 
+@ready
 class _VideoHandedOver(Struct, frozen=True):
     video: _PublishedVideo = _PublishedVideo()
     quota: str = ""
@@ -82,11 +88,13 @@ class _PublishedPhotos(Struct, frozen=True):
     photo_post_id: Id = ""
 
 
+@ready
 class _PhotosHandedOver(Struct, frozen=True):
     photo: _PublishedPhotos = _PublishedPhotos()
     quota: str = ""
 
 
+@ready
 class _StatusOfVideo(Struct, frozen=True):
     video: VideoStatus = VideoStatus()
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
+from capi_async.early import ready
 from capi_async.sources.tiktok_shop import endpoints
 from capi_async.sources.tiktok_shop.connection import Answer, Body
 from capi_async.sources.tiktok_shop.endpoints import Endpoint, checked_id
@@ -52,18 +53,21 @@ class _OldVideo(Struct, frozen=True):
     view_count: int = 0
 
 
+@ready
 class _OldVideos(Struct, frozen=True):
     videos: tuple[_OldVideo, ...] = ()
     total: int | None = None
     more: bool = False
 
 
+@ready
 class _OldPosts(Struct, frozen=True):
     posts: tuple[Post, ...] = ()
     total: int | None = None
     more: bool = False
 
 
+@ready
 class _OldMade(Struct, frozen=True):
     video_id: Id = ""
     post_id: Id = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
+from capi_async.early import ready
 from capi_async.sources.tiktok_shop import endpoints
 from capi_async.sources.tiktok_shop.endpoints import checked_id
 from capi_async.sources.tiktok_shop.errors import TikTokShopNotFoundError, TikTokShopValidationError
@@ -28,14 +29,17 @@ from capi_async.sources.tiktok_shop.operations.base import (
 MAX_ORDER_IDS: Final = 50
 
 
+@ready
 class _Orders(Listed, frozen=True):
     orders: tuple[Order, ...] = ()
 
 
+@ready
 class _Cancellations(Listed, frozen=True):
     cancellations: tuple[Cancellation, ...] = ()
 
 
+@ready
 class _Returns(Listed, frozen=True):
     return_orders: tuple[Return, ...] = ()
 

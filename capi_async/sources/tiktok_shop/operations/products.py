@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from capi_async.early import ready
 from capi_async.sources.tiktok_shop import endpoints
 from capi_async.sources.tiktok_shop.endpoints import checked_id
 from capi_async.sources.tiktok_shop.errors import TikTokShopNotFoundError, TikTokShopValidationError, error_of
@@ -35,10 +36,12 @@ _MAX_PRODUCT_IDS: Final = 100
 _MAX_SKU_IDS: Final = 600
 
 
+@ready
 class _Products(Listed, frozen=True):
     products: tuple[Product, ...] = ()
 
 
+@ready
 class _Stock(Struct, frozen=True):
     inventory: tuple[Inventory, ...] = ()
 
@@ -60,6 +63,7 @@ class _PartError(Struct, frozen=True):
     detail: _Detail = _Detail()
 
 
+@ready
 class _Updated(Struct, frozen=True):
     errors: tuple[_PartError, ...] = ()
 
