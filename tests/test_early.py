@@ -11,7 +11,7 @@ import msgspec
 from capi_async import Event, Item
 from capi_async.destinations.cutmeshort.wire import CutMeShortHead, CutMeShortLead, CutMeShortSale
 from capi_async.destinations.meta.wire import MetaHead
-from capi_async.destinations.pinterest.v5 import PinterestHead
+from capi_async.destinations.pinterest.destination import PinterestHead
 from capi_async.destinations.pinterest.wire import PinterestApp, PinterestDevice, PinterestEvent
 from capi_async.destinations.snap.wire import SnapHead, SnapV2Head
 from capi_async.destinations.tiktok.pixel import PixelHead

@@ -64,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 #: Parts of a folder that must not know one another.
 STRANGERS = {"destinations", "sources", "spool"}
 #: What all of them may know: of spools also the form of stored records, and what waits in memory.
-SHARED = {"__init__", "base", "chunks", "waiting"}
+SHARED = {"__init__", "base", "cart", "chunks", "misfit", "platform", "refusals", "waiting"}
 
 
 def _modules() -> list[Path]:

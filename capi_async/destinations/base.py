@@ -7,13 +7,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from capi_async.destinations.refusals import BAD_PAGE as BAD_PAGE
 from capi_async.event import NO_CLICK, Event
 from capi_async.pii.clicks import checked, in_address
 from capi_async.spec import Refusal
 
-BAD_PAGE: Final = Refusal(
-    "rejected", "page.url", "the page's address must start with http:// or https:// and name a host", "set it whole"
-)
 ODD_PAGE: Final = "page.url: is no http(s) address and was left out"
 
 
@@ -62,10 +60,17 @@ def lost_key(extra: Mapping[str, Any], key: str) -> Refusal | None:
 
     Without it the platform would count a second copy, and whether a copy is sent is decided long after the event was
     accepted. Another key in its place is the caller's to choose.
+
+    Args:
+        key: Where it stands, as a dotted path.
     """
-    if key not in extra:
-        return None
-    value = extra[key]
+    value: Any = extra
+    for part in key.split("."):
+        if not isinstance(value, Mapping):
+            break  # what should hold it was replaced
+        if part not in value:
+            return None
+        value = value[part]
     if isinstance(value, str) and value.strip():
         return None
     return Refusal(

@@ -452,7 +452,8 @@ def test_extra_is_laid_deeply_over_the_event_and_none_removes() -> None:
 def test_extra_outside_the_schema_is_rejected_here(extra: Any) -> None:
     """One stray key would refuse a thousand events there."""
     found = refusal(pinterest(), event(extra={"pinterest": extra}))
-    assert (found.kind, found.field) == ("rejected", "extra")
+    assert found.kind == "rejected"
+    assert found.field.startswith("extra")
     assert "jane" not in found.reason
     assert "fridge" not in found.reason
 

@@ -1,5 +1,5 @@
 """CutMeShort: leads and sales of short-link visitors."""
 
-from capi_async.destinations.cutmeshort.track import CutMeShort
+from capi_async.destinations.cutmeshort.destination import CutMeShort
 
 __all__ = ["CutMeShort"]

@@ -37,7 +37,8 @@ class CutMeShortLead(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=
     """The body of ``/track/lead``; name, e-mail and avatar are clear text."""
 
     eventName: Text  # noqa: N815 - the platform's key, as all below
-    customerExternalId: Text  # noqa: N815
+    # without one the event is of nobody and is not sent
+    customerExternalId: Text | None  # noqa: N815
     timestamp: Time
     clickId: Text | None = None  # noqa: N815
     customerName: Text | None = None  # noqa: N815
@@ -48,14 +49,15 @@ class CutMeShortLead(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=
 
 @ready
 class CutMeShortSale(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """The body of ``/track/sale``."""
+    """The body of ``/track/sale``. What the event lacks is ``None`` here, and such a sale is not sent."""
 
     eventName: Text  # noqa: N815
-    customerExternalId: Text  # noqa: N815
+    # without one the event is of nobody and is not sent
+    customerExternalId: Text | None  # noqa: N815
     timestamp: Time
-    invoiceId: Text  # noqa: N815
-    amount: int | Decimal
-    currency: Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z")]
+    invoiceId: Text | None  # noqa: N815
+    amount: int | Decimal | None
+    currency: Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z")] | None
     clickId: Text | None = None  # noqa: N815
     customerName: Text | None = None  # noqa: N815
     customerEmail: Email | None = None  # noqa: N815

@@ -1,5 +1,5 @@
 """Pinterest: API for Conversions v5."""
 
-from capi_async.destinations.pinterest.v5 import Pinterest
+from capi_async.destinations.pinterest.destination import Pinterest
 
 __all__ = ["Pinterest"]

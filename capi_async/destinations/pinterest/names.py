@@ -10,10 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS
 from capi_async.plain import shown
-from capi_async.spec import Destination
 
 #: Listed in the API description.
 DESCRIBED: Final = frozenset(
@@ -65,21 +63,17 @@ STANDARD_NAMES: Final[Mapping[str, str | None]] = {
 REGISTERED: Final = r"\A[A-Za-z0-9_-]{1,100}\Z"
 
 
-def check_names(destination: Destination) -> None:
-    """Refuse an override that can only be a mistake: a spelling no registered name may have, or nearly a known one.
+def odd_name(there: str) -> str:
+    """What is wrong with an override that can only be a mistake; empty: nothing.
 
-    Raises:
-        ConfigError: Names the entry.
+    It has a spelling that no registered name may have, or is nearly a known one.
     """
-    for name, there in destination.event_names.items():
-        if there is None:
-            continue
-        where = f"{destination.name}: event_names[{shown(name)!r}]: {shown(there)!r}"
-        if not isinstance(there, str) or not re.match(REGISTERED, there):
-            raise ConfigError(f"{where} needs 1 to 100 letters, digits, '_' or '-'")
-        known = _BY_LETTERS.get(_letters(there))
-        if known is not None and known != there:
-            raise ConfigError(f"{where} is unknown to Pinterest; did you mean {known!r}?")
+    if not re.match(REGISTERED, there):
+        return f"{shown(there)!r} needs 1 to 100 letters, digits, '_' or '-'"
+    known = _BY_LETTERS.get(_letters(there))
+    if known is not None and known != there:
+        return f"{shown(there)!r} is unknown to Pinterest; did you mean {known!r}?"
+    return ""
 
 
 def _letters(name: str) -> str:

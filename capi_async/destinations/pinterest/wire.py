@@ -142,7 +142,8 @@ class PinterestEvent(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=
     """One of ``data``. The flat app and device keys are older; the mapping fills the objects."""
 
     event_name: Name
-    action_source: ActionSource
+    # without one the event is of an app on an unknown system and is not sent
+    action_source: ActionSource | None
     event_time: Int64
     event_id: str
     user_data: PinterestUser

@@ -17,8 +17,8 @@ from typing import ClassVar, Final, Literal, cast
 
 import msgspec
 
-from capi_async.destinations.base import lost_key, with_good_clicks
-from capi_async.destinations.cutmeshort.answer import read
+from capi_async.destinations import refusals
+from capi_async.destinations.cutmeshort.answers import read
 from capi_async.destinations.cutmeshort.wire import (
     HEADS,
     MAX_EMAIL,
@@ -28,30 +28,23 @@ from capi_async.destinations.cutmeshort.wire import (
     CutMeShortLead,
     CutMeShortSale,
 )
+from capi_async.destinations.platform import Platform
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Identifiers
 from capi_async.pii.reference import minor_units
-from capi_async.plain import shown
 from capi_async.spec import (
     DAY,
-    HOUR,
     Credential,
-    Destination,
     KiB,
     Limits,
     Refusal,
     Request,
-    Secret,
-    Wire,
     account_text,
-    as_secret,
     decode_head,
     json_slices,
-    merge_strict,
-    no_consent,
 )
 
 #: Names in the vendor's examples; only those of our own standard events that are leads or sales are sent unasked.
@@ -83,7 +76,7 @@ _STANDARD: Final[Mapping[str, tuple[Call, str]]] = {
 _MAYBE_SALES: Final = frozenset({"subscribe", "start_trial"})
 
 
-class CutMeShort(Destination, frozen=True, kw_only=True):
+class CutMeShort(Platform, frozen=True, kw_only=True):
     """CutMeShort leads and sales. There is no test mode: test events are skipped.
 
     Attributes:
@@ -126,6 +119,15 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         "account_id": ("CUTMESHORT_ACCOUNT",),
         "base_url": ("CUTMESHORT_BASE_URL",),
     }
+    #: An account has no id of its own: see :meth:`account`.
+    account_setting: ClassVar[str] = ""
+    credential: ClassVar[str] = "token"
+    consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data", "sale_opt_out")
+    #: Of sales; of a lead nothing tells a second copy.
+    dedup_key: ClassVar[str] = "invoiceId"
+    closed_schema: ClassVar[bool] = True
+    clicks: ClassVar[tuple[str, ...]] = ("cms_rf",)
+    click_parameter: ClassVar[str] = "cms_rf"
     docs: ClassVar[str] = "docs.cutmeshort.com and PyPI cutmeshort 1.0.1, read 2026-11"
 
     token: Credential
@@ -135,18 +137,17 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        as_secret(self, "token")
         account_text(self, "account_id")
         if self.amount_unit not in ("minor", "major"):
             raise ConfigError(f"{self.name}: amount_unit is 'minor' or 'major'")
-        for name, there in self.event_names.items():
-            if there is not None:
-                self._check_name(name, there)
 
-    def secret(self) -> Secret:
-        if not isinstance(self.token, Secret):  # __post_init__ wrapped it
-            raise ConfigError(f"{self.name}: token is missing")
-        return self.token
+    def odd_name(self, name: str, there: str) -> str:
+        call, plain = _call_and_name(there)
+        if not plain.strip() or len(plain) > MAX_TEXT:
+            return f"needs a name of 1 to {MAX_TEXT} characters"
+        if call is None and name not in _STANDARD:
+            return "write 'lead:NAME' or 'sale:NAME' to say which call carries it"
+        return ""
 
     def account(self) -> str:
         return self._account
@@ -168,66 +169,88 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         # records of earlier versions, and those made before the account was given its name
         return account in (self._account, self._mark, self.type)
 
-    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
-        found = self._call_of(event)
-        if not isinstance(found, tuple):
-            return found
-        call, name = found
-        if event.test or self.test:
-            return Refusal("skipped", "test", "CutMeShort has no test mode")
-        if event.consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data", "sale_opt_out")):
-            return refusal
-        event, notes = with_good_clicks(event, _CLICKS, "cms_rf")
-        extra = self.extra_of(event) if event.extra else None
-        customer, click = ids.external_id_clear, event.click.cms_rf
-        if customer is None and not (extra and extra.get("customerExternalId")):
-            return Refusal(
-                "skipped",
-                "user.external_id",
-                "nobody to identify",
-                "set user.external_id, plain: a digest means nothing",
+    @cached_property
+    def usual_names(self) -> Mapping[str, str]:
+        """The names of leads and of all sales that are sales whatever they cost, each with the call that carries it."""
+        return {name: there for name, there in self._calls.items() if name not in _MAYBE_SALES}
+
+    @cached_property
+    def _calls(self) -> Mapping[str, str]:
+        """Event name to ``lead:NAME`` or ``sale:NAME``."""
+        calls = {name: f"{call}:{there}" for name, (call, there) in _STANDARD.items()}
+        for name, there in self.event_names.items():
+            if there is None:
+                calls.pop(name, None)
+                continue
+            call, plain = _call_and_name(there)
+            calls[name] = f"{call or _STANDARD[name][0]}:{plain}"
+        return calls
+
+    def named(self, event: Event, warnings: list[str]) -> str | Refusal:
+        there = self._calls.get(event.name)
+        if there is None:
+            off = event.name in self.event_names
+            return refusals.no_such_event(
+                "" if off else f"map it if it is a lead or a sale: event_names={{{event.name!r}: 'lead:NAME'}}"
             )
-        if refusal := _too_long("user.external_id", customer) or _too_long("click.cms_rf", click):
-            return refusal
+        if there.startswith("sale:") and (event.value is None or not event.order_id):
+            return refusals.no_such_event(
+                "set both to send it as a sale", "no such event here without value and order_id"
+            )
+        return there
+
+    def untestable(self) -> Refusal | None:
+        return _NO_TEST_MODE
+
+    def head(self, event: Event, *, test: bool) -> bytes:
+        return HEADS["sale" if self._calls[event.name].startswith("sale:") else "lead"]
+
+    def body(
+        self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]
+    ) -> CutMeShortLead | CutMeShortSale | Refusal:
+        call, _, plain = name.partition(":")
+        customer, click = ids.external_id_clear, event.click.cms_rf
         time = _utc_text(event.time)
         if time is None:
             return Refusal("rejected", "time", "lies outside the calendar in UTC", "check time and its offset")
-        warnings: list[str] = list(notes)
+        if refusal := _too_long("user.external_id", customer) or _too_long("click.cms_rf", click):
+            return refusal
         made = (
-            self._sale(event, name, customer or "", time, warnings)
+            self._sale(event, plain, customer, time, warnings)
             if call == "sale"
-            else CutMeShortLead(name, customer or "", time, click)
+            else CutMeShortLead(plain, customer, time, click)
         )
-        if not isinstance(made, (CutMeShortSale, CutMeShortLead)):
-            return made
-        if self.send_profile:
+        if self.send_profile and not isinstance(made, Refusal):
             _add_profile(made, ids, warnings)
-        if extra:
-            if call == "sale" and (refusal := lost_key(extra, "invoiceId")):
-                return refusal
-            merged = merge_strict(made, extra)
-            if isinstance(merged, Refusal):
-                return merged
-            made = cast("CutMeShortLead | CutMeShortSale", merged)
-            if isinstance(made, CutMeShortSale) and not self._is_amount(made.amount):
+        return made
+
+    def lacks(self, body: CutMeShortLead | CutMeShortSale, event: Event, warnings: list[str]) -> Refusal | None:
+        if isinstance(body, CutMeShortSale):
+            if body.invoiceId is None:
+                return _NO_ORDER_ID
+            if body.amount is None:
+                return refusals.NO_CURRENCY if body.currency is None and event.value is not None else refusals.NO_VALUE
+            if body.currency is None:
+                return refusals.NO_CURRENCY
+            if not self._is_amount(body.amount):
                 return Refusal("rejected", "extra.amount", f"is no amount in {self.amount_unit} units", "remove it")
-        if isinstance(made, CutMeShortSale):
-            if made.clickId is None:
+            if body.clickId is None:
                 warnings.append("a sale without click id counts only if a deferred lead has named this customer")
-        elif made.mode is not None and made.clickId is None:
+        if body.customerExternalId is None:
+            return _NOBODY
+        if isinstance(body, CutMeShortLead) and body.mode is not None and body.clickId is None:
             return Refusal(
                 "skipped", "click.cms_rf", "a deferred lead has no click id to store", "set click=ClickIds(cms_rf=...)"
             )
-        if not _SAFE_NAME.match(made.eventName):
+        if not _SAFE_NAME.match(body.eventName):
             warnings.append("the event name is longer than 100 characters or holds others than A-Z a-z 0-9 _ and -")
-        return Wire(
-            made,
-            HEADS[call],
-            event.time.timestamp() + (self.max_age_s or self.limits.max_age_s),
-            48 * HOUR if call == "sale" else 0.0,
-            made.customerExternalId,
-            tuple(warnings),
-        )
+        return None
+
+    def resend_for(self, body: CutMeShortLead | CutMeShortSale) -> float:
+        return self.resend_window_s if isinstance(body, CutMeShortSale) else 0.0
+
+    def order_key(self, body: CutMeShortLead | CutMeShortSale) -> str | None:
+        return body.customerExternalId
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         return Request(
@@ -240,47 +263,24 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
     def classify(self, response: Response, count: int) -> list[Verdict]:
         return [read(response)] * count
 
-    def _check_name(self, name: str, there: str) -> None:
-        where = f"{self.name}: event_names[{shown(name)!r}]"
-        if not isinstance(there, str):
-            raise ConfigError(f"{where} needs text or None")
-        call, plain = _call_and_name(there)
-        if not plain.strip() or len(plain) > MAX_TEXT:
-            raise ConfigError(f"{where} needs a name of 1 to {MAX_TEXT} characters")
-        if call is None and name not in _STANDARD:
-            raise ConfigError(f"{where}: write 'lead:NAME' or 'sale:NAME' to say which call carries it")
-
-    def _call_of(self, event: Event) -> tuple[Call, str] | Refusal:
-        """Which call carries the event, and under which name."""
-        found = _STANDARD.get(event.name)
-        if event.name in self.event_names:
-            there = self.event_names[event.name]
-            if there is None:
-                return Refusal("skipped", "name", "no such event here")
-            call, name = _call_and_name(there)
-            found = (call or _STANDARD[event.name][0], name)
-        if found is None:
-            return Refusal(
-                "skipped",
-                "name",
-                "no such event here",
-                f"map it if it is a lead or a sale: event_names={{{event.name!r}: 'lead:NAME'}}",
-            )
-        if found[0] == "sale" and event.name in _MAYBE_SALES and (event.value is None or not event.order_id):
-            return Refusal(
-                "skipped", "name", "no such event here without value and order_id", "set both to send it as a sale"
-            )
-        return found
-
-    def _sale(self, event: Event, name: str, customer: str, time: str, warnings: list[str]) -> CutMeShortSale | Refusal:
-        invoice, value, currency = event.order_id, event.value, event.currency
-        if invoice is None or not invoice.strip():
-            return Refusal("rejected", "order_id", "a sale needs its own number", "set order_id, the same on repeats")
+    def _sale(
+        self, event: Event, name: str, customer: str | None, time: str, warnings: list[str]
+    ) -> CutMeShortSale | Refusal:
+        invoice, currency = event.order_id, event.currency
+        if invoice is not None and not invoice.strip():
+            invoice = None
         if refusal := _too_long("order_id", invoice):
             return refusal
+        amount = self._amount(event, warnings)
+        if isinstance(amount, Refusal):
+            return amount
+        return CutMeShortSale(name, customer, time, invoice, amount, currency, event.click.cms_rf)
+
+    def _amount(self, event: Event, warnings: list[str]) -> int | Decimal | Refusal | None:
+        """The event's value in the unit of this account; ``None`` if value or currency is missing."""
+        value, currency = event.value, event.currency
         if value is None or currency is None:
-            field = "value" if value is None else "currency"
-            return Refusal("rejected", field, "a sale needs value and currency", f"set {field}")
+            return None
         decimals = minor_units(currency)
         if decimals is None:
             return Refusal("rejected", "currency", "is no current ISO 4217 code", "set the currency that was paid in")
@@ -288,22 +288,26 @@ class CutMeShort(Destination, frozen=True, kw_only=True):
         rounded = exact.quantize(_STEPS[decimals], context=_ROUNDING)
         if rounded != exact:
             warnings.append("value has more decimals than its currency and was rounded half up")
-        amount: int | Decimal = rounded
-        if self.amount_unit == "minor":
-            amount = int(rounded.scaleb(decimals, context=_ROUNDING))
-            if amount > _MAX_EXACT:
-                return Refusal("rejected", "value", "is too large to be written exactly in minor units", "check value")
-        return CutMeShortSale(name, customer, time, invoice, amount, currency, event.click.cms_rf)
+        if self.amount_unit == "major":
+            return rounded
+        amount = int(rounded.scaleb(decimals, context=_ROUNDING))
+        if amount > _MAX_EXACT:
+            return Refusal("rejected", "value", "is too large to be written exactly in minor units", "check value")
+        return amount
 
     def _is_amount(self, amount: int | Decimal) -> bool:
-        """Whether an amount that came through ``extra`` can be sent."""
+        """Whether an amount, which may have come through ``extra``, can be sent."""
         number = Decimal(amount)
         if not number.is_finite() or number < 0 or number > _MAX_EXACT:
             return False
         return self.amount_unit == "major" or number == number.to_integral_value()
 
 
-_CLICKS: Final = ("cms_rf",)
+_NO_TEST_MODE: Final = refusals.no_test_mode("CutMeShort")
+_NO_ORDER_ID: Final = Refusal(
+    "rejected", "order_id", "a sale needs its own number", "set order_id, the same on repeats"
+)
+_NOBODY: Final = refusals.nobody("user.external_id, plain: a digest means nothing", field="user.external_id")
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}\Z")
 _STEPS: Final = {decimals: Decimal(1).scaleb(-decimals) for decimals in range(5)}
 #: Our own: the caller's thread may have set a precision too small for the largest amounts.

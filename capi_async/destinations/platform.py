@@ -1,0 +1,308 @@
+"""The way of an event through a platform, once for all of them.
+
+A new platform is one class. It states facts, and gives the few small pure methods in which it differs; the order of
+the steps, the account, the credential, ``extra`` and what refuses an event are the same everywhere::
+
+    class Acme(Platform, frozen=True, kw_only=True):
+        type: ClassVar[str] = "acme"                        # in configurations, and the table of the registry
+        wire: ClassVar[str] = "acme/1"                      # raised when the stored bytes change
+        default_base_url: ClassVar[str] = "https://capi.acme.example"
+        limits: ClassVar[Limits] = Limits(max_batch_events=500, max_batch_bytes=MiB, requests_per_s=50.0)
+        identifiers: ClassVar[tuple[str, ...]] = ("email", "ip", "user_agent", "page_url")
+        standard_names: ClassVar[Mapping[str, str | None]] = {"purchase": "PURCHASE", ..., "refund": None}
+        env: ClassVar[Mapping[str, tuple[str, ...]]] = {"pixel_id": ("ACME_PIXEL_ID",), "access_token": ("ACME_TOKEN",)}
+        docs: ClassVar[str] = "docs.acme.example/capi, read 2026-11"
+        account_setting: ClassVar[str] = "pixel_id"
+
+        pixel_id: str
+        access_token: Credential
+
+        def head(self, event: Event, *, test: bool) -> bytes | Refusal:
+            return encode_head(AcmeHead(self.pixel_id, test))
+
+        def body(
+            self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]
+        ) -> AcmeEvent | Refusal:
+            return AcmeEvent(name, int(at), event.event_id, ids.page_url, AcmeUser(ids.email, ids.ip, ids.user_agent))
+
+        def lacks(self, body: AcmeEvent, event: Event, warnings: list[str]) -> Refusal | None:
+            if not body.page_url:
+                return refusals.NO_PAGE
+            return None if body.user.email else refusals.nobody("user.email")
+
+        def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request: ...
+        def classify(self, response: Response, count: int) -> list[Verdict]: ...
+
+``AcmeEvent`` and the structs inside it are the platform's format. They are also what ``extra`` and free properties are
+checked by: a documented key of the wrong type is refused by name, because the platform would refuse it, with the whole
+request or in silence. Types are therefore as narrow as the platform's documentation, and a key that only ``extra`` can
+fill has its field there too.
+
+The steps, and with them which of several faults of one event is named first:
+
+==  ==========================  ========  =======================================================================
+1   ``named``                   skipped   ``name``: no such event here. A name that cannot be sent is rejected.
+2   ``consents``                skipped   ``consent.*``
+3   ``untestable``              skipped   ``test``
+4   ``head``                    skipped   ``source``: this account has no place for it
+5   ``body``                    rejected  a value that cannot be said in the platform's form
+6   ``lay_properties``          rejected  ``properties.*``
+7   ``extra``                   rejected  ``extra.*``
+8   ``lacks``                   rejected  ``page.url``, ``app.*``, ``device.*``, ``order_id``, ``value``, ``currency``
+9   ``lacks``                   skipped   ``user``: nobody to identify
+==  ==========================  ========  =======================================================================
+
+What an event lacks is asked for after ``extra`` was merged in, because ``extra`` may bring it. Faults come before
+"nobody to identify": an event of nobody is nothing to mend, a faulty one is. A destination that is made in another way
+implements :class:`capi_async.spec.Destination` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar, cast
+
+from msgspec import Struct
+
+from capi_async.destinations import refusals
+from capi_async.destinations.base import lost_key, with_good_clicks, without_odd_clicks
+from capi_async.destinations.misfit import checked_by, misfit
+from capi_async.errors import ConfigError
+from capi_async.event import NO_CLICK, Event
+from capi_async.pii.identifiers import Identifiers
+from capi_async.plain import shown
+from capi_async.spec import (
+    HOUR,
+    Destination,
+    Refusal,
+    Secret,
+    Wire,
+    account_text,
+    as_secret,
+    merge,
+    no_consent,
+    require_text,
+)
+
+
+class PerAccount:
+    """``identifiers`` of a class whose accounts' settings change them: the class's own, and an account's."""
+
+    def __init__(self, usual: tuple[str, ...]) -> None:
+        self._usual = usual
+
+    def __get__(self, made: Platform | None, owner: type) -> tuple[str, ...]:
+        return self._usual if made is None else made.identifiers_of()
+
+
+class Platform(Destination, frozen=True, kw_only=True):
+    """A destination that goes the common way; see the top of this module.
+
+    Raises:
+        ConfigError: The account or the credential is missing or malformed, or ``event_names`` holds a name that the
+            platform cannot take.
+    """
+
+    #: The setting that names the account.
+    account_setting: ClassVar[str]
+    #: The most digits of the account; 0: letters are taken too.
+    account_digits: ClassVar[int] = 0
+    #: The setting that holds the credential.
+    credential: ClassVar[str] = "access_token"
+    #: Choices of :class:`Consent` whose denial keeps an event away from this platform.
+    consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data")
+    #: Where the platform looks for what it knows a second copy by: a dotted path in the event's own object.
+    dedup_key: ClassVar[str] = "event_id"
+    #: For how long it knows a second copy, in seconds from the first one on.
+    resend_window_s: ClassVar[float] = 48 * HOUR
+    #: The platform refuses keys that its documentation does not list.
+    closed_schema: ClassVar[bool] = False
+    #: Whether ``Event.properties`` have a place on the platform; then :meth:`lay_properties` says where.
+    takes_properties: ClassVar[bool] = False
+    #: The object of the event's own in which they lie.
+    properties_at: ClassVar[str] = "properties"
+    #: Fields of ``event.click`` that are sent; those that have not their form are left out.
+    clicks: ClassVar[tuple[str, ...]] = ()
+    #: The parameter of the page's address that holds the first of them; empty: it is not looked for.
+    click_parameter: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        usual = cls.__dict__.get("identifiers")
+        if isinstance(usual, tuple) and cls.identifiers_of is not Platform.identifiers_of:
+            cls.identifiers = cast("tuple[str, ...]", PerAccount(usual))
+
+    def __post_init__(self) -> None:
+        """Check what all platforms share; subclasses call it first."""
+        super().__post_init__()
+        if setting := self.account_setting:
+            if getattr(self, setting) is None:
+                require_text(self, **{setting: None})
+            account_text(self, setting, digits=self.account_digits)
+        token: object = getattr(self, self.credential)
+        if isinstance(token, str) and token.strip().lower().startswith("bearer "):
+            del token
+            raise ConfigError(f"{self.name}: {self.credential}: give the token alone, without 'Bearer'")
+        as_secret(self, self.credential)
+        for name, there in self.event_names.items():
+            if there is None:
+                continue
+            problem = (
+                self.odd_name(name, there)
+                if isinstance(there, str) and there.strip()
+                else "needs the name of an event, or None to skip it"
+            )
+            if problem:
+                raise ConfigError(f"{self.name}: event_names[{shown(name)!r}]: {problem}")
+
+    # What a platform says of itself; the defaults are the usual case.
+
+    def odd_name(self, name: str, there: str) -> str:
+        """What is wrong with ``there`` as the platform's name of event ``name`` in ``event_names``; empty: nothing."""
+        return ""
+
+    def identifiers_of(self) -> tuple[str, ...]:
+        """The identifiers that this account reads, where its settings change those of the class."""
+        return type(self).identifiers
+
+    def named(self, event: Event, warnings: list[str]) -> str | Refusal:
+        """The platform's name of an event that has none in :attr:`usual_names`."""
+        return refusals.no_such_event()
+
+    def untestable(self) -> Refusal | None:
+        """Why this account cannot send test events; ``None``: it can."""
+        return None
+
+    def head(self, event: Event, *, test: bool) -> bytes | Refusal:
+        """What stands at request level for this event, or why the account has no place for it."""
+        raise NotImplementedError
+
+    def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> Struct | Refusal:
+        """The event's own object, or why it cannot be made.
+
+        Args:
+            name: The platform's.
+            at: When it happened, in seconds since the epoch.
+            warnings: What was adjusted is added here, in words free of personal data.
+        """
+        raise NotImplementedError
+
+    def lay_properties(self, body: dict[str, Any], event: Event, warnings: list[str]) -> Refusal | None:
+        """Lay free properties into the event's own object, in place; canonical fields, which are there, win."""
+        return None
+
+    def lacks(self, body: Any, event: Event, warnings: list[str]) -> Refusal | None:
+        """What the platform requires and the event's own object lacks.
+
+        Args:
+            body: As :meth:`body` made it; where properties or ``extra`` were merged in, the same struct of the result.
+        """
+        return None
+
+    def max_age_of(self, body: Any, event: Event) -> float:
+        """Age in seconds beyond which the platform refuses this event."""
+        return self.max_age_s or self.limits.max_age_s
+
+    def resend_for(self, body: Any) -> float:
+        """Seconds for which the platform recognises a second copy of this event; 0: it does not."""
+        return self.resend_window_s
+
+    def order_key(self, body: Any) -> str | None:
+        """Events with the same one leave one after the other."""
+        return None
+
+    # The same for all.
+
+    def secret(self) -> Secret:
+        secret = getattr(self, self.credential)
+        if not isinstance(secret, Secret):  # __post_init__ wrapped it
+            raise ConfigError(f"{self.name}: {self.credential} is missing")
+        return secret
+
+    def account(self) -> str:
+        return str(getattr(self, self.account_setting))
+
+    @cached_property
+    def usual_names(self) -> Mapping[str, str]:
+        """The names that events get without a further look."""
+        return {name: there for name, there in self.names.items() if there is not None}
+
+    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
+        # this runs for every event and destination
+        warnings: list[str] = []
+        name = self.usual_names.get(event.name)
+        if name is None:
+            named = self.named(event, warnings)
+            if isinstance(named, Refusal):
+                return named
+            name = named
+        if event.consent is not None and (refusal := no_consent(event, *self.consents)):
+            return refusal
+        test = event.test or self.test
+        if test and (refusal := self.untestable()):
+            return refusal
+        head = self.head(event, test=test)
+        if isinstance(head, Refusal):
+            return head
+        event = self._with_good_clicks(event, warnings)
+        at = event.time.timestamp()
+        body: Any = self.body(name, event, at, ids, warnings)
+        if isinstance(body, Refusal):
+            return body
+        made = body
+        if event.extra or event.properties:
+            found = self._completed(body, event, warnings)
+            if isinstance(found, Refusal):
+                return found
+            body, made = found
+        if refusal := self.lacks(made, event, warnings):
+            return refusal
+        return Wire(
+            body,
+            head,
+            at + self.max_age_of(made, event),
+            self.resend_for(made),
+            self.order_key(made),
+            tuple(warnings) if warnings else (),
+        )
+
+    def head_of(self, event: Event) -> bytes | Refusal:
+        # its name and consent were asked for when the body was made
+        test = event.test or self.test
+        return (self.untestable() if test else None) or self.head(event, test=test)
+
+    def _with_good_clicks(self, event: Event, warnings: list[str]) -> Event:
+        click, page, parameter = event.click, event.page, self.click_parameter
+        # of nearly all events no more need be asked
+        if click is NO_CLICK and not (
+            parameter
+            and (
+                ((url := page.url) is not None and parameter in url)
+                or ((url := page.referrer) is not None and parameter in url)
+            )
+        ):
+            return event
+        if parameter:
+            good, notes = with_good_clicks(event, self.clicks, parameter)
+        else:
+            good, notes = without_odd_clicks(event, self.clicks)
+        warnings += notes
+        return good
+
+    def _completed(self, made: Struct, event: Event, warnings: list[str]) -> tuple[Any, Any] | Refusal:
+        """The event's own object with properties and ``extra`` in it, and the same as a struct."""
+        extra = self.extra_of(event) if event.extra else None
+        if not extra and not (event.properties and self.takes_properties):
+            return made, made
+        body = merge(made, {})
+        if event.properties and (refusal := self.lay_properties(body, event, warnings)):
+            return refusal
+        if extra:
+            if refusal := lost_key(extra, self.dedup_key):
+                return refusal
+            body = merge(body, extra)
+        checked = checked_by(type(made), body)
+        if isinstance(checked, str):
+            return misfit(checked, extra or {}, event.properties, self.properties_at)
+        return (checked, checked) if self.closed_schema else (body, checked)
