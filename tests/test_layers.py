@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",
         "outcome", "spec", "thread", "transport",
     },
-    "testing": {"spool.base"},
+    "testing": {"errors", "outcome", "spec", "spool.base"},
     "sandbox": {"bounded", "clock"},
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},

@@ -19,10 +19,10 @@ from capi_async.engine.receipt import Delivery, Receipt
 from capi_async.outcome import Outcome
 from capi_async.spec import MINUTE
 from capi_async.spool.base import Record
-from tests.conftest import HandClock
+from capi_async.testing import ManualClock
 from tests.engine.acme import DAY_S, EMAIL, Acme, event
 
-NOW = datetime.fromtimestamp(HandClock.START, UTC)
+NOW = datetime.fromtimestamp(ManualClock.START, UTC)
 
 
 def prepared(*given: Event, to: Any = None, **options: Any) -> list[Record | Outcome]:
@@ -30,7 +30,7 @@ def prepared(*given: Event, to: Any = None, **options: Any) -> list[Record | Out
     destinations = to or [Acme()]
     preparer = Preparer(destinations, **options)
     receipts = [Receipt(one.event_id, [it.name for it in destinations], Delivery()) for one in given]
-    records, refused = preparer.run(given, receipts, HandClock.START)
+    records, refused = preparer.run(given, receipts, ManualClock.START)
     found: dict[tuple[int, str], Record | Outcome] = {}
     found |= {(id(one.receipt), one.destination): one for one in records}
     found |= {(id(one.receipt), one.destination): one.outcome for one in refused}
@@ -72,8 +72,8 @@ def test_a_record_holds_the_wire_and_no_clear_address() -> None:
     }
     assert found.head == b'{"account":"acme-1","channel":"website","test":false}'
     assert (found.destination, found.event_id, found.account, found.wire) == ("acme", "e1", "acme-1", "acme/1")
-    assert found.accepted_at == HandClock.START
-    assert found.expires_at == HandClock.START + 7 * DAY_S
+    assert found.accepted_at == ManualClock.START
+    assert found.expires_at == ManualClock.START + 7 * DAY_S
     assert repr(found) == f"Record('acme', event_id='e1', {len(found.body)} bytes)"
 
 
@@ -438,7 +438,7 @@ def test_records_of_a_destination_stand_together_in_the_order_of_events() -> Non
     given = [purchase(n, **(ODD["ahead"] if n % 7 == 3 else ODD["denied"] if n % 5 == 2 else {})) for n in range(100)]
     destinations = many_destinations()
     receipts = [Receipt(one.event_id, ["snap", "meta", "second"], Delivery()) for one in given]
-    records, refused = Preparer(destinations).run(given, receipts, HandClock.START)
+    records, refused = Preparer(destinations).run(given, receipts, ManualClock.START)
     assert [name for name, _ in groupby(records, key=lambda one: one.destination)] == ["snap", "meta", "second"]
     for name in ("snap", "meta", "second"):
         mine = [int(one.event_id[1:]) for one in records if one.destination == name]

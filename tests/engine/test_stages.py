@@ -16,7 +16,7 @@ from capi_async.limiter import TokenBucket, Window
 from capi_async.outcome import ACCEPTED, Verdict, ambiguous, rejected, retry, split, unauthorized
 from capi_async.spec import Resend
 from capi_async.spool.base import Record
-from tests.conftest import HandClock
+from capi_async.testing import ManualClock
 
 
 def record(name: str = "e1", *, body: bytes = b"{}", head: bytes = b"h", **fields: Any) -> Record:
@@ -28,7 +28,7 @@ def record(name: str = "e1", *, body: bytes = b"{}", head: bytes = b"h", **field
 
 
 def batcher(
-    clock: HandClock, *, count: int = 10, max_bytes: int = 2_024, linger_s: float = 0.5, **more: Any
+    clock: ManualClock, *, count: int = 10, max_bytes: int = 2_024, linger_s: float = 0.5, **more: Any
 ) -> Batcher:
     return Batcher(limit_of=lambda _head: count, max_bytes=max_bytes, linger_s=linger_s, now=clock.monotonic, **more)
 
@@ -37,7 +37,7 @@ def names(batch: Batch | None) -> list[str]:
     return [] if batch is None else [one.event_id for one in batch.records]
 
 
-def test_a_batch_closes_on_its_count(clock: HandClock) -> None:
+def test_a_batch_closes_on_its_count(clock: ManualClock) -> None:
     """Without waiting."""
     stage = batcher(clock, count=2)
     stage.add([record("a"), record("b"), record("c")])
@@ -49,21 +49,21 @@ def test_a_batch_closes_on_its_count(clock: HandClock) -> None:
     assert stage.records == 1
 
 
-def test_a_batch_closes_on_its_bytes(clock: HandClock) -> None:
+def test_a_batch_closes_on_its_bytes(clock: ManualClock) -> None:
     """1,000 bytes beside the envelope; each event takes a comma."""
     stage = batcher(clock, max_bytes=1_024 + 1_000)
     stage.add([record("a", body=b"x" * 499), record("b", body=b"x" * 499), record("c", body=b"x")])
     assert names(stage.take()) == ["a", "b"]
 
 
-def test_a_record_over_the_bytes_leaves_alone(clock: HandClock) -> None:
+def test_a_record_over_the_bytes_leaves_alone(clock: ManualClock) -> None:
     """It was let in, so it must leave."""
     stage = batcher(clock, linger_s=0)
     stage.add([record("a"), record("b", body=b"x" * 5_000), record("c")])
     assert [names(stage.take()) for _ in range(3)] == [["a"], ["b"], ["c"]]
 
 
-def test_a_half_full_batch_leaves_when_linger_has_passed(clock: HandClock) -> None:
+def test_a_half_full_batch_leaves_when_linger_has_passed(clock: ManualClock) -> None:
     """A lone event waits for company, but no longer than ``linger_s``."""
     stage = batcher(clock, linger_s=0.5)
     stage.add([record("a")])
@@ -77,7 +77,7 @@ def test_a_half_full_batch_leaves_when_linger_has_passed(clock: HandClock) -> No
     assert stage.due_s() is None
 
 
-def test_linger_may_be_zero_and_a_hurry_takes_everything(clock: HandClock) -> None:
+def test_linger_may_be_zero_and_a_hurry_takes_everything(clock: ManualClock) -> None:
     """Both leave at once."""
     stage = batcher(clock, linger_s=0)
     stage.add([record("a")])
@@ -88,14 +88,14 @@ def test_linger_may_be_zero_and_a_hurry_takes_everything(clock: HandClock) -> No
     assert names(stage.take(everything=True)) == ["b"]
 
 
-def test_only_equal_heads_share_a_batch(clock: HandClock) -> None:
+def test_only_equal_heads_share_a_batch(clock: ManualClock) -> None:
     """In the order in which they came."""
     stage = batcher(clock, linger_s=0)
     stage.add([record("a", head=b"1"), record("b", head=b"2"), record("c", head=b"1")])
     assert [names(stage.take()) for _ in range(2)] == [["a", "c"], ["b"]]
 
 
-def test_open_heads_are_bounded(clock: HandClock) -> None:
+def test_open_heads_are_bounded(clock: ManualClock) -> None:
     """Beyond it the oldest closes early."""
     stage = batcher(clock, linger_s=60, max_open=2)
     stage.add([record("a", head=b"1"), record("b", head=b"2"), record("c", head=b"3")])
@@ -104,7 +104,7 @@ def test_open_heads_are_bounded(clock: HandClock) -> None:
     assert stage.records == 2
 
 
-def test_drain_gives_everything_back(clock: HandClock) -> None:
+def test_drain_gives_everything_back(clock: ManualClock) -> None:
     """Closed and open."""
     stage = batcher(clock, count=2, linger_s=60)
     stage.add([record("a"), record("b"), record("c")])
@@ -118,7 +118,7 @@ def test_drain_gives_everything_back(clock: HandClock) -> None:
 )
 def test_batches_keep_all_records_and_all_bounds(given_records: list[tuple[int, int]], count: int) -> None:
     """Whatever comes: none lost, none twice, heads equal, count and bytes kept, order kept within a head."""
-    stage = batcher(HandClock(), count=count, linger_s=60)
+    stage = batcher(ManualClock(), count=count, linger_s=60)
     made = [record(str(at), head=bytes([head]), body=b"x" * size) for at, (head, size) in enumerate(given_records)]
     stage.add(made)
     taken: list[Record] = []
@@ -135,7 +135,7 @@ def test_batches_keep_all_records_and_all_bounds(given_records: list[tuple[int, 
 # Token bucket and window
 
 
-def test_a_bucket_gives_its_burst_and_then_its_rate(clock: HandClock) -> None:
+def test_a_bucket_gives_its_burst_and_then_its_rate(clock: ManualClock) -> None:
     """Two at once, then one every tenth of a second."""
     bucket = TokenBucket(rate=10, burst=2, now=clock.monotonic)
     assert (bucket.take(), bucket.take()) == (0.0, 0.0)
@@ -154,7 +154,7 @@ def test_a_bucket_gives_its_burst_and_then_its_rate(clock: HandClock) -> None:
 )
 def test_the_rate_is_not_exceeded_in_any_window(rate: float, burst: int, pauses: list[float]) -> None:
     """Within any stretch of time at most the burst and what the rate gives meanwhile."""
-    clock = HandClock()
+    clock = ManualClock()
     bucket = TokenBucket(rate=rate, burst=burst, now=clock.monotonic)
     taken: list[float] = []
     for pause in pauses:
@@ -166,7 +166,7 @@ def test_the_rate_is_not_exceeded_in_any_window(rate: float, burst: int, pauses:
             assert last - first + 1 <= burst + (taken[last] - start) * rate + 1e-3
 
 
-def test_a_sleeper_who_wakes_in_time_finds_a_token(clock: HandClock) -> None:
+def test_a_sleeper_who_wakes_in_time_finds_a_token(clock: ManualClock) -> None:
     """Sums of floats make nobody wake too early for ever."""
     bucket = TokenBucket(rate=3, burst=1, now=clock.monotonic)
     for _ in range(1_000):
@@ -177,7 +177,7 @@ def test_a_sleeper_who_wakes_in_time_finds_a_token(clock: HandClock) -> None:
         assert waits <= 2
 
 
-def test_a_throttle_closes_the_bucket_and_halves_the_rate(clock: HandClock) -> None:
+def test_a_throttle_closes_the_bucket_and_halves_the_rate(clock: ManualClock) -> None:
     """Nothing for the time given; then one, and more at half the speed."""
     bucket = TokenBucket(rate=10, burst=5, now=clock.monotonic)
     bucket.throttle(3)
@@ -189,7 +189,7 @@ def test_a_throttle_closes_the_bucket_and_halves_the_rate(clock: HandClock) -> N
     assert bucket.take() == pytest.approx(0.2)
 
 
-def test_answers_to_one_burst_are_one_lesson(clock: HandClock) -> None:
+def test_answers_to_one_burst_are_one_lesson(clock: ManualClock) -> None:
     """Eight requests under way, eight times 429: the rate halves once, and the longest time counts."""
     bucket = TokenBucket(rate=10, burst=8, now=clock.monotonic)
     for for_s in (1, 1, 5, 1, 1, 1, 1, 1):
@@ -201,7 +201,7 @@ def test_answers_to_one_burst_are_one_lesson(clock: HandClock) -> None:
     assert bucket.factor == 0.25
 
 
-def test_the_rate_recovers_gradually_and_never_falls_to_nothing(clock: HandClock) -> None:
+def test_the_rate_recovers_gradually_and_never_falls_to_nothing(clock: ManualClock) -> None:
     """A fiftieth of the full rate with each success; a twentieth remains."""
     bucket = TokenBucket(rate=10, burst=1, now=clock.monotonic)
     for _ in range(20):
@@ -238,13 +238,13 @@ def test_the_window_halves_on_trouble_and_grows_slowly() -> None:
 # Gate
 
 
-def broken(clock: HandClock) -> Gate:
+def broken(clock: ManualClock) -> Gate:
     gate = Gate(now=clock.monotonic)
     assert [gate.fail("HTTP 503") for _ in range(5)] == [False, False, False, False, True]
     return gate
 
 
-def test_failures_in_a_row_break_the_gate(clock: HandClock) -> None:
+def test_failures_in_a_row_break_the_gate(clock: ManualClock) -> None:
     """One success between them starts the count anew."""
     gate = Gate(now=clock.monotonic)
     for _ in range(4):
@@ -257,7 +257,7 @@ def test_failures_in_a_row_break_the_gate(clock: HandClock) -> None:
     assert (gate.state, gate.reason, gate.wait_s()) == ("broken", "HTTP 503", 1.0)
 
 
-def test_probes_leave_one_at_a_time_at_growing_intervals(clock: HandClock) -> None:
+def test_probes_leave_one_at_a_time_at_growing_intervals(clock: ManualClock) -> None:
     """1, 2, 4 seconds and so on, at most a minute."""
     gate = broken(clock)
     waits = []
@@ -273,7 +273,7 @@ def test_probes_leave_one_at_a_time_at_growing_intervals(clock: HandClock) -> No
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
 
-def test_late_answers_do_not_stretch_the_interval(clock: HandClock) -> None:
+def test_late_answers_do_not_stretch_the_interval(clock: ManualClock) -> None:
     """What was under way when the gate closed comes back and fails as well: the first probe leaves all the same."""
     gate = broken(clock)
     for _ in range(20):
@@ -281,7 +281,7 @@ def test_late_answers_do_not_stretch_the_interval(clock: HandClock) -> None:
     assert gate.wait_s() == 1.0
 
 
-def test_an_accepted_probe_opens_the_gate(clock: HandClock) -> None:
+def test_an_accepted_probe_opens_the_gate(clock: ManualClock) -> None:
     """So does any answer that blames nobody, if it was only broken."""
     gate = broken(clock)
     clock.now = 1.0
@@ -293,7 +293,7 @@ def test_an_accepted_probe_opens_the_gate(clock: HandClock) -> None:
     assert gate.state == "open"
 
 
-def test_a_paused_gate_needs_something_accepted(clock: HandClock) -> None:
+def test_a_paused_gate_needs_something_accepted(clock: ManualClock) -> None:
     """A refusal of one event does not say that the account works again."""
     gate = Gate(now=clock.monotonic)
     assert gate.pause("HTTP 401")
@@ -307,7 +307,7 @@ def test_a_paused_gate_needs_something_accepted(clock: HandClock) -> None:
     assert gate.succeed()
 
 
-def test_a_probe_that_taught_nothing_is_recalled(clock: HandClock) -> None:
+def test_a_probe_that_taught_nothing_is_recalled(clock: ManualClock) -> None:
     """Its event had expired: another may go at once, or the gate would stay closed for ever."""
     gate = broken(clock)
     clock.now = 1.0
@@ -316,7 +316,7 @@ def test_a_probe_that_taught_nothing_is_recalled(clock: HandClock) -> None:
     assert gate.wait_s() == 0.0
 
 
-def test_without_probes_only_a_change_helps(clock: HandClock) -> None:
+def test_without_probes_only_a_change_helps(clock: ManualClock) -> None:
     """Such as a new credential."""
     gate = Gate(now=clock.monotonic)
     gate.pause("HTTP 401", probe=False)
@@ -326,7 +326,7 @@ def test_without_probes_only_a_change_helps(clock: HandClock) -> None:
     assert gate.wait_s() == 0.0
 
 
-def test_64_requests_without_anything_accepted_pause(clock: HandClock) -> None:
+def test_64_requests_without_anything_accepted_pause(clock: ManualClock) -> None:
     """One acceptance between them starts the count anew."""
     gate = Gate(now=clock.monotonic)
     assert not any(gate.fruitless() for _ in range(63))
@@ -336,7 +336,7 @@ def test_64_requests_without_anything_accepted_pause(clock: HandClock) -> None:
     assert (gate.state, gate.reason) == ("paused", "64 requests in a row and nothing accepted")
 
 
-def test_a_refused_event_does_not_lengthen_the_probes(clock: HandClock) -> None:
+def test_a_refused_event_does_not_lengthen_the_probes(clock: ManualClock) -> None:
     """Anybody can make a bad event; the account was heard, and the next probe goes soon, with another one."""
     gate = Gate(now=clock.monotonic)
     gate.pause("HTTP 401")
@@ -354,7 +354,7 @@ def test_a_refused_event_does_not_lengthen_the_probes(clock: HandClock) -> None:
     assert gate.doubts == 0
 
 
-def test_a_proven_account_is_slowed_down_and_not_paused(clock: HandClock) -> None:
+def test_a_proven_account_is_slowed_down_and_not_paused(clock: ManualClock) -> None:
     """What was accepted a short while ago proves it, and a search that finds nothing good leaves others room."""
     gate = Gate(now=clock.monotonic)
     gate.succeed()

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Depth, Record, Spool
-from tests.spool.harness import DELIVERED, DROPPED, FORGOTTEN, REJECTED, HandClock
+from capi_async.testing import ManualClock
+from tests.spool.harness import DELIVERED, DROPPED, FORGOTTEN, REJECTED, new_clock
 
 
 def record(name: str, to: str = "a", *, body: bytes = b"0123456789", **fields: Any) -> Record:
@@ -21,11 +22,11 @@ def record(name: str, to: str = "a", *, body: bytes = b"0123456789", **fields: A
 class SpoolMachine(RuleBasedStateMachine):
     """Any sequence of calls, against a list of records with a state each."""
 
-    make: Callable[[HandClock], Spool]
+    make: Callable[[ManualClock], Spool]
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = HandClock()
+        self.clock = new_clock()
         # before there is a loop: the test may be skipped here, and nobody would close it
         self.spool = self.make(self.clock)
         self.loop = asyncio.new_event_loop()

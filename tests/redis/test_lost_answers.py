@@ -16,7 +16,7 @@ from capi_async.spool.redis import RedisSpool, parse
 from capi_async.spool.redis.scripts import ADOPT, APPEND, GIVE_BACK, SAVE
 from tests.redis.conftest import Open, die, get
 from tests.redis.proxy import Proxy
-from tests.spool.harness import DEAD, DELIVERED, FORGOTTEN, Receipt, eventually, ids, record
+from tests.spool.harness import DEAD, DELIVERED, FORGOTTEN, Receipt, eventually, ids, new_clock, record
 
 
 @pytest.fixture
@@ -261,10 +261,9 @@ async def test_a_connection_on_which_nothing_comes_back_does_not_cost_the_lease(
 async def test_outages_that_come_and_go_are_told_once_in_a_while(url: str, caplog: pytest.LogCaptureFixture) -> None:
     """And not once per attempt: a log that is full of it helps nobody."""
     from capi_async.spool.redis.link import Away
-    from tests.spool.harness import HandClock
 
     caplog.set_level(logging.INFO, "capi_async")
-    clock = HandClock()
+    clock = new_clock()
     spool = RedisSpool(parse(url), clock=clock)
     for _ in range(200):
         for _ in range(5):

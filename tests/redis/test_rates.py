@@ -9,7 +9,7 @@ from capi_async.errors import SpoolError
 from capi_async.spool.redis import RedisSpool, parse
 from capi_async.spool.redis.rates import SharedRates
 from tests.redis.conftest import Open
-from tests.spool.harness import HandClock, eventually
+from tests.spool.harness import eventually, new_clock
 from tests.spool.redis_server import RedisServer
 
 
@@ -136,7 +136,7 @@ async def test_other_accounts_have_buckets_of_their_own(url: str, open_spool: Op
 
 async def test_a_reserved_token_lapses(url: str, open_spool: Open) -> None:
     """Used much later it would come on top of those of that time."""
-    clock = HandClock()
+    clock = new_clock()
     spool = await open_spool(url, clock=clock)
     arguments = {"rate": 1.0, "burst": 1.0, "wanted": 1.0}
     assert await spool.draw_tokens("x", **arguments) == 1.0
@@ -148,7 +148,7 @@ async def test_a_reserved_token_lapses(url: str, open_spool: Open) -> None:
 
 async def test_without_redis_each_worker_takes_its_share(server: RedisServer, open_spool: Open) -> None:
     """So that all together keep the limit also then."""
-    clock = HandClock()
+    clock = new_clock()
     workers = [await open_spool(server.url(), clock=clock) for _ in range(4)]
     for one in workers:
         await one._refresh()

@@ -27,9 +27,10 @@ from capi_async.spool.redis.scripts import (
     SAVE,
 )
 from capi_async.spool.waiting import SETTLED
+from capi_async.testing import ManualClock
 from tests.redis.machine import SpoolMachine
 from tests.redis.proxy import Proxy
-from tests.spool.harness import DELIVERED, DROPPED, FORGOTTEN, REJECTED, HandClock
+from tests.spool.harness import DELIVERED, DROPPED, FORGOTTEN, REJECTED
 from tests.spool.redis_server import free_port, shared_url
 
 
@@ -132,7 +133,7 @@ class BadWayMachine(RedisMachine):
     What fails is asked for again; nothing is lost, stuck or counted twice by that.
     """
 
-    def make(self, clock: HandClock) -> RedisSpool:  # type: ignore[override]
+    def make(self, clock: ManualClock) -> RedisSpool:  # type: ignore[override]
         options = parse(shared_url())
         host, port = options.hosts[0]
         self.proxy = Proxy(port, host)

@@ -13,6 +13,7 @@ import pytest
 from yarl import URL
 
 from capi_async.sandbox import Sandbox
+from capi_async.testing import ManualClock
 from tests.sandbox.shop import Caller
 
 NOW = 1_790_000_000
@@ -27,17 +28,9 @@ def digest(text: str) -> str:
 EMAIL = digest("jane@example.com")
 
 
-class HandClock:
-    """A clock that moves only when told to."""
-
-    def __init__(self) -> None:
-        self.now = float(NOW)
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now - NOW
+def new_clock() -> ManualClock:
+    """A clock that begins where the sandbox's events were made."""
+    return ManualClock(float(NOW), wall=float(NOW))
 
 
 class Platform:
@@ -231,8 +224,8 @@ class Sender:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return new_clock()
 
 
 @pytest.fixture
@@ -242,7 +235,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def start(clock: HandClock, session: aiohttp.ClientSession) -> AsyncIterator[Callable[..., Any]]:
+async def start(clock: ManualClock, session: aiohttp.ClientSession) -> AsyncIterator[Callable[..., Any]]:
     """Starts sandboxes with options; all of them end with the test."""
     started: list[Sandbox] = []
 

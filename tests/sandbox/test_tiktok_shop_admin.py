@@ -14,7 +14,7 @@ from capi_async.sandbox.platforms.base import Call
 from capi_async.sandbox.platforms.tiktok_shop import APP_KEY, APP_SECRET, CREATOR_TOKEN, TikTokShop
 from capi_async.sandbox.platforms.tiktok_shop.model import CREATOR
 from capi_async.sandbox.platforms.tiktok_shop.operations import OPERATIONS
-from tests.sandbox.conftest import HandClock
+from tests.sandbox.conftest import new_clock
 from tests.sandbox.shop import EXAMPLE, ORDER, US, US_ID, receiving, sign
 
 BASE = "/_sandbox/tiktok_shop"
@@ -161,7 +161,7 @@ def _anything(chance: random.Random, product: str, depth: int = 0) -> Any:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda it: f"{it.method} {it.pattern.pattern}")
 def test_no_body_and_no_query_makes_an_operation_fall_over(operation):
     """Whatever comes, the answer is in the envelope: a refusal or a success."""
-    clock, chance = HandClock(), random.Random(operation.pattern.pattern)
+    clock, chance = new_clock(), random.Random(operation.pattern.pattern)
     shop = TikTokShop(clock=clock)
     shop.set_rate(None)
     product, *_ = shop.world.products

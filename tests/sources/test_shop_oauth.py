@@ -26,24 +26,12 @@ from capi_async.sources.tiktok_shop import (
 )
 from capi_async.sources.tiktok_shop.oauth import TokenHost, creator_authorize_url
 from capi_async.spec import Request, Secret
+from capi_async.testing import ManualClock
 from capi_async.transport import HttpTransport
 from tests.engine.server import RESET, Reply, Server, reply, serving
 from tests.sources.connected import BACKOFF_S, Connected, connected
 
 OLD = TokenSet(access_token="TTP_old_access", refresh_token="TTR_old", access_expires_at=1)
-
-
-class HandClock:
-    """Wall time that stands still unless told otherwise."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 # The link and the way back.
@@ -168,7 +156,7 @@ async def test_null_is_no_code() -> None:
 
 
 @asynccontextmanager
-async def token_host(clock: HandClock | None = None) -> AsyncIterator[tuple[Server, TokenHost]]:
+async def token_host(clock: ManualClock | None = None) -> AsyncIterator[tuple[Server, TokenHost]]:
     """A server that answers by script, and the token host that asks it."""
     transport = HttpTransport(repeats=False)
     try:
@@ -178,7 +166,7 @@ async def token_host(clock: HandClock | None = None) -> AsyncIterator[tuple[Serv
                 app_secret=Secret("s3cr3t-app"),
                 transport=transport,
                 base_url=server.url,
-                clock=clock or HandClock(1_660_556_483),
+                clock=clock or ManualClock(wall=1_660_556_483),
                 backoff_s=BACKOFF_S,
             )
             yield server, host

@@ -31,6 +31,7 @@ from capi_async.sources.tiktok_shop import (
 from capi_async.sources.tiktok_shop.oauth import TokenHost
 from capi_async.sources.tiktok_shop.tokens import TokenKeeper
 from capi_async.spec import Secret
+from capi_async.testing import ManualClock
 from capi_async.transport import HttpTransport
 from tests.sources.connected import connected, token_set
 
@@ -55,23 +56,15 @@ def names(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.iterdir())
 
 
-class HandClock:
-    """Time that moves only when told to."""
-
-    def __init__(self, now: float = NOW) -> None:
-        self.now = now
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
+def new_clock(now: float = NOW) -> ManualClock:
+    """A clock whose two readings are the same."""
+    return ManualClock(now, wall=now)
 
 
 class Host:
     """A token host by script: each refresh kills the pair that it used."""
 
-    def __init__(self, clock: HandClock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.alive = "TTR_refresh_0"
         self.refreshed: list[str] = []
@@ -121,7 +114,7 @@ def keeper(store: Any, host: Host, **more: Any) -> TokenKeeper:
 
 async def test_a_refresh_is_due_five_minutes_early_and_not_before() -> None:
     """At the very second."""
-    clock = HandClock(1_660_556_482)
+    clock = new_clock(1_660_556_482)
     host = Host(clock)
     tokens = keeper(MemoryTokens(pair(0, expires_at=1_660_556_783)), host)
     assert (await tokens.tokens()).access_token == "TTP_access_0"
@@ -133,7 +126,7 @@ async def test_a_refresh_is_due_five_minutes_early_and_not_before() -> None:
 
 async def test_ten_calls_on_an_expired_token_refresh_once() -> None:
     """And all of them get the new one."""
-    host = Host(HandClock())
+    host = Host(new_clock())
     host.hold = asyncio.Event()
     tokens = keeper(MemoryTokens(pair(0, expires_at=1)), host)
     calls = [asyncio.create_task(tokens.tokens()) for _ in range(10)]
@@ -146,7 +139,7 @@ async def test_ten_calls_on_an_expired_token_refresh_once() -> None:
 
 async def test_a_caller_that_is_cancelled_does_not_cut_the_refresh_short() -> None:
     """The new pair would be lost, and with it the authorization; closing waits for it, too."""
-    host = Host(HandClock())
+    host = Host(new_clock())
     host.hold = asyncio.Event()
     store = FailingStore(pair(0, expires_at=1))
     tokens = keeper(store, host)
@@ -170,7 +163,7 @@ async def test_a_caller_that_is_cancelled_does_not_cut_the_refresh_short() -> No
 
 async def test_a_refresh_that_fails_keeps_the_old_tokens_and_reports(caplog: pytest.LogCaptureFixture) -> None:
     """While the old token is good it is used, and the host is left alone for a while."""
-    clock = HandClock()
+    clock = new_clock()
     host, told = Host(clock), []
     store = FailingStore(pair(0, expires_at=NOW + 200))
     tokens = keeper(store, host, on_problem=told.append)
@@ -193,7 +186,7 @@ async def test_a_refresh_that_fails_keeps_the_old_tokens_and_reports(caplog: pyt
 
 async def test_an_authorization_that_has_ended_says_so_and_needs_no_request() -> None:
     """The seller must act."""
-    clock = HandClock()
+    clock = new_clock()
     host = Host(clock)
     ended = msgspec.structs.replace(pair(0, expires_at=NOW - 1), refresh_expires_at=NOW)
     with pytest.raises(TikTokShopAuthError, match="authorize the app again") as raised:
@@ -209,7 +202,7 @@ async def test_an_authorization_that_has_ended_says_so_and_needs_no_request() ->
 
 async def test_a_new_pair_that_cannot_be_saved_is_not_lost_and_not_silent() -> None:
     """The call fails, the pair stays in memory, and the next call saves it before using it."""
-    host, told = Host(HandClock()), []
+    host, told = Host(new_clock()), []
     store = FailingStore(pair(0, expires_at=1))
     store.broken = True
     tokens = keeper(store, host, on_problem=told.append)
@@ -227,7 +220,7 @@ async def test_a_new_pair_that_cannot_be_saved_is_not_lost_and_not_silent() -> N
 
 async def test_a_listener_that_stumbles_hides_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """The refresh's own error is what the caller gets."""
-    host = Host(HandClock())
+    host = Host(new_clock())
     host.error = TikTokShopServerError("trouble", code=36009003)
 
     def clumsy(_error: object) -> None:
@@ -262,7 +255,7 @@ async def test_a_stores_own_lock_is_held_around_a_refresh() -> None:
             self.told.append("unlock")
 
     store = Locking()
-    tokens = keeper(store, Host(HandClock()))
+    tokens = keeper(store, Host(new_clock()))
     await tokens.tokens()
     assert store.told == ["load", "lock", "load", "save", "unlock"]
     await tokens.adopt(pair(9))
@@ -279,7 +272,7 @@ async def test_a_store_that_cannot_be_read_costs_nothing_while_the_token_is_good
                 raise OSError("disk")
             return await super().load()
 
-    clock, told = HandClock(), []
+    clock, told = new_clock(), []
     store = Unreadable(pair(0, expires_at=NOW + 10_000))
     tokens = keeper(store, Host(clock), on_problem=told.append)
     await tokens.tokens()
@@ -294,7 +287,7 @@ async def test_a_store_that_cannot_be_read_costs_nothing_while_the_token_is_good
 
 async def test_another_process_was_faster() -> None:
     """What it stored is used; its refresh token is not used up by a second refresh."""
-    clock = HandClock()
+    clock = new_clock()
     host = Host(clock)
     store = MemoryTokens(pair(0, expires_at=NOW + 300))
     tokens = keeper(store, host)

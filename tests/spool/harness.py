@@ -18,6 +18,7 @@ from capi_async.spool.memory import MemorySpool
 from capi_async.spool.redis import RedisSpool
 from capi_async.spool.redis import parse as parse_redis
 from capi_async.spool.sqlite import SqliteSpool, parse
+from capi_async.testing import ManualClock
 from tests.spool.redis_server import REQUIRED, installed, shared_url
 
 DELIVERED = Outcome(kind="delivered")
@@ -30,18 +31,9 @@ NAMES = ("a", "b")
 NOW = 1_790_000_000.0
 
 
-class HandClock:
-    """A clock that moves only when told to; wall and monotonic time can be moved apart."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        self.offset = NOW
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now + self.offset
+def new_clock() -> ManualClock:
+    """A clock whose two readings are far apart, so that taking one for the other is noticed."""
+    return ManualClock(1_000.0, wall=NOW + 1_000.0)
 
 
 class Receipt:
@@ -71,15 +63,15 @@ def ids(records: list[Record]) -> list[str]:
     return [one.event_id for one in records]
 
 
-def memory(_path: Path, clock: HandClock) -> Spool:
+def memory(_path: Path, clock: ManualClock) -> Spool:
     return MemorySpool(clock=clock)
 
 
-def sqlite(path: Path, clock: HandClock, query: str = "") -> SqliteSpool:
+def sqlite(path: Path, clock: ManualClock, query: str = "") -> SqliteSpool:
     return SqliteSpool(parse(f"sqlite:///{path / 'events.db'}{query}"), clock=clock)
 
 
-def redis(path: Path, clock: HandClock) -> RedisSpool:
+def redis(path: Path, clock: ManualClock) -> RedisSpool:
     prefix = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     return RedisSpool(parse_redis(shared_url(prefix)), clock=clock)
 
@@ -129,7 +121,7 @@ class Kind(Struct, frozen=True):
     """
 
     name: str
-    make: Callable[[Path, HandClock], Spool]
+    make: Callable[[Path, ManualClock], Spool]
     die: Callable[[Any], Awaitable[None]] | None = None
     lacks: Callable[[], str] = str
 

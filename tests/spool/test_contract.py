@@ -13,6 +13,7 @@ from capi_async.outcome import Outcome
 from capi_async.spool import open_spool
 from capi_async.spool.base import Depth, Ledger, Record, Revoked, Spool
 from capi_async.spool.memory import MemorySpool
+from capi_async.testing import ManualClock
 from tests.spool.harness import (
     DEAD,
     DELIVERED,
@@ -21,10 +22,10 @@ from tests.spool.harness import (
     NAMES,
     NOW,
     REJECTED,
-    HandClock,
     Receipt,
     every_spool,
     ids,
+    new_clock,
     record,
     refusal,
 )
@@ -69,18 +70,18 @@ class Kept:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return new_clock()
 
 
 @pytest.fixture(params=every_spool())
-async def kept(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> AsyncIterator[Kept]:
+async def kept(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Kept]:
     it = await Kept(request.param.make(tmp_path, clock)).open()
     yield it
     await it.spool.close()
 
 
-def test_a_spool_is_chosen_by_name(clock: HandClock) -> None:
+def test_a_spool_is_chosen_by_name(clock: ManualClock) -> None:
     """Or given as an object."""
     from capi_async import ConfigError
 
@@ -184,7 +185,7 @@ async def test_receipts_are_told_once_it_is_final(kept: Kept) -> None:
     assert receipt.told["a"] == DELIVERED
 
 
-async def test_opening_again_gives_out_what_was_held(kept: Kept, clock: HandClock) -> None:
+async def test_opening_again_gives_out_what_was_held(kept: Kept, clock: ManualClock) -> None:
     """In order, and what had been attempted is known as possibly arrived."""
     await kept.put("1", "2", "3")
     leased = await kept.lease(2)
@@ -207,7 +208,7 @@ async def test_released_records_keep_their_place(kept: Kept) -> None:
     assert ids(await kept.lease()) == ["1", "2", "3", "4"]
 
 
-async def test_a_delayed_record_waits_and_is_then_the_oldest(kept: Kept, clock: HandClock) -> None:
+async def test_a_delayed_record_waits_and_is_then_the_oldest(kept: Kept, clock: ManualClock) -> None:
     """``next_due_s`` says for how long; what it goes with keeps its order."""
     await kept.put("1", "2", "3", "4", "5")
     leased = await kept.lease(3)
@@ -225,7 +226,7 @@ async def test_a_delayed_record_waits_and_is_then_the_oldest(kept: Kept, clock: 
     assert kept.spool.next_due_s("a") is None
 
 
-async def test_an_order_key_holds_back_the_younger(kept: Kept, clock: HandClock) -> None:
+async def test_an_order_key_holds_back_the_younger(kept: Kept, clock: ManualClock) -> None:
     """Until the older is settled: not while it is held, waits for its time, or was handed back."""
     await kept.put("1", "2", "3", order_key="ada")
     await kept.put("x", order_key="bob")

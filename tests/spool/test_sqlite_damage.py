@@ -21,16 +21,17 @@ from capi_async.spool.chunks import (
     encode_state,
     has_checksum,
 )
+from capi_async.testing import ManualClock
 from tests.spool.harness import (
     DEAD,
     DELIVERED,
     FORGOTTEN,
     NAMES,
     NOW,
-    HandClock,
     Receipt,
     die,
     ids,
+    new_clock,
     opened,
     record,
     sqlite,
@@ -39,8 +40,8 @@ from tests.spool.harness import (
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return new_clock()
 
 
 @contextmanager
@@ -101,7 +102,7 @@ DAMAGE = (
 @pytest.mark.parametrize("where", ["in the file only", "at a start"])
 async def test_a_damaged_row_costs_itself_only(
     tmp_path: Path,
-    clock: HandClock,
+    clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     harm: Callable[[sqlite3.Connection, int], None],
@@ -139,7 +140,7 @@ async def test_a_damaged_row_costs_itself_only(
         await spool.close()
 
 
-async def test_a_row_whose_pages_are_broken_costs_itself_only(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_row_whose_pages_are_broken_costs_itself_only(tmp_path: Path, clock: ManualClock) -> None:
     """SQLite itself cannot read it: neither leasing, nor forgetting, nor closing trips over it."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         for one in range(6):
@@ -160,7 +161,7 @@ async def test_a_row_whose_pages_are_broken_costs_itself_only(tmp_path: Path, cl
         assert again.depth("a") == Depth(0, 0)
 
 
-async def test_a_bit_that_turns_bytes_into_a_text_costs_nothing(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_bit_that_turns_bytes_into_a_text_costs_nothing(tmp_path: Path, clock: ManualClock) -> None:
     """The bytes are all there."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("1", body=b"\xff\xfe"), record("2")], [])
@@ -173,7 +174,7 @@ async def test_a_bit_that_turns_bytes_into_a_text_costs_nothing(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("left", [1, 2, 9, -1, 100_000, "x"])
-async def test_damaged_counts_of_an_intact_row_are_mended(tmp_path: Path, clock: HandClock, left: object) -> None:
+async def test_damaged_counts_of_an_intact_row_are_mended(tmp_path: Path, clock: ManualClock, left: object) -> None:
     """The records say how many they are: none is lost, none stays pending for ever, the bound stays true."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record(str(one)) for one in range(4)], [])
@@ -186,7 +187,7 @@ async def test_damaged_counts_of_an_intact_row_are_mended(tmp_path: Path, clock:
         assert spool.depth("a") == Depth(0, 0)
 
 
-async def test_a_damaged_dead_letter_keeps_no_other_from_being_replayed(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_damaged_dead_letter_keeps_no_other_from_being_replayed(tmp_path: Path, clock: ManualClock) -> None:
     """It stays where it is; what stands behind it goes again."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record(str(one)) for one in range(5)], [])
@@ -200,7 +201,7 @@ async def test_a_damaged_dead_letter_keeps_no_other_from_being_replayed(tmp_path
 
 
 @pytest.mark.parametrize("crash", [False, True])
-async def test_what_no_request_carried_is_in_no_doubt(tmp_path: Path, clock: HandClock, crash: bool) -> None:
+async def test_what_no_request_carried_is_in_no_doubt(tmp_path: Path, clock: ManualClock, crash: bool) -> None:
     """Its neighbours in the same row were sent, or answered: of each it is known for itself."""
     first = sqlite(tmp_path, clock)
     await first.open(NAMES, lambda _name: None)
@@ -232,7 +233,7 @@ async def test_what_no_request_carried_is_in_no_doubt(tmp_path: Path, clock: Han
 
 
 async def test_what_an_attempt_that_could_not_be_noted_leaves_is_nothing(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Storage failed before the first byte: the records come again as never sent, also after a crash."""
     spool = sqlite(tmp_path, clock)

@@ -33,7 +33,8 @@ from capi_async.files import file_system
 from capi_async.spool.base import Ledger, LetterFilter
 from capi_async.spool.chunks import encode
 from capi_async.spool.sqlite import parse, schema
-from tests.spool.harness import DEAD, DELIVERED, NAMES, HandClock, die, ids, opened, record, refusal, sqlite, take
+from capi_async.testing import ManualClock
+from tests.spool.harness import DEAD, DELIVERED, NAMES, die, ids, new_clock, opened, record, refusal, sqlite, take
 
 KEY, OLD_KEY = (base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in (1, 2))
 
@@ -41,11 +42,11 @@ TRACED = """
     import asyncio, os, sys
     from pathlib import Path
     from capi_async.spool.sqlite import spool as tending
-    from tests.spool.harness import HandClock, record, sqlite
+    from tests.spool.harness import new_clock, record, sqlite
 
     async def main():
         tending._EVERY["checkpoint"] = 1e9  # it syncs, too
-        spool = sqlite(Path(sys.argv[1]), HandClock(), sys.argv[2])
+        spool = sqlite(Path(sys.argv[1]), new_clock(), sys.argv[2])
         await spool.open(("a", "b"), lambda _name: None)
         for number in range(20):
             os.write(2, b"<send>")
@@ -58,8 +59,8 @@ TRACED = """
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return new_clock()
 
 
 def traced(path: Path, query: str) -> list[str]:
@@ -87,7 +88,7 @@ if shutil.which("strace"):
         assert not any("sync(" in span for span in traced(tmp_path, "?synchronous=normal"))
 
 
-async def test_only_the_owner_may_read_what_is_stored(tmp_path: Path, clock: HandClock) -> None:
+async def test_only_the_owner_may_read_what_is_stored(tmp_path: Path, clock: ManualClock) -> None:
     """Whatever the umask, side files and locks included."""
     before = os.umask(0)
     try:
@@ -100,7 +101,7 @@ async def test_only_the_owner_may_read_what_is_stored(tmp_path: Path, clock: Han
         os.umask(before)
 
 
-async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path, clock: ManualClock) -> None:
     """Clearly, and untouched."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("1")], [])
@@ -112,7 +113,7 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path, clock: HandC
     assert [file.name for file in tmp_path.glob("*corrupt*")] == []
 
 
-async def test_somebody_else_s_database_is_refused(tmp_path: Path, clock: HandClock) -> None:
+async def test_somebody_else_s_database_is_refused(tmp_path: Path, clock: ManualClock) -> None:
     """Our tables do not belong there."""
     with sqlite3.connect(tmp_path / "events.db") as db:
         db.execute("CREATE TABLE theirs (x)")
@@ -133,7 +134,7 @@ def test_an_older_file_is_brought_up_to_date_step_by_step(tmp_path: Path, monkey
 
 
 async def test_a_damaged_file_is_set_aside_and_reported(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Never recreated over: its bytes are still there under another name, and the next start is a fresh one."""
     path = tmp_path / "events.db"
@@ -152,7 +153,7 @@ async def test_a_damaged_file_is_set_aside_and_reported(
 
 
 @pytest.mark.parametrize("linked", [False, True])
-async def test_a_file_that_is_no_spool_is_left_as_it_is(tmp_path: Path, clock: HandClock, linked: bool) -> None:
+async def test_a_file_that_is_no_spool_is_left_as_it_is(tmp_path: Path, clock: ManualClock, linked: bool) -> None:
     """A typo in a path costs nobody a file, nor its mode; nothing is made beside it either."""
     target = tmp_path / "events.db"
     if linked:
@@ -169,7 +170,7 @@ async def test_a_file_that_is_no_spool_is_left_as_it_is(tmp_path: Path, clock: H
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
 
 
-async def test_a_damaged_database_that_is_nobody_knows_whose_is_left_as_it_is(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_damaged_database_of_unknown_origin_is_left_as_it_is(tmp_path: Path, clock: ManualClock) -> None:
     """Nothing in it says that it is a spool."""
     path = tmp_path / "events.db"
     with sqlite3.connect(path) as db:
@@ -182,7 +183,7 @@ async def test_a_damaged_database_that_is_nobody_knows_whose_is_left_as_it_is(tm
     assert path.read_bytes() == content
 
 
-async def test_looking_into_a_spool_changes_nothing(tmp_path: Path, clock: HandClock) -> None:
+async def test_looking_into_a_spool_changes_nothing(tmp_path: Path, clock: ManualClock) -> None:
     """Neither in it nor beside it: closed in order, left by a crash, or in use."""
 
     def state(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -216,7 +217,7 @@ async def test_looking_into_a_spool_changes_nothing(tmp_path: Path, clock: HandC
 
 if os.geteuid() == 0:
 
-    async def test_a_file_that_somebody_else_has_put_there_is_not_used(tmp_path: Path, clock: HandClock) -> None:
+    async def test_a_file_that_somebody_else_has_put_there_is_not_used(tmp_path: Path, clock: ManualClock) -> None:
         """He could read what is stored; nor are his lock files, which he could hold for ever, nor links to his own."""
         path = tmp_path / "events.db"
         for name in ("events.db", "events.db-wal", "events.db-lock", "events.db-rates"):
@@ -245,7 +246,7 @@ if os.geteuid() == 0:
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_damage_anywhere_is_an_error_or_counted_never_a_crash(
-    tmp_path: Path, clock: HandClock, seed: int
+    tmp_path: Path, clock: ManualClock, seed: int
 ) -> None:
     """A page overwritten at a random place: the file is set aside, or the events are given out or dead."""
     async with opened(sqlite(tmp_path, clock)) as spool:
@@ -276,7 +277,7 @@ async def test_damage_anywhere_is_an_error_or_counted_never_a_crash(
         await spool.close()
 
 
-async def test_a_directory_that_cannot_be_written_is_a_clear_error(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_directory_that_cannot_be_written_is_a_clear_error(tmp_path: Path, clock: ManualClock) -> None:
     """Nothing is accepted where nothing can be kept."""
     with pytest.raises(SpoolError, match=r"cannot be|does not exist"):
         await sqlite(tmp_path / "nowhere", clock).open(NAMES, lambda _name: None)
@@ -288,14 +289,14 @@ READER = """
     import asyncio, codecs, os, sys
     from pathlib import Path
     from capi_async.errors import SpoolError
-    from tests.spool.harness import HandClock, NAMES, sqlite
+    from tests.spool.harness import new_clock, NAMES, sqlite
 
     async def main():
         codecs.lookup("unicode_escape")  # loaded while the interpreter's own files can be read
         if os.getuid() == 0:  # root may write anywhere
             os.setuid(65534)
         try:
-            await sqlite(Path(sys.argv[1]), HandClock()).open(NAMES, lambda _name: None)
+            await sqlite(Path(sys.argv[1]), new_clock()).open(NAMES, lambda _name: None)
         except SpoolError as error:
             print("SpoolError", error)
 
@@ -304,7 +305,7 @@ READER = """
 
 
 @pytest.mark.parametrize("there", [False, True])
-async def test_a_read_only_directory_is_a_clear_error_and_harms_nothing(clock: HandClock, there: bool) -> None:
+async def test_a_read_only_directory_is_a_clear_error_and_harms_nothing(clock: ManualClock, there: bool) -> None:
     """With a file in it or without; writable again, everything is there."""
     with tempfile.TemporaryDirectory() as name:  # not below pytest's own, where only its user may go
         folder = Path(name)
@@ -335,7 +336,7 @@ class Raising(logging.Handler):
 
 @pytest.mark.parametrize("logs", ["", "to the full disk"])
 async def test_a_full_disk_refuses_what_comes_and_keeps_what_it_has(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch, logs: str
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, logs: str
 ) -> None:
     """The caller is told; what was accepted is settled once there is room again."""
     if logs:
@@ -363,7 +364,7 @@ async def test_a_full_disk_refuses_what_comes_and_keeps_what_it_has(
 
 
 async def test_a_file_locked_by_another_process_makes_the_caller_wait_or_hear_no(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never both: what was refused is not stored later."""
     monkeypatch.setattr("capi_async.spool.sqlite.committer.PATIENCE_S", 0.6)
@@ -378,7 +379,7 @@ async def test_a_file_locked_by_another_process_makes_the_caller_wait_or_hear_no
 
 
 async def test_a_deleted_file_is_written_again(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was accepted is still at hand, and must not be lost with a name."""
     async with opened(sqlite(tmp_path, clock)) as spool:
@@ -393,7 +394,7 @@ async def test_a_deleted_file_is_written_again(
         assert ids(await take(spool)) == ["1", "2", "3"]
 
 
-async def test_a_replaced_file_stops_acceptance(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_replaced_file_stops_acceptance(tmp_path: Path, clock: ManualClock) -> None:
     """Into which file should it go?"""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("1")], [])
@@ -403,7 +404,7 @@ async def test_a_replaced_file_stops_acceptance(tmp_path: Path, clock: HandClock
             await spool.append([record("2")], [])
 
 
-async def test_the_file_shrinks_when_the_backlog_is_gone(tmp_path: Path, clock: HandClock) -> None:
+async def test_the_file_shrinks_when_the_backlog_is_gone(tmp_path: Path, clock: ManualClock) -> None:
     """Also the log beside it."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         for start in range(0, 40_000, 500):
@@ -422,7 +423,7 @@ async def test_the_file_shrinks_when_the_backlog_is_gone(tmp_path: Path, clock: 
 
 
 async def test_what_is_encrypted_cannot_be_read_in_the_file(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bodies, heads and dead letters; with the key, everything is there."""
     monkeypatch.setenv("SPOOL_KEYS", KEY)
@@ -438,7 +439,7 @@ async def test_what_is_encrypted_cannot_be_read_in_the_file(
         assert {one.body for one in await take(spool)} == {b"secret-body", b"secret-letter"}
 
 
-async def test_keys_can_be_rotated(tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_can_be_rotated(tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first seals, all open; without the right one the file is refused, not guessed at."""
     monkeypatch.setenv("OLD", OLD_KEY)
     monkeypatch.setenv("BOTH", f"{KEY},{OLD_KEY}")
@@ -453,7 +454,7 @@ async def test_keys_can_be_rotated(tmp_path: Path, clock: HandClock, monkeypatch
 
 
 async def test_a_row_in_clear_among_encrypted_ones_is_not_sent(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever may write the file could have made it; it counts as dead, is told in words, and costs itself only."""
     monkeypatch.setenv("SPOOL_KEYS", KEY)
@@ -471,7 +472,7 @@ async def test_a_row_in_clear_among_encrypted_ones_is_not_sent(
 
 
 async def test_a_spool_in_use_gets_keys_by_saying_so(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without ``plain=accept`` it is refused and left as it is, so that nothing is lost by the change."""
     monkeypatch.setenv("SPOOL_KEYS", KEY)
@@ -485,7 +486,7 @@ async def test_a_spool_in_use_gets_keys_by_saying_so(
         assert ids(await take(spool)) == ["new"]
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: HandClock) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: ManualClock) -> None:
     """With the line that installs it."""
     monkeypatch.setenv("SPOOL_KEYS", KEY)
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)

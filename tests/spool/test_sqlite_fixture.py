@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from capi_async.spool.base import Ledger, LetterFilter
-from tests.spool.harness import NOW, HandClock, opened, sqlite, take
+from tests.spool.harness import NOW, new_clock, opened, sqlite, take
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -15,7 +15,7 @@ async def test_a_file_of_form_1_gives_out_everything_it_holds(tmp_path: Path) ->
     """Left by a process that was killed: some settled, one delayed, two under way, a dead letter."""
     shutil.copy(FIXTURES / "form_1.db", tmp_path / "events.db")
     (tmp_path / "events.db").chmod(0o600)
-    clock = HandClock()
+    clock = new_clock()
     clock.now += 10
     async with opened(sqlite(tmp_path, clock)) as spool:
         assert spool.ledger()["a"] == Ledger(accepted=7, delivered=1, dead=1, skipped=1, pending=4)
@@ -34,7 +34,7 @@ async def test_a_file_of_form_2_gives_out_everything_that_nobody_had_forgotten(t
     """Left by a process that was killed: one delayed, one of two under way to be forgotten, a dead letter."""
     shutil.copy(FIXTURES / "form_2.db", tmp_path / "events.db")
     (tmp_path / "events.db").chmod(0o600)
-    clock = HandClock()
+    clock = new_clock()
     clock.now += 10
     async with opened(sqlite(tmp_path, clock)) as spool:
         assert spool.ledger()["a"] == Ledger(accepted=7, delivered=1, dead=1, skipped=1, forgotten=2, pending=2)

@@ -22,16 +22,17 @@ from capi_async import User
 from capi_async.cli.queue import app
 from capi_async.sandbox import Sandbox
 from capi_async.spool.base import Ledger, LetterFilter
+from capi_async.testing import ManualClock
 from tests.spool import holder
 from tests.spool.harness import (
     DEAD,
     DELIVERED,
     FORGOTTEN,
-    HandClock,
     Receipt,
     die,
     eventually,
     ids,
+    new_clock,
     opened,
     record,
     sqlite,
@@ -42,8 +43,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return new_clock()
 
 
 @asynccontextmanager
@@ -138,7 +139,7 @@ async def test_a_process_that_slept_stops_before_it_sends_anything(
 
 
 async def test_a_sibling_s_records_are_found_in_its_memory_and_in_the_file(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ready, delayed, held back, leased, or not yet read; only what is under way is not counted."""
     monkeypatch.setattr("capi_async.spool.sqlite.line.HOT_RECORDS", 8)
@@ -163,7 +164,7 @@ async def test_a_sibling_s_records_are_found_in_its_memory_and_in_the_file(
 
 
 async def test_who_takes_a_dead_process_s_records_up_does_not_send_what_it_was_to_stop(
-    tmp_path: Path, clock: HandClock
+    tmp_path: Path, clock: ManualClock
 ) -> None:
     """Neither what was under way there, nor what it had not got round to."""
     first, second = sqlite(tmp_path, clock), sqlite(tmp_path, clock)
@@ -183,7 +184,7 @@ async def test_who_takes_a_dead_process_s_records_up_does_not_send_what_it_was_t
 
 @pytest.mark.parametrize("large", [False, True])
 async def test_nothing_of_somebody_forgotten_is_left_in_the_file(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch, large: bool
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     """Nor of what had been delivered before, was damaged, or had given way to others, in whatever page it stood."""
     if large:
@@ -211,7 +212,7 @@ async def test_nothing_of_somebody_forgotten_is_left_in_the_file(
         assert spool.ledger()["a"].balanced
 
 
-async def test_two_may_ask_one_another_at_once(tmp_path: Path, clock: HandClock) -> None:
+async def test_two_may_ask_one_another_at_once(tmp_path: Path, clock: ManualClock) -> None:
     """Nobody waits for somebody who waits for him."""
     async with opened(sqlite(tmp_path, clock)) as first, opened(sqlite(tmp_path, clock)) as second:
         for spool, names in ((first, ("x1", "y1")), (second, ("x2", "y2"))):
@@ -226,7 +227,7 @@ async def test_two_may_ask_one_another_at_once(tmp_path: Path, clock: HandClock)
 
 
 async def test_a_dead_letter_that_cannot_be_read_does_not_keep_others_from_being_forgotten(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It stays, and the rest goes."""
     async with opened(sqlite(tmp_path, clock)) as spool:

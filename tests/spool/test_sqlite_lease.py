@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from capi_async.spool.base import Depth, Ledger, Revoked
+from capi_async.testing import ManualClock
 from tests.spool.harness import (
     DELIVERED,
     FORGOTTEN,
     NAMES,
-    HandClock,
     die,
     eventually,
     ids,
+    new_clock,
     opened,
     record,
     sqlite,
@@ -24,8 +25,8 @@ from tests.spool.harness import (
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return new_clock()
 
 
 def delete(path: Path, pattern: str) -> None:
@@ -41,7 +42,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_deleted_owner_file_is_made_again(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Before another process looks: nobody takes anything over."""
     async with opened(sqlite(tmp_path, clock)) as first, opened(sqlite(tmp_path, clock)) as second:
@@ -58,7 +59,7 @@ async def test_a_deleted_owner_file_is_made_again(
 
 
 async def test_what_another_process_took_over_is_not_sent(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither what was leased, nor what waited in memory, nor what was in the file only."""
     quiet(monkeypatch)
@@ -90,7 +91,7 @@ async def test_what_another_process_took_over_is_not_sent(
 
 
 async def test_an_attempt_that_cannot_be_noted_because_another_holds_the_record_is_not_made(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever took it over did so a moment ago: the note itself says so."""
     quiet(monkeypatch)
@@ -107,7 +108,7 @@ async def test_an_attempt_that_cannot_be_noted_because_another_holds_the_record_
 
 
 async def test_what_is_accepted_before_a_process_notices_is_not_nobody_s_for_ever(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was taken for dead, went on accepting, and died."""
     quiet(monkeypatch)
@@ -124,7 +125,7 @@ async def test_what_is_accepted_before_a_process_notices_is_not_nobody_s_for_eve
 
 
 async def test_a_deleted_lock_file_does_not_keep_a_process_from_hearing_what_it_must_not_send(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others ring with a new file by then."""
     monkeypatch.setattr("capi_async.spool.sqlite.stopper.ANSWER_S", 0.2)
@@ -144,7 +145,7 @@ async def test_a_deleted_lock_file_does_not_keep_a_process_from_hearing_what_it_
 
 
 async def test_forgetting_with_one_process_alarms_nobody(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A row that was deleted a moment ago was not taken over by anybody."""
     async with opened(sqlite(tmp_path, clock)) as spool:

@@ -9,13 +9,14 @@ import pytest
 from capi_async import Client, ConfigError
 from capi_async.sandbox import Sandbox
 from capi_async.spool.sqlite import SqliteSpool, parse
-from tests.spool.harness import HandClock, record, refusal
+from capi_async.testing import ManualClock
+from tests.spool.harness import new_clock, record, refusal
 from tests.spool.test_sqlite_client import purchase, snap
 
 DAY = 86_400.0
 
 
-def spool(path: Path, clock: HandClock, days: str) -> SqliteSpool:
+def spool(path: Path, clock: ManualClock, days: str) -> SqliteSpool:
     return SqliteSpool(parse(f"sqlite:///{path / 'events.db'}{days}"), clock=clock)
 
 
@@ -45,7 +46,7 @@ async def test_without_the_option_nothing_is_remembered(tmp_path: Path, url: str
 
 async def test_the_memory_has_an_end(tmp_path: Path) -> None:
     """Days after acceptance, whatever has become of the event."""
-    clock = HandClock()
+    clock = new_clock()
     it = spool(tmp_path, clock, "?remember_days=2")
     await it.open(("a",), lambda _name: None)
     await it.append([record("1")], [refusal("refused", "b")])
@@ -60,7 +61,7 @@ async def test_the_memory_has_an_end(tmp_path: Path) -> None:
 
 async def test_a_file_may_begin_and_cease_to_remember(tmp_path: Path) -> None:
     """The table is made when it is first needed."""
-    clock = HandClock()
+    clock = new_clock()
     for days, event_id, known in (("", "1", set()), ("?remember_days=2", "2", {"2"}), ("", "3", {"2"})):
         it = spool(tmp_path, clock, days)
         await it.open(("a",), lambda _name: None)

@@ -13,7 +13,8 @@ import pytest
 
 from capi_async.files import Lock
 from capi_async.spool.sqlite.rates import SharedRates
-from tests.spool.harness import HandClock, opened, sqlite
+from capi_async.testing import ManualClock
+from tests.spool.harness import new_clock, opened, sqlite
 
 DRAWER = """
     import sys, time
@@ -32,15 +33,15 @@ DRAWER = """
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[SharedRates, SharedRates, HandClock]]:
-    clock = HandClock()
+def pair(tmp_path: Path) -> Iterator[tuple[SharedRates, SharedRates, ManualClock]]:
+    clock = new_clock()
     first, second = (SharedRates(tmp_path / "rates", now=clock.monotonic) for _ in range(2))
     yield first, second, clock
     first.close()
     second.close()
 
 
-def test_two_share_one_bucket(pair: tuple[SharedRates, SharedRates, HandClock]) -> None:
+def test_two_share_one_bucket(pair: tuple[SharedRates, SharedRates, ManualClock]) -> None:
     """What one took, the other has not; another account has its own."""
     first, second, clock = pair
     assert first.draw("a", rate=10.0, burst=2.0, wanted=1.0) == 1.0
@@ -51,13 +52,13 @@ def test_two_share_one_bucket(pair: tuple[SharedRates, SharedRates, HandClock]) 
     assert second.draw("a", rate=10.0, burst=2.0, wanted=1.0) == 1.0
 
 
-def test_nobody_hoards(pair: tuple[SharedRates, SharedRates, HandClock]) -> None:
+def test_nobody_hoards(pair: tuple[SharedRates, SharedRates, ManualClock]) -> None:
     """A block is a quarter of a second's tokens: what a dead process had drawn is soon made up for."""
     first, _, _ = pair
     assert first.draw("a", rate=100.0, burst=100.0, wanted=1_000.0) == 25.0
 
 
-def test_a_host_that_was_started_anew_begins_afresh(pair: tuple[SharedRates, SharedRates, HandClock]) -> None:
+def test_a_host_that_was_started_anew_begins_afresh(pair: tuple[SharedRates, SharedRates, ManualClock]) -> None:
     """Its monotonic clock is back at the start."""
     first, _, clock = pair
     first.draw("a", rate=1.0, burst=1.0, wanted=1.0)
@@ -85,7 +86,7 @@ async def test_a_process_that_was_stopped_with_the_file_in_its_hands_holds_nobod
 ) -> None:
     """The others go by a bucket of their own until it goes on, and say so once."""
     holder = Lock(tmp_path / "events.db-rates")
-    async with opened(sqlite(tmp_path, HandClock())) as spool:
+    async with opened(sqlite(tmp_path, new_clock())) as spool:
         holder.acquire(wait=True)
         beats = 0
 

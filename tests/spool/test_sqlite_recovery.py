@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 
 from capi_async.spool.base import Ledger, LetterFilter
+from capi_async.testing import ManualClock
 from tests.spool.harness import (
     DEAD,
     DELIVERED,
     FORGOTTEN,
     NAMES,
     NOW,
-    HandClock,
     Receipt,
     die,
     eventually,
     ids,
+    new_clock,
     opened,
     record,
     refusal,
@@ -33,11 +34,11 @@ from tests.spool.harness import (
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return new_clock()
 
 
-async def test_everything_is_there_after_a_restart(tmp_path: Path, clock: HandClock) -> None:
+async def test_everything_is_there_after_a_restart(tmp_path: Path, clock: ManualClock) -> None:
     """Records in their order, delays, attempts, counts."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("1"), record("2"), record("3")], [refusal("4")])
@@ -55,7 +56,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path, clock: HandCl
         assert [(one.event_id, one.attempts, one.failures, one.maybe_since) for one in second] == [("2", 3, 2, 0.0)]
 
 
-async def test_a_closed_spool_still_tells_its_last_counts(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_closed_spool_still_tells_its_last_counts(tmp_path: Path, clock: ManualClock) -> None:
     """Those of the last run, not of the one before."""
     spool = sqlite(tmp_path, clock)
     for number in (1, 2):
@@ -64,7 +65,7 @@ async def test_a_closed_spool_still_tells_its_last_counts(tmp_path: Path, clock:
         assert spool.ledger()["a"].pending == number
 
 
-async def test_a_stepped_clock_makes_no_wait_longer(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_stepped_clock_makes_no_wait_longer(tmp_path: Path, clock: ManualClock) -> None:
     """Set back by an hour, the wait is what was asked for, not an hour more."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("1")], [])
@@ -80,7 +81,7 @@ async def test_a_stepped_clock_makes_no_wait_longer(tmp_path: Path, clock: HandC
         assert ids(await take(spool)) == ["1"]
 
 
-async def test_what_was_under_way_when_the_process_died_may_have_arrived(tmp_path: Path, clock: HandClock) -> None:
+async def test_what_was_under_way_when_the_process_died_may_have_arrived(tmp_path: Path, clock: ManualClock) -> None:
     """Since when is known; what was only leased, or not even that, has never been sent."""
     dead = sqlite(tmp_path, clock)
     await dead.open(NAMES, lambda _name: None)
@@ -95,7 +96,7 @@ async def test_what_was_under_way_when_the_process_died_may_have_arrived(tmp_pat
     assert found == {"1": (NOW + 1_000, 1), "2": (0.0, 0), "3": (0.0, 0)}
 
 
-async def test_a_record_that_must_not_be_repeated_is_marked_one_by_one(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_record_that_must_not_be_repeated_is_marked_one_by_one(tmp_path: Path, clock: ManualClock) -> None:
     """Its neighbour in the same row, which was not sent, stays free of doubt."""
     dead = sqlite(tmp_path, clock)
     await dead.open(NAMES, lambda _name: None)
@@ -107,7 +108,7 @@ async def test_a_record_that_must_not_be_repeated_is_marked_one_by_one(tmp_path:
         assert [(one.event_id, one.maybe_since > 0) for one in await take(spool)] == [("1", True), ("2", False)]
 
 
-async def test_an_attempt_that_was_answered_leaves_no_doubt(tmp_path: Path, clock: HandClock) -> None:
+async def test_an_attempt_that_was_answered_leaves_no_doubt(tmp_path: Path, clock: ManualClock) -> None:
     """Released after a clear refusal, then a crash: nothing may have arrived."""
     dead = sqlite(tmp_path, clock)
     await dead.open(NAMES, lambda _name: None)
@@ -126,7 +127,7 @@ async def test_an_attempt_that_was_answered_leaves_no_doubt(tmp_path: Path, cloc
 
 
 async def test_a_dead_process_s_records_are_adopted_while_the_others_run(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Within seconds, by the lock it no longer holds; a living one's are left alone."""
     first, second = sqlite(tmp_path, clock), sqlite(tmp_path, clock)
@@ -145,7 +146,7 @@ async def test_a_dead_process_s_records_are_adopted_while_the_others_run(
 
 
 async def test_a_stale_lease_settles_nothing(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once another process has taken over, the old one's word does not count."""
     async with opened(sqlite(tmp_path, clock)) as old:
@@ -163,7 +164,7 @@ async def test_a_stale_lease_settles_nothing(
     assert "taken over" in caplog.text
 
 
-async def test_a_process_that_only_accepts_leaves_its_records_to_the_others(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_process_that_only_accepts_leaves_its_records_to_the_others(tmp_path: Path, clock: ManualClock) -> None:
     """A web process in front of workers; its bound counts what nobody has delivered yet."""
     async with opened(sqlite(tmp_path, clock), deliver=False) as web, opened(sqlite(tmp_path, clock)) as worker:
         await web.append([record("1"), record("2")], [])
@@ -176,7 +177,7 @@ async def test_a_process_that_only_accepts_leaves_its_records_to_the_others(tmp_
         assert web.ledger()["a"].delivered == 2
 
 
-async def test_an_order_key_holds_across_processes(tmp_path: Path, clock: HandClock) -> None:
+async def test_an_order_key_holds_across_processes(tmp_path: Path, clock: ManualClock) -> None:
     """The younger record waits for the older one that another process has."""
     async with opened(sqlite(tmp_path, clock)) as first, opened(sqlite(tmp_path, clock)) as second:
         await first.append([record("1", order_key="k")], [])
@@ -187,7 +188,7 @@ async def test_an_order_key_holds_across_processes(tmp_path: Path, clock: HandCl
         assert ids(await take(second)) == ["2"]
 
 
-async def test_what_nobody_serves_becomes_dead_letters(tmp_path: Path, clock: HandClock) -> None:
+async def test_what_nobody_serves_becomes_dead_letters(tmp_path: Path, clock: ManualClock) -> None:
     """A destination that the configuration no longer names: kept, counted, and replayed once it is back."""
     async with opened(sqlite(tmp_path, clock), "a", "gone") as spool:
         await spool.append([record("1", "gone"), record("2", "gone"), record("3", "a")], [])
@@ -204,7 +205,7 @@ async def test_what_nobody_serves_becomes_dead_letters(tmp_path: Path, clock: Ha
         assert all(counts.balanced for counts in spool.ledger().values())
 
 
-async def test_dead_letters_are_replayed_if_they_are_still_wanted(tmp_path: Path, clock: HandClock) -> None:
+async def test_dead_letters_are_replayed_if_they_are_still_wanted(tmp_path: Path, clock: ManualClock) -> None:
     """Too old: expired. No longer permitted: skipped. The rest is pending again, as if never tried."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("1"), record("2"), record("3"), record("4", "b")], [])
@@ -223,7 +224,7 @@ async def test_dead_letters_are_replayed_if_they_are_still_wanted(tmp_path: Path
         assert await spool.letters(LetterFilter()) == []
 
 
-async def test_dead_letters_are_kept_within_limits(tmp_path: Path, clock: HandClock) -> None:
+async def test_dead_letters_are_kept_within_limits(tmp_path: Path, clock: ManualClock) -> None:
     """By number and by age; the ledger keeps counting those that were let go."""
     async with opened(sqlite(tmp_path, clock, "?dead_max=2&dead_days=1")) as spool:
         await spool.append([record(str(number)) for number in range(4)], [])
@@ -236,7 +237,7 @@ async def test_dead_letters_are_kept_within_limits(tmp_path: Path, clock: HandCl
         assert spool.ledger()["a"].dead == 4
 
 
-async def test_forgetting_leaves_no_trace_in_the_file(tmp_path: Path, clock: HandClock) -> None:
+async def test_forgetting_leaves_no_trace_in_the_file(tmp_path: Path, clock: ManualClock) -> None:
     """Not of what waits, nor of its settled neighbour in the same row, nor of a dead letter."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record(name, body=f"person-{name}".encode()) for name in ("1", "2", "3", "4")], [])
@@ -253,7 +254,7 @@ async def test_forgetting_leaves_no_trace_in_the_file(tmp_path: Path, clock: Han
 
 
 async def test_more_than_memory_holds_waits_in_the_file(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In order, and whoever kept a receipt is told in the end."""
     monkeypatch.setattr("capi_async.spool.sqlite.line.HOT_RECORDS", 100)
@@ -280,7 +281,7 @@ async def test_more_than_memory_holds_waits_in_the_file(
 
 
 async def test_the_oldest_give_way_also_where_they_lie_in_the_file(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Evicting reaches behind what is in memory."""
     monkeypatch.setattr("capi_async.spool.sqlite.line.HOT_RECORDS", 10)
@@ -291,7 +292,7 @@ async def test_the_oldest_give_way_also_where_they_lie_in_the_file(
         assert ids(await take(spool)) == ["095", "096", "097", "098", "099"]
 
 
-async def test_a_loop_that_ended_without_closing_is_like_a_crash(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_loop_that_ended_without_closing_is_like_a_crash(tmp_path: Path, clock: ManualClock) -> None:
     """The same object opened again has everything, and knows what may have arrived."""
     spool = sqlite(tmp_path, clock)
     await spool.open(NAMES, lambda _name: None)
@@ -308,10 +309,10 @@ async def test_a_loop_that_ended_without_closing_is_like_a_crash(tmp_path: Path,
 KILLED = """
     import asyncio, sys
     from pathlib import Path
-    from tests.spool.harness import HandClock, record, sqlite, take, DELIVERED, opened
+    from tests.spool.harness import new_clock, record, sqlite, take, DELIVERED, opened
 
     async def main():
-        spool = sqlite(Path(sys.argv[1]), HandClock())
+        spool = sqlite(Path(sys.argv[1]), new_clock())
         await spool.open(("a", "b"), lambda _name: None)
         number = 0
         while True:
@@ -327,7 +328,7 @@ KILLED = """
 
 
 @pytest.mark.parametrize("after", [5, 40, 90])
-async def test_kill_minus_nine_loses_nothing_that_was_accepted(tmp_path: Path, clock: HandClock, after: int) -> None:
+async def test_kill_minus_nine_loses_nothing_that_was_accepted(tmp_path: Path, clock: ManualClock, after: int) -> None:
     """Every record whose append had returned is pending or settled, and the next process starts at once."""
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)], stdout=subprocess.PIPE, text=True

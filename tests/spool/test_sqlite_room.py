@@ -14,7 +14,8 @@ import pytest
 
 from capi_async.errors import SpoolError
 from capi_async.spool.base import Ledger
-from tests.spool.harness import DELIVERED, HandClock, opened, record, sqlite, take
+from capi_async.testing import ManualClock
+from tests.spool.harness import DELIVERED, opened, record, sqlite, take
 
 MB = 1024 * 1024
 
@@ -58,7 +59,7 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-async def fill(folder: Path, clock: HandClock) -> int:
+async def fill(folder: Path, clock: ManualClock) -> int:
     """Append until nothing more is taken; how many were."""
     accepted = 0
     async with opened(sqlite(folder, clock)) as spool:
@@ -76,7 +77,7 @@ async def fill(folder: Path, clock: HandClock) -> int:
     return accepted
 
 
-async def drain(folder: Path, clock: HandClock, events: int) -> None:
+async def drain(folder: Path, clock: ManualClock, events: int) -> None:
     """Deliver so many."""
     async with opened(sqlite(folder, clock)) as spool:
         left = events
@@ -89,7 +90,7 @@ async def drain(folder: Path, clock: HandClock, events: int) -> None:
 
 
 async def test_new_events_are_refused_in_words_while_there_is_room_for_delivering(
-    tmp_path: Path, clock: HandClock, volume: Volume, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, volume: Volume, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It says which file, how much is free, and what to do, once; there is room left."""
     with caplog.at_level(logging.ERROR):
@@ -104,7 +105,7 @@ async def test_new_events_are_refused_in_words_while_there_is_room_for_deliverin
 
 
 async def test_refused_events_keep_nothing_of_older_ones_from_being_noted(
-    tmp_path: Path, clock: HandClock, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both come in the same moment: what is noted is noted, what is new is refused, and taken when there is room."""
     monkeypatch.setattr("capi_async.spool.sqlite.room._LOOK_S", 0.0)
@@ -124,7 +125,9 @@ async def test_refused_events_keep_nothing_of_older_ones_from_being_noted(
 
 
 @pytest.mark.parametrize("others_fill_it", [False, True])
-async def test_a_full_volume_is_drained_after_a_restart(mounted: Path, clock: HandClock, others_fill_it: bool) -> None:
+async def test_a_full_volume_is_drained_after_a_restart(
+    mounted: Path, clock: ManualClock, others_fill_it: bool
+) -> None:
     """Also if others than the spool have taken the last byte: the reserve is used then, and made again afterwards."""
     accepted = await fill(mounted, clock)
     reserve = mounted / "events.db-reserve"
@@ -142,7 +145,7 @@ async def test_a_full_volume_is_drained_after_a_restart(mounted: Path, clock: Ha
             await spool.append([record("new")], [])
 
 
-async def test_what_lies_under_the_reserve_files_name_is_not_written_to(tmp_path: Path, clock: HandClock) -> None:
+async def test_what_lies_under_the_reserve_files_name_is_not_written_to(tmp_path: Path, clock: ManualClock) -> None:
     """A link that somebody planted leads to a file that stays as it is."""
     target = tmp_path / "precious"
     target.write_bytes(b"mine")

@@ -15,14 +15,15 @@ from capi_async import Client
 from capi_async.errors import SpoolError
 from capi_async.sandbox import Sandbox
 from capi_async.spool.sqlite.store import Store
-from tests.spool.harness import NAMES, HandClock, eventually, ids, opened, record, sqlite, take
+from capi_async.testing import ManualClock
+from tests.spool.harness import NAMES, eventually, ids, new_clock, opened, record, sqlite, take
 from tests.spool.locker import locked
 from tests.spool.test_sqlite_client import purchase, snap
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return new_clock()
 
 
 class Held:
@@ -49,7 +50,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
 
 
 async def test_a_cancelled_caller_of_an_append_under_way_waits_until_it_is_stored(
-    tmp_path: Path, clock: HandClock, held: Held
+    tmp_path: Path, clock: ManualClock, held: Held
 ) -> None:
     """Whoever asks the ledger afterwards finds it there: it is not on its way any more."""
     async with opened(sqlite(tmp_path, clock)) as spool:
@@ -65,7 +66,7 @@ async def test_a_cancelled_caller_of_an_append_under_way_waits_until_it_is_store
         assert ids(await take(spool)) == ["1"]
 
 
-async def test_a_cancelled_append_that_has_not_begun_is_dropped(tmp_path: Path, clock: HandClock, held: Held) -> None:
+async def test_a_cancelled_append_that_has_not_begun_is_dropped(tmp_path: Path, clock: ManualClock, held: Held) -> None:
     """At once, and for good: its caller hands the event over elsewhere."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         first = asyncio.create_task(spool.append([record("1")], []))
@@ -84,7 +85,7 @@ async def test_a_cancelled_append_that_has_not_begun_is_dropped(tmp_path: Path, 
 
 
 async def test_closing_over_an_append_under_way_says_that_nobody_knows(
-    tmp_path: Path, clock: HandClock, held: Held, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The third answer beside yes and no; of what was not begun, no is said and is true."""
     monkeypatch.setattr("capi_async.spool.sqlite.spool.CLOSE_S", 0.1)
@@ -105,7 +106,7 @@ async def test_closing_over_an_append_under_way_says_that_nobody_knows(
 
 
 async def test_a_caller_who_gives_up_while_the_file_is_locked_is_not_stored_later(
-    tmp_path: Path, clock: HandClock
+    tmp_path: Path, clock: ManualClock
 ) -> None:
     """The transaction that waits for the lock is called off, because nobody wants it any more."""
     async with opened(sqlite(tmp_path, clock)) as spool:
@@ -142,7 +143,7 @@ async def test_a_spool_that_still_closes_is_opened_after_it_has_closed(tmp_path:
 
 
 async def test_a_look_that_fails_on_its_way_does_not_lose_what_it_had_noticed(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process has appended something, and then the descriptors are all in use: the next look sees it."""
     monkeypatch.setattr("capi_async.spool.sqlite.spool._EVERY", {"adopt": 0.0})

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Depth, LetterFilter, Record, Revoked
-from tests.spool.harness import DROPPED, FORGOTTEN, NAMES, SPOOLS, HandClock, Kind, every_spool, record, refusal
+from tests.spool.harness import DROPPED, FORGOTTEN, NAMES, SPOOLS, Kind, every_spool, new_clock, record, refusal
 
 KINDS = ("delivered", "rejected", "dead", "uncertain", "expired")
 
@@ -32,7 +32,7 @@ class SpoolMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner()
-        self.clock = HandClock()
+        self.clock = new_clock()
         self.number = 0
         #: Unsettled records by destination and id, in the order of acceptance, with their order keys.
         self.pending: dict[str, dict[str, str | None]] = {name: {} for name in NAMES}

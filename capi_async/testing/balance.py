@@ -1,4 +1,4 @@
-"""For tests of code that uses this package: does the ledger balance, and is every event accounted for?"""
+"""Does a ledger balance, and is every event accounted for?"""
 
 from __future__ import annotations
 
