@@ -23,6 +23,7 @@ from capi_async.sources.tiktok_shop.errors import (
     error_of,
 )
 from capi_async.sources.tiktok_shop.forwarder import BusyError, ForwarderClosed, OrderForwarder
+from capi_async.sources.tiktok_shop.forwarder_settings import ForwarderOptions, ForwarderSettings
 from capi_async.sources.tiktok_shop.models import Order
 from capi_async.sources.tiktok_shop.orders import event_id_of
 from capi_async.sources.tiktok_shop.state import MemoryState, SqliteState, Waiting, open_state
@@ -739,3 +740,16 @@ async def test_nothing_secret_or_personal_is_logged(bench: Bench, caplog: pytest
     for text in (shown, *(f"{record.getMessage()} {vars(record)!r}" for record in caplog.records)):
         for secret in ("grigg", "e59af819cc", headers["Authorization"], "7021436810468230477"):
             assert secret not in text
+
+
+def test_every_setting_is_a_keyword_of_the_forwarder() -> None:
+    """The settings and the keywords that type checkers know are the same."""
+    assert tuple(ForwarderOptions.__annotations__) == ForwarderSettings.__struct_fields__
+
+
+def test_a_setting_that_does_not_exist_is_refused_by_name() -> None:
+    """A typing error must not pass for a setting."""
+    with pytest.raises(TypeError, match="poll_every"):
+        OrderForwarder(Shelf(), None, share=[], poll_every=60)  # type: ignore[arg-type, call-arg]
+    with pytest.raises(TypeError, match="share"):
+        OrderForwarder(Shelf(), None)  # type: ignore[arg-type, call-arg]

@@ -16,9 +16,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, Unpack
 
 import anyio
 
@@ -26,17 +26,17 @@ from capi_async.backoff import Backoff
 from capi_async.client import Client
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import ConfigError, SpoolError
-from capi_async.event import Consent
 from capi_async.sources.tiktok_shop.events import (
     AuthorizationExpiring,
     Notification,
     OrderStatusChanged,
     SellerDeauthorized,
 )
+from capi_async.sources.tiktok_shop.forwarder_settings import Enrich, ForwarderOptions, ForwarderSettings
 from capi_async.sources.tiktok_shop.handling import ORDERS_PER_CALL, Worker
-from capi_async.sources.tiktok_shop.lane import Enrich, Lane, OrderSource, Rules
+from capi_async.sources.tiktok_shop.lane import Lane, OrderSource
 from capi_async.sources.tiktok_shop.lenient import instant
-from capi_async.sources.tiktok_shop.orders import CANCELLED, CountsWhen, ItemId, Share, ValueOf, check_share
+from capi_async.sources.tiktok_shop.orders import CANCELLED
 from capi_async.sources.tiktok_shop.polling import ORDER_ID, Poller
 from capi_async.sources.tiktok_shop.state import ForwarderState, open_state
 from capi_async.sources.tiktok_shop.tally import ForwarderCounts, Tally, Troubles
@@ -84,24 +84,11 @@ class OrderForwarder:
         shop: The shop, or several that share the webhook address of one app. One that does not know yet which shop it
             is (its seller has only one) asks when the forwarder is entered.
         client: Where purchases go; it is neither entered nor closed here.
-        share: What of a buyer may leave, see :data:`~capi_async.sources.tiktok_shop.orders.Share`. There is no default:
-            without an identifier most destinations can do nothing with an event and skip it, and with one the seller's
-            permission is needed.
         state: ``"memory"``: forgotten with the process. ``"sqlite:///shop.db"``: a webhook answered with 200 is on
             the disk, and several processes of a host may share the file.
         webhooks: What verifies webhooks; without it, :meth:`receive` refuses all of them, and polling does the work.
-        counts_when: ``paid`` (default), or ``confirmed``: when the buyer can no longer cancel at no cost.
-        cash_on_delivery: Count an order that is paid at the door when it is placed.
-        item_id, value_of, consent, to, test: See :func:`~capi_async.sources.tiktok_shop.orders.order_to_event`.
-        enrich: Called, plain or async, with order and event; returns the event to send, such as one with the e-mail
-            address that your own records hold, or ``None`` to leave this order out. Its ``event_id`` is kept as it was.
-            If it raises, hangs or returns anything else, that attempt has failed, and the order waits.
-        enrich_timeout_s: Seconds that one call of an async ``enrich`` may take; then that attempt has failed.
-        poll_every_s: Seconds between two polls; ``None`` turns them off, and a webhook that is lost is lost.
-        overlap_s: Seconds that a poll looks back behind the one before: clocks differ, and updates appear late.
-        lookback_s: How old, at this start, a payment may be to be forwarded. A later start with a longer one goes back
-            once more: what was left alone as too old is looked at again. Else it goes on where polling was.
-        max_waiting: Orders of each shop that may wait; beyond it webhooks are answered with 503.
+        settings: ``share=`` and all else of
+            :class:`~capi_async.sources.tiktok_shop.forwarder_settings.ForwarderSettings`.
 
     Raises:
         ConfigError: A setting makes no sense.
@@ -112,61 +99,20 @@ class OrderForwarder:
         shop: OrderSource | Sequence[OrderSource],
         client: Client,
         *,
-        share: Collection[Share],
         state: str | ForwarderState = "memory",
         webhooks: WebhookVerifier | None = None,
-        counts_when: CountsWhen = "paid",
-        cash_on_delivery: bool = False,
-        item_id: ItemId = "sku_id",
-        value_of: ValueOf = "total",
-        consent: Consent | None = None,
-        to: Sequence[str] | None = None,
-        test: bool = False,
-        enrich: Enrich | None = None,
-        enrich_timeout_s: float = 10.0,
-        poll_every_s: float | None = 300.0,
-        overlap_s: float = 600.0,
-        lookback_s: float = 0.0,
-        max_waiting: int = 100_000,
         clock: Clock = SYSTEM_CLOCK,
+        **settings: Unpack[ForwarderOptions],
     ) -> None:
-        check_share(share)
+        self._settings = ForwarderSettings(**settings)
         self._sources: Final = tuple(shop) if isinstance(shop, Sequence) else (shop,)
         if not self._sources:
             raise ConfigError("forwarder: there must be a shop")
-        for name, choices, value in (
-            ("counts_when", ("paid", "confirmed"), counts_when),
-            ("item_id", ("sku_id", "product_id", "seller_sku"), item_id),
-            ("value_of", ("total", "sub_total"), value_of),
-        ):
-            if value not in choices:
-                raise ConfigError(f"forwarder: {name} is one of {', '.join(choices)}")
-        if poll_every_s is not None and not poll_every_s > 0:
-            raise ConfigError("forwarder: poll_every_s must be more than 0 seconds, or None")
-        if not (overlap_s >= 0 and lookback_s >= 0 and max_waiting >= 1 and enrich_timeout_s > 0):
-            raise ConfigError(
-                "forwarder: overlap_s and lookback_s must be 0 or more, max_waiting at least 1, enrich_timeout_s more "
-                "than 0"
-            )
-        if poll_every_s is None and webhooks is None:
+        if self._settings.poll_every_s is None and webhooks is None:
             raise ConfigError("forwarder: without webhooks and without polling no order would ever be found")
         self._client = client
         self._state = open_state(state)
         self._webhooks = webhooks
-        self._rules = Rules(
-            counts_when=counts_when,
-            cash_on_delivery=cash_on_delivery,
-            event_options={
-                "share": frozenset(share), "item_id": item_id, "value_of": value_of, "consent": consent, "to": to,
-                "test": test,
-            },
-            enrich=enrich,
-            enrich_timeout_s=enrich_timeout_s,
-            overlap_s=overlap_s,
-            max_waiting=max_waiting,
-        )  # fmt: skip
-        self._poll_every_s = poll_every_s
-        self._lookback_s = lookback_s
         self._clock = clock
         self._lanes: dict[str, Lane] = {}
         self._workers: list[Worker] = []
@@ -209,7 +155,7 @@ class OrderForwarder:
                 "client a durable spool, such as sqlite:///events.db?remember_days=7",
                 extra={"fix": "give the client a durable spool, such as sqlite:///events.db?remember_days=7"},
             )
-        lanes, polled = self._lanes.values(), self._poll_every_s
+        lanes, polled = self._lanes.values(), self._settings.poll_every_s
         self._workers = [Worker(lane, backoff=BACKOFF, step=self._step, polled=polled is not None) for lane in lanes]
         self._pollers = (
             [] if polled is None else [Poller(lane, every_s=polled, backoff=BACKOFF, step=self._step) for lane in lanes]
@@ -222,21 +168,22 @@ class OrderForwarder:
         return self
 
     async def _lane(self, source: OrderSource, turn: asyncio.Lock) -> Lane:
-        shop_id, at = source.shop_id, self._clock.wall() - self._lookback_s
+        lookback_s = self._settings.lookback_s
+        shop_id, at = source.shop_id, self._clock.wall() - lookback_s
         known = await self._state.begun(shop_id)
         begun = await self._state.begin(shop_id, at)
-        if known is not None and self._lookback_s > 0 and await self._state.reach_back(shop_id, at):
+        if known is not None and lookback_s > 0 and await self._state.reach_back(shop_id, at):
             begun = at
             logger.info(
                 "lookback_s: shop %s is forwarded from %.1f hours back on; orders that were left alone as older are "
                 "looked at again",
-                shop_id, self._lookback_s / 3600, extra={"shop": shop_id},
+                shop_id, lookback_s / 3600, extra={"shop": shop_id},
             )  # fmt: skip
         return Lane(
             source,
             self._client,
             self._state,
-            self._rules,
+            self._settings,
             clock=self._clock,
             tally=self._tally,
             troubles=self._troubles,
@@ -316,7 +263,7 @@ class OrderForwarder:
                 keys_of(notification),
                 [(notification.shop_id, one) for one in orders],
                 at=self._clock.wall(),
-                max_waiting=self._rules.max_waiting,
+                max_waiting=self._settings.max_waiting,
                 changed_at=dict.fromkeys(orders, _changed_at(notification)),
             )
             if news and gone and lane is not None:

@@ -19,8 +19,9 @@ from capi_async.backoff import Backoff
 from capi_async.errors import CapiError, ClientClosed, EventError, SpoolError
 from capi_async.event import Event
 from capi_async.sources.tiktok_shop.detail import DetailReader, words_of
+from capi_async.sources.tiktok_shop.forwarder_settings import Enrich
 from capi_async.sources.tiktok_shop.handover import Handover
-from capi_async.sources.tiktok_shop.lane import Enrich, Lane
+from capi_async.sources.tiktok_shop.lane import Lane
 from capi_async.sources.tiktok_shop.models import Order
 from capi_async.sources.tiktok_shop.orders import counted_at, order_to_event, purchase_verdict
 from capi_async.sources.tiktok_shop.polling import CLOCK_AHEAD_S, recover
@@ -129,7 +130,7 @@ class Worker:
             event = await self._judge(one, order)
             if event is not None:
                 events.append((one, order, event))
-        enrich = self._lane.rules.enrich
+        enrich = self._lane.settings.enrich
         if enrich is None:
             await self._handover.forward([(one, event) for one, _, event in events])
             return
@@ -214,9 +215,9 @@ class Worker:
         return replace(order, paid_time=min(order.update_time, int(now)) or int(now), create_time=0)
 
     async def _event_of(self, one: Waiting, order: Order) -> Event | None:
-        lane, rules = self._lane, self._lane.rules
+        lane, settings = self._lane, self._lane.settings
         verdict, reason = purchase_verdict(
-            order, counts_when=rules.counts_when, cash_on_delivery=rules.cash_on_delivery
+            order, counts_when=settings.counts_when, cash_on_delivery=settings.cash_on_delivery
         )
         if verdict == "later":
             if order.status == "UNPAID" or 0 < order.update_time < one.changed_at:
@@ -235,11 +236,11 @@ class Worker:
         if verdict == "never":
             await self._drop(one, reason)
             return None
-        return order_to_event(order, shop_id=one.shop_id, **rules.event_options)
+        return order_to_event(order, shop_id=one.shop_id, **settings.event_options())
 
     async def _enriched(self, enrich: Enrich, one: Waiting, order: Order, event: Event) -> Event | None:
         """What the user's code makes of it. Whatever that code does costs this attempt, and nothing else."""
-        timeout_s = self._lane.rules.enrich_timeout_s
+        timeout_s = self._lane.settings.enrich_timeout_s
         try:
             async with asyncio.timeout(timeout_s) as bound:
                 given = enrich(order, event)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
-
-from msgspec import Struct
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
 
 from capi_async.client import Client
 from capi_async.clock import Clock
-from capi_async.event import Event
+from capi_async.sources.tiktok_shop.forwarder_settings import ForwarderSettings
 from capi_async.sources.tiktok_shop.models import Order
-from capi_async.sources.tiktok_shop.orders import CountsWhen
 from capi_async.sources.tiktok_shop.state.base import ForwarderState
 from capi_async.sources.tiktok_shop.tally import Tally, Troubles
 
 logger = logging.getLogger(__name__)
-
-Enrich: TypeAlias = Callable[[Order, Event], Event | Awaitable[Event | None] | None]
 
 
 class OrderSource(Protocol):
@@ -45,18 +40,6 @@ class OrderSource(Protocol):
         ...
 
 
-class Rules(Struct, frozen=True, kw_only=True):
-    """What a forwarder was told; see there."""
-
-    counts_when: CountsWhen
-    cash_on_delivery: bool
-    event_options: Mapping[str, Any]
-    enrich: Enrich | None
-    enrich_timeout_s: float
-    overlap_s: float
-    max_waiting: int
-
-
 class Lane:
     """One shop on its way to the client.
 
@@ -72,7 +55,7 @@ class Lane:
         source: OrderSource,
         client: Client,
         state: ForwarderState,
-        rules: Rules,
+        settings: ForwarderSettings,
         *,
         clock: Clock,
         tally: Tally,
@@ -85,7 +68,7 @@ class Lane:
         self.shop_id = source.shop_id
         self.client = client
         self.state = state
-        self.rules = rules
+        self.settings = settings
         self.clock = clock
         self.tally = tally
         self.troubles = troubles

@@ -92,7 +92,7 @@ class Poller:
         await recover(lane)
         started = lane.clock.wall()
         seen_up_to = await lane.state.cursor(lane.shop_id)
-        overlap_s = lane.rules.overlap_s
+        overlap_s = lane.settings.overlap_s
         since = lane.begun - max(overlap_s, CLOCK_AHEAD_S) if seen_up_to is None else seen_up_to - overlap_s
         found: list[Order] = []
         async for order in changed_since(lane, max(0, int(since))):
@@ -114,7 +114,7 @@ class Poller:
         if not fresh:
             return
         while not await lane.state.take_in(
-            (), fresh, at=lane.clock.wall(), max_waiting=lane.rules.max_waiting, changed_at=wanted
+            (), fresh, at=lane.clock.wall(), max_waiting=lane.settings.max_waiting, changed_at=wanted
         ):
             if self.closing:
                 # the cursor stays where it was: the next start finds them
