@@ -36,6 +36,7 @@ from capi_async.sources.tiktok_shop import (
 from capi_async.sources.tiktok_shop.connection import Gate
 from tests.engine.server import RESET, Got, Reply, Server, reply, serving
 from tests.sources.connected import BACKOFF_S, connected
+from tests.spool.redis_server import free_port
 
 SECRET = "s3cr3t-app-0123456789"
 TOKENS = TokenSet(
@@ -523,14 +524,15 @@ def test_one_client_lives_through_several_event_loops() -> None:
     """A script that calls asyncio.run twice."""
 
     async def once(shop: TikTokShop) -> None:
-        async with Sandbox() as sandbox:
+        async with Sandbox(port=port) as sandbox:
             sandbox.set_rate("tiktok_shop", None)
-            shop._link.base_url = sandbox.url("tiktok_shop")
             await asyncio.gather(*(shop.get_orders() for _ in range(3)))
             await shop._http.aclose()
 
     tokens = TokenSet(access_token="sandbox-token", refresh_token="r", access_expires_at=4_000_000_000)
     us = Shop(id="7495540735365777507", cipher="ROW_xkMbgAAAeVAQra0eZWebFQq5aIK")
-    shop = TikTokShop(APP_KEY, APP_SECRET, tokens=tokens, shop=us, base_url="http://127.0.0.1:1", burst=1)
+    port = free_port()
+    base_url = f"http://127.0.0.1:{port}/tiktok_shop"
+    shop = TikTokShop(APP_KEY, APP_SECRET, tokens=tokens, shop=us, base_url=base_url, burst=1)
     asyncio.run(once(shop))
     asyncio.run(once(shop))

@@ -7,11 +7,10 @@ import copy
 import os
 import ssl as ssl_module
 from collections.abc import Callable, Mapping
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Final, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Final, Self, Unpack
 
 import aiohttp
 import msgspec
@@ -22,7 +21,7 @@ from capi_async.early import ready
 from capi_async.errors import CapiError, ClientClosed, ConfigError
 from capi_async.frames import frameless_async
 from capi_async.sources.tiktok_shop import endpoints
-from capi_async.sources.tiktok_shop.connection import Answer, Body, Connection, Policy
+from capi_async.sources.tiktok_shop.connection import Answer, Body, Connection
 from capi_async.sources.tiktok_shop.endpoints import Endpoint
 from capi_async.sources.tiktok_shop.errors import (
     TikTokShopAPIError,
@@ -32,9 +31,6 @@ from capi_async.sources.tiktok_shop.errors import (
 )
 from capi_async.sources.tiktok_shop.models import Shop, TokenSet
 from capi_async.sources.tiktok_shop.oauth import (
-    AUTH_BASE_URL,
-    AUTHORIZE_BASE_URL,
-    CREATOR_BASE_URL,
     TokenHost,
     authorize_url,
     creator_authorize_url,
@@ -44,12 +40,11 @@ from capi_async.sources.tiktok_shop.operations.base import PageNumbers, decode, 
 from capi_async.sources.tiktok_shop.operations.content import ContentOperations
 from capi_async.sources.tiktok_shop.operations.orders import OrderOperations
 from capi_async.sources.tiktok_shop.operations.products import ProductOperations
+from capi_async.sources.tiktok_shop.settings import ShopOptions, ShopSettings, zone_of
 from capi_async.sources.tiktok_shop.sign import sign
 from capi_async.sources.tiktok_shop.tokens import MemoryTokens, TokenKeeper, TokenStore
-from capi_async.spec import Credential, Secret, Transport, is_loopback, web_address
+from capi_async.spec import Credential, Secret, Transport
 from capi_async.transport import HttpTransport
-
-BASE_URL: Final = "https://open-api.tiktokglobalshop.com"
 
 #: Setting to environment variable.
 ENV: Final[Mapping[str, str]] = {
@@ -97,25 +92,14 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
         app_key, app_secret: Of the app in Partner Center.
         tokens: Where the authorization is kept, or the tokens themselves; default: in memory, empty until
             :meth:`connect`.
-        service_id: Of the app; gives the current form of the authorize link.
         shop: Which of the seller's shops is meant; see :meth:`for_shop`. Needed only if there are several.
-        base_url: Where the API is. One that is not the platform's own stands for its other hosts, too.
-        auth_base_url, authorize_base_url: Hosts of the tokens and of the authorize link. US sellers have an authorize
-            host of their own.
-        legacy_base_url: Something that speaks the older, unversioned contract, for what the platform has no endpoint
-            for. Its requests carry the access token in the query.
-        requests_per_s: Per app and shop.
-        burst: Requests that may leave at once after a pause; default: ``requests_per_s``.
-        rates: Other rates by category, the first step of a path: ``{"analytics": 1, "product": 5}``.
-        timeout_s: Seconds until an answer is given up, per attempt.
-        max_wait_s: A longer ``Retry-After`` is raised, not waited for.
-        backoff_s: First wait before a repeat; it doubles.
-        time_zone: The shop's registered time zone, in which figures count days; the API does not tell it.
         on_token_problem: Called when tokens could not be renewed, also while the old ones are still good.
         session: The caller's own session, used as it is and not closed.
         trust_env: Take proxies from the environment.
         ssl: A context for private certificate authorities.
         transport: Instead of HTTP by aiohttp.
+        settings: Hosts, rates, waits and the time zone, see
+            :class:`~capi_async.sources.tiktok_shop.settings.ShopSettings`.
 
     Raises:
         ConfigError: A setting is missing or wrong.
@@ -127,25 +111,14 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
         app_secret: Credential,
         *,
         tokens: TokenStore | TokenSet | None = None,
-        service_id: str = "",
         shop: Shop | None = None,
-        base_url: str = "",
-        auth_base_url: str = "",
-        authorize_base_url: str = "",
-        legacy_base_url: str | None = None,
-        requests_per_s: float = 10.0,
-        burst: float | None = None,
-        rates: Mapping[str, float] | None = None,
-        timeout_s: float = 30.0,
-        max_wait_s: float = 60.0,
-        backoff_s: float = 1.0,
-        time_zone: str = "UTC",
         on_token_problem: Callable[[TikTokShopAPIError | TokenStoreError], object] | None = None,
         session: aiohttp.ClientSession | None = None,
         trust_env: bool = False,
         ssl: ssl_module.SSLContext | None = None,
         transport: Transport | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        **settings: Unpack[ShopOptions],
     ) -> None:
         if not isinstance(app_key, str) or not app_key.strip():
             raise ConfigError("tiktok_shop: app_key is missing")
@@ -153,25 +126,7 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
             secret = app_secret if isinstance(app_secret, Secret) else Secret(app_secret)
         except ConfigError as error:
             raise ConfigError(f"tiktok_shop: app_secret: {error}") from None
-        own = _checked_url("base_url", base_url or BASE_URL)
-        foreign = own != BASE_URL
-        self._authorize = _Authorize(
-            app_key=app_key.strip(),
-            service_id=service_id,
-            auth_base_url=_checked_url("auth_base_url", auth_base_url or (own if foreign else AUTH_BASE_URL)),
-            authorize_base_url=_checked_url(
-                "authorize_base_url", authorize_base_url or (own if foreign else AUTHORIZE_BASE_URL)
-            ),
-            creator_base_url=own if foreign else CREATOR_BASE_URL,
-        )
-        policy = Policy(
-            requests_per_s=_positive("requests_per_s", requests_per_s),
-            burst=None if burst is None else _positive("burst", burst),
-            rates={name: _positive(f"rates[{name}]", rate) for name, rate in (rates or {}).items()},
-            timeout_s=_positive("timeout_s", timeout_s),
-            max_wait_s=_positive("max_wait_s", max_wait_s),
-            backoff_s=_positive("backoff_s", backoff_s),
-        )
+        self._settings = ShopSettings(**settings)
         # a code that is exchanged twice, or a pair that is refreshed twice, is lost: no repeats that nobody counts
         self._http = HttpTransport(session=session, trust_env=trust_env, ssl=ssl, repeats=False)
         wire: Transport = self._http if transport is None else transport
@@ -179,11 +134,11 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
             app_key=app_key.strip(),
             app_secret=secret,
             transport=wire,
-            base_url=self._authorize.auth_base_url,
+            base_url=self._settings.auth_base_url,
             clock=clock,
-            timeout_s=timeout_s,
-            max_wait_s=max_wait_s,
-            backoff_s=backoff_s,
+            timeout_s=self._settings.timeout_s,
+            max_wait_s=self._settings.max_wait_s,
+            backoff_s=self._settings.backoff_s,
         )
         store = MemoryTokens(tokens) if tokens is None or isinstance(tokens, TokenSet) else tokens
         keeper = TokenKeeper(store, self._host, clock=clock, on_problem=on_token_problem)
@@ -193,15 +148,13 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
             transport=wire,
             keeper=keeper,
             clock=clock,
-            base_url=own,
-            legacy_base_url=None if legacy_base_url is None else _checked_url("legacy_base_url", legacy_base_url),
-            policy=policy,
+            settings=self._settings,
         )
         self._known = _Known()
         self._shop = shop
         self._pages = PageNumbers()
         self._owner = True
-        self._zone = _zone(time_zone)
+        self._zone = zone_of(self._settings.time_zone)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
@@ -253,13 +206,12 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
         Raises:
             ConfigError: ``state`` cannot survive the trip.
         """
-        known = self._authorize
         return authorize_url(
             state=state,
-            service_id=known.service_id,
-            app_key=known.app_key,
-            base_url=known.authorize_base_url,
-            auth_base_url=known.auth_base_url,
+            service_id=self._settings.service_id,
+            app_key=self._link.app_key,
+            base_url=self._settings.authorize_base_url,
+            auth_base_url=self._settings.auth_base_url,
         )
 
     def generate_authorization_url(self, redirect_uri: str, state: str) -> str:
@@ -272,8 +224,7 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
         Raises:
             ConfigError: ``state`` cannot survive the trip.
         """
-        known = self._authorize
-        return creator_authorize_url(state=state, app_key=known.app_key, base_url=known.creator_base_url)
+        return creator_authorize_url(state=state, app_key=self._link.app_key, base_url=self._settings.creator_base_url)
 
     @frameless_async(CapiError)
     async def connect(self, code: str) -> TokenSet:
@@ -350,7 +301,7 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
         other._owner = False
         other._pages = PageNumbers()
         if time_zone is not None:
-            other._zone = _zone(time_zone)
+            other._zone = zone_of(time_zone)
         return other
 
     async def selected_shop(self) -> Shop:
@@ -478,7 +429,7 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
     @property
     def legacy(self) -> bool:
         """Whether something speaks the older contract."""
-        return self._link.legacy_base_url is not None
+        return self._settings.legacy_base_url is not None
 
     def now(self) -> float:
         """Seconds since the epoch, by the client's clock."""
@@ -505,15 +456,7 @@ class TikTokShop(ProductOperations, OrderOperations, ContentOperations, Analytic
         self._known.belong()
 
     def __repr__(self) -> str:
-        return f"TikTokShop(shop_id={self.shop_id!r}, base_url={self._link.base_url!r})"
-
-
-class _Authorize(Struct, frozen=True):
-    app_key: str
-    service_id: str
-    auth_base_url: str
-    authorize_base_url: str
-    creator_base_url: str
+        return f"TikTokShop(shop_id={self.shop_id!r}, base_url={self._settings.base_url!r})"
 
 
 class _Known:
@@ -546,29 +489,3 @@ class _Known:
         if self._turn is None:
             raise RuntimeError("belong() comes first")
         return self._turn
-
-
-def _checked_url(name: str, value: str) -> str:
-    url = value.rstrip("/")
-    parts = web_address(url)
-    if parts is None or parts.query or parts.fragment:
-        raise ConfigError(f"tiktok_shop: {name} needs an http(s) address without a query")
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise ConfigError(f"tiktok_shop: {name} must be https, because requests carry a credential")
-    return url
-
-
-def _zone(name: str) -> tzinfo:
-    if name == "UTC":
-        # there even where the machine has no database of time zones
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(f"tiktok_shop: no time zone {name!r} on this machine; perhaps: pip install tzdata") from None
-
-
-def _positive(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ConfigError(f"tiktok_shop: {name} must be greater than 0")
-    return float(value)

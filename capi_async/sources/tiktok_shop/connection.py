@@ -30,6 +30,7 @@ from capi_async.sources.tiktok_shop.errors import (
 from capi_async.sources.tiktok_shop.models import read
 from capi_async.sources.tiktok_shop.oauth import sent
 from capi_async.sources.tiktok_shop.retries import Retries
+from capi_async.sources.tiktok_shop.settings import ShopSettings
 from capi_async.sources.tiktok_shop.sign import legacy_sign, sign
 from capi_async.sources.tiktok_shop.tokens import TokenKeeper
 from capi_async.spec import SLICE_BYTES, Request, Secret, Transport
@@ -66,26 +67,6 @@ class _Envelope(Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Policy(Struct, frozen=True, kw_only=True):
-    """How a connection behaves.
-
-    Attributes:
-        requests_per_s: Per app and shop.
-        burst: Requests that may leave at once after a pause.
-        rates: Other rates by category of endpoints, such as ``{"analytics": 1}``.
-        timeout_s: Seconds until an answer is given up, per attempt.
-        max_wait_s: A longer ``Retry-After`` is raised instead of waited for.
-        backoff_s: First wait before a repeat.
-    """
-
-    requests_per_s: float = 10.0
-    burst: float | None = None
-    rates: Mapping[str, float] = {}
-    timeout_s: float = 30.0
-    max_wait_s: float = 60.0
-    backoff_s: float = 1.0
-
-
 class Connection:
     """Sends signed calls and reads their envelopes; shared by all shops of one authorization."""
 
@@ -97,18 +78,14 @@ class Connection:
         transport: Transport,
         keeper: TokenKeeper,
         clock: Clock,
-        base_url: str,
-        legacy_base_url: str | None,
-        policy: Policy,
+        settings: ShopSettings,
     ) -> None:
         self.app_key = app_key
         self.app_secret = app_secret
         self.transport = transport
         self.keeper = keeper
         self.clock = clock
-        self.base_url = base_url
-        self.legacy_base_url = legacy_base_url
-        self.policy = policy
+        self._settings = settings
         self._gates: dict[tuple[str, str], Gate] = {}
 
     @frameless_async(CapiError)
@@ -121,23 +98,23 @@ class Connection:
         body: Body | None = None,
         cipher: str = "",
     ) -> Answer:
-        """One call, repeated as the policy says.
+        """One call, repeated as the settings say.
 
         Raises:
             TikTokShopAPIError: What came of it; see there for the children.
             TokenStoreError: The tokens could not be read or saved.
         """
-        policy = self.policy
+        settings = self._settings
         retries = Retries(
             reads=endpoint.reads,
             repeatable=endpoint.repeatable,
-            max_wait_s=policy.max_wait_s,
-            base_s=policy.backoff_s,
+            max_wait_s=settings.max_wait_s,
+            base_s=settings.backoff_s,
         )
         gate = self._gate(endpoint, cipher)
         renewed = False
         while True:
-            await gate.enter(policy.max_wait_s)
+            await gate.enter(settings.max_wait_s)
             token = (await self.keeper.tokens()).access_token
             try:
                 answer = await self._attempt(endpoint, path, query, body, cipher, token)
@@ -183,7 +160,7 @@ class Connection:
             request = self._legacy_request(endpoint, path, query, body, token, secret)
         else:
             request = self._request(endpoint, path, query, body, cipher, token, secret)
-        response = await sent(self.transport, request, timeout_s=self.policy.timeout_s)
+        response = await sent(self.transport, request, timeout_s=self._settings.timeout_s)
         return self._read(response, endpoint, (secret, token, cipher))
 
     def _request(
@@ -205,7 +182,7 @@ class Connection:
         content_type = body.content_type if body else JSON
         full["sign"] = sign(path, full, data, app_secret=secret, content_type=content_type)
         headers = {"Accept": JSON, "Content-Type": content_type, "x-tts-access-token": token}
-        return Request(endpoint.method, _url(self.base_url, path, full), headers, _slices(data))
+        return Request(endpoint.method, _url(self._settings.base_url, path, full), headers, _slices(data))
 
     def _legacy_request(
         self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: Body | None, token: str, secret: str
@@ -214,7 +191,7 @@ class Connection:
         full["sign"] = legacy_sign(path, full, app_secret=secret)
         data = body.data if body else b""
         headers = {"Accept": JSON, "Content-Type": JSON} if data else {"Accept": JSON}
-        return Request(endpoint.method, _url(self.legacy_base_url or "", path, full), headers, _slices(data))
+        return Request(endpoint.method, _url(self._settings.legacy_base_url or "", path, full), headers, _slices(data))
 
     def _common(self) -> dict[str, str]:
         return {"app_key": self.app_key, "timestamp": str(int(self.clock.wall()))}
@@ -253,17 +230,16 @@ class Connection:
         return self.clock.wall() - date.timestamp()
 
     def _gate(self, endpoint: Endpoint, cipher: str) -> Gate:
-        category = endpoint.category if endpoint.category in self.policy.rates else ""
+        category = endpoint.category if endpoint.category in (self._settings.rates or {}) else ""
         key = (cipher, category)
         gate = self._gates.get(key)
         if gate is None:
-            rate = self.policy.rates.get(category, self.policy.requests_per_s)
-            burst = self.policy.burst if self.policy.burst is not None and not category else rate
+            rate, burst = self._settings.rate_of(category)
             gate = self._gates[key] = Gate(TokenBucket(rate=rate, burst=burst, now=self.clock.monotonic))
         return gate
 
     def __repr__(self) -> str:
-        return f"Connection({urlsplit(self.base_url).hostname})"
+        return f"Connection({urlsplit(self._settings.base_url).hostname})"
 
 
 class Gate:
