@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from capi_async.destinations import destination_class, destination_types
+from capi_async.destinations import destination_class, installed_types
 from capi_async.engine.prepare import ConsentPolicy
 from capi_async.engine.room import Overflow
 from capi_async.errors import ConfigError
@@ -108,7 +108,7 @@ def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
     made: list[Destination] = []
     seen: set[frozenset[str]] = set()
     half: list[str] = []
-    for type_name in destination_types():
+    for type_name in installed_types():
         kind = destination_class(type_name)
         required = [field.name for field in msgspec.structs.fields(kind) if field.required]
         names = frozenset(name for field in required for name in kind.env.get(field, ()))

@@ -4,62 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from capi_async.config import from_env, load, make
-from capi_async.destinations import destination_types
+from capi_async.destinations import destination_types, installed_types, row_of
 from capi_async.errors import ConfigError
 from capi_async.spec import Destination
-
-_TOKEN: Final = {"access_token": "sandbox-token"}
-
-#: An account of valid form on each platform that the sandbox plays; every such account exists there.
-SANDBOX_ACCOUNTS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "snap": {"pixel_id": "00000000-0000-4000-8000-000000000001", **_TOKEN},
-    "snap_v2": {"pixel_id": "00000000-0000-4000-8000-000000000002", **_TOKEN},
-    "pinterest": {"ad_account_id": "549755885175", **_TOKEN},
-    "tiktok": {"pixel_code": "C00000000SANDBOX0001", **_TOKEN},
-    "tiktok_pixel": {"pixel_code": "C00000000SANDBOX0002", **_TOKEN},
-    "cutmeshort": {"token": "sandbox-token"},
-    "meta": {"pixel_id": "1000000000000001", **_TOKEN},
-}
-
-_TEST_CODE: Final = {"test_event_code": "TEST00001"}
-_NEED_TEST_CODE: Final = frozenset({"tiktok", "tiktok_pixel", "meta"})
-
-#: CutMeShort documents 60 requests a minute and takes one event in each: too slow to try things out with.
-FAST_CUTMESHORT: Final[Mapping[str, Any]] = {"requests_per_s": 5_000.0, "burst": 50.0, "max_in_flight": 32}
-LIFTED: Final = "cutmeshort: its limit of 60 requests a minute, one event in each, is lifted in this sandbox"
 
 
 def sandbox_destinations(
     url: Callable[[str], str],
     names: Sequence[str] = (),
     *,
+    platforms: Sequence[str] = (),
     test: bool = False,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Destination]:
-    """An account in the sandbox for each of ``names`` (default: of every platform), CutMeShort without its rate.
+    """An account in the sandbox for each of ``names`` (default: of every platform), without rates too slow to try out.
 
     Args:
         url: Platform to its base URL.
+        platforms: Those that the sandbox plays; default: all that are built in.
         test: In each platform's test mode.
         overrides: Further settings by name.
 
     Raises:
         ConfigError: No such platform in the sandbox.
     """
-    known = [name for name in destination_types() if name in SANDBOX_ACCOUNTS]
+    known = list(platforms or destination_types())
     _known(names, known)
     return [
         make(
             name,
             {
-                **SANDBOX_ACCOUNTS[name],
-                **(FAST_CUTMESHORT if name == "cutmeshort" else {}),
-                **(_TEST_CODE if test and name in _NEED_TEST_CODE else {}),
+                **row_of(name).settings(test=test),
+                **row_of(name).sandbox,
                 "base_url": url(name),
                 "test": test,
                 **(overrides or {}).get(name, {}),
@@ -68,6 +49,12 @@ def sandbox_destinations(
         for name in known
         if not names or name in names
     ]
+
+
+def sandbox_notes(destinations: Sequence[Destination]) -> list[str]:
+    """What is different in the sandbox for these, in a line each."""
+    rows = [row_of(destination.type) for destination in destinations]
+    return [f"{row.type}: {row.sandbox_note}" for row in rows if row.sandbox_note]
 
 
 def configured(
@@ -109,6 +96,9 @@ def destinations_for(
         ConfigError: As :func:`sandbox_destinations` and :func:`configured`.
     """
     if sandbox:
-        return sandbox_destinations(lambda name: f"http://127.0.0.1/{name}", names, test=test), {}
+        # nothing is sent, so those of installed packages can be tried out, too
+        known = [name for name in installed_types() if row_of(name).account is not None]
+        made = sandbox_destinations(lambda name: f"http://127.0.0.1/{name}", names, platforms=known, test=test)
+        return made, {}
     destinations, options = configured(config, names, test=test)
     return destinations, {key: value for key, value in options.items() if key in ("consent", "phone_region")}

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from capi_async.cli.accounts import LIFTED, configured, destinations_for, sandbox_destinations
+from capi_async.cli.accounts import configured, destinations_for, sandbox_destinations, sandbox_notes
 from capi_async.cli.delivery import Delivery, Ended
 from capi_async.cli.dry_run import DryRun, dry_run, show_dry_run
 from capi_async.cli.failing import EXIT_INTERRUPTED, EXIT_LOST, plainly
@@ -125,8 +125,8 @@ async def _send(
         if server:
             destinations = sandbox_destinations(server.url, to, test=test)
             options: dict[str, object] = {}
-            if any(one.name == "cutmeshort" for one in destinations):
-                say(LIFTED)
+            for note in sandbox_notes(destinations):
+                say(note)
         else:
             destinations, options = configured(config, to, test=test)
         delivery = Delivery(

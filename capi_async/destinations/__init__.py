@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from capi_async.errors import ConfigError
-from capi_async.plain import shown
+from capi_async.destinations.registry import BUILT_IN, Row, row_of, rows
 from capi_async.spec import Destination
 
 if TYPE_CHECKING:
@@ -20,31 +18,32 @@ __all__ = [
     "CutMeShort",
     "Meta",
     "Pinterest",
+    "Row",
     "Snap",
     "SnapV2",
     "TikTok",
     "TikTokPixel",
     "destination_class",
     "destination_types",
+    "installed_types",
+    "row_of",
 ]
 
-#: Configuration type to module and class.
-_REGISTRY: Final[dict[str, tuple[str, str]]] = {
-    "snap": ("snap", "Snap"),
-    "snap_v2": ("snap", "SnapV2"),
-    "pinterest": ("pinterest", "Pinterest"),
-    "tiktok": ("tiktok", "TikTok"),
-    "tiktok_pixel": ("tiktok", "TikTokPixel"),
-    "cutmeshort": ("cutmeshort", "CutMeShort"),
-    "meta": ("meta", "Meta"),
-}
-_MODULES: Final = {name: module for module, name in _REGISTRY.values()}
-_GROUP: Final = "capi_async.destinations"
+_ROWS: Final = {row.class_name: row for row in BUILT_IN.values()}
 
 
 def destination_types() -> list[str]:
     """The built-in types, in the order in which they are documented."""
-    return list(_REGISTRY)
+    return list(BUILT_IN)
+
+
+def installed_types() -> list[str]:
+    """The built-in types, and those of installed packages after them.
+
+    Raises:
+        ConfigError: A package gives something else than a destination, or two give the same type.
+    """
+    return list(rows())
 
 
 def destination_class(type_name: str) -> type[Destination]:
@@ -53,22 +52,10 @@ def destination_class(type_name: str) -> type[Destination]:
     Raises:
         ConfigError: Nothing of that name is installed.
     """
-    if found := _REGISTRY.get(type_name):
-        module, name = found
-        loaded: Any = getattr(import_module(f"{__name__}.{module}"), name)
-        return loaded  # type: ignore[no-any-return]
-    from importlib.metadata import entry_points  # brings the e-mail parser along; hardly anybody needs it
-
-    for point in entry_points(group=_GROUP):
-        if point.name == type_name:
-            third_party: Any = point.load()
-            if not (isinstance(third_party, type) and issubclass(third_party, Destination)):
-                raise ConfigError(f"entry point {type_name!r} is not a Destination")
-            return third_party
-    raise ConfigError(f"no destination type {shown(type_name)!r}; there are {', '.join(_REGISTRY)}")
+    return row_of(type_name).load()
 
 
 def __getattr__(name: str) -> Any:
-    if module := _MODULES.get(name):
-        return getattr(import_module(f"{__name__}.{module}"), name)
+    if row := _ROWS.get(name):
+        return row.load()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

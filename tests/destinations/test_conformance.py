@@ -1,4 +1,4 @@
-"""What every destination promises, whatever its platform. A new one is one row in ``ACCOUNTS``."""
+"""What every destination promises, whatever its platform. A new one is one row in the registry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from msgspec.structs import fields, replace
 
 from capi_async.client import Client
 from capi_async.config import make
-from capi_async.destinations import destination_class, destination_types
+from capi_async.destinations import destination_class, destination_types, row_of
 from capi_async.engine.prepare import Preparer
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, Consent, Device, Event, Item, Page, User
@@ -38,53 +37,20 @@ TOKEN = "do-not-show-this-credential"
 NOW = datetime.now(UTC)
 
 
-class Account(Struct, frozen=True):
-    """One row: how to make the destination, and what its platform's documentation makes different.
+class Oddity(Struct, frozen=True):
+    """What a platform's documentation makes different.
 
     Attributes:
-        settings: The constructor's required arguments, the credential aside.
-        credential: The constructor's name for the credential.
-        more: Optional settings that open every branch of the mapping.
         in_clear: Settings under which names and e-mail travel in clear, as documented; ``None``: they never do.
         any_2xx: Every 2xx is documented as accepted, whatever its body.
     """
 
-    settings: Mapping[str, Any]
-    credential: str = "access_token"
-    more: Mapping[str, Any] = MappingProxyType({})
     in_clear: Mapping[str, Any] | None = None
     any_2xx: bool = False
 
 
-ACCOUNTS: dict[str, Account] = {
-    "snap": Account(
-        {"pixel_id": "9633c2ae-0115-495a-aca9-b976db485fc8"},
-        more={"snap_app_id": "7b1ec9b9-7fbb-4f3c-8e6b-0c5b8d1b9f11", "partner": "shop"},
-    ),
-    "snap_v2": Account(
-        {"pixel_id": "9633c2ae-0115-495a-aca9-b976db485fc8"},
-        more={"snap_app_id": "7b1ec9b9-7fbb-4f3c-8e6b-0c5b8d1b9f11"},
-    ),
-    "pinterest": Account({"ad_account_id": "549755885175"}, more={"partner_name": "ss-shop", "tracking_flag": True}),
-    "tiktok": Account(
-        {"pixel_code": "C4EXAMPLE0000000000A"},
-        more={"app_id": "123", "offline_event_set_id": "456", "crm_event_set_id": "789", "test_event_code": "T1"},
-    ),
-    "tiktok_pixel": Account({"pixel_code": "C4EXAMPLE0000000000A"}, more={"test_event_code": "T1"}),
-    "cutmeshort": Account(
-        {},
-        credential="token",
-        more={
-            "event_names": {
-                **dict.fromkeys(sorted(STANDARD_EVENTS - {"refund", "purchase", "subscribe"}), "lead:interest"),
-                "custom": "sale:custom",
-            }
-        },
-        in_clear={"send_profile": True},
-        any_2xx=True,
-    ),
-    "meta": Account({"pixel_id": "1234567890"}, more={"test_event_code": "TEST1", "app_secret": "never-on-the-wire"}),
-}
+USUAL = Oddity()
+ODDITIES: dict[str, Oddity] = {"cutmeshort": Oddity(in_clear={"send_profile": True}, any_2xx=True)}
 
 TYPES = destination_types()
 every_type = pytest.mark.parametrize("type_name", TYPES)
@@ -95,9 +61,9 @@ EMPTY_DIGEST = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
 def account(type_name: str, *, all_settings: bool = False, **changes: Any) -> Destination:
     """The type's row, made."""
-    row = ACCOUNTS[type_name]
-    more = row.more if all_settings else {}
-    return destination_class(type_name)(**{**row.settings, row.credential: TOKEN, **more, **changes})
+    row = row_of(type_name)
+    more = row.every_setting if all_settings else {}
+    return row.load()(**{**row.settings(), row.credential: TOKEN, **more, **changes})
 
 
 def good_event(**changes: Any) -> Event:
@@ -143,24 +109,11 @@ def leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def test_every_registered_type_has_a_row() -> None:
-    """A destination that is not in the table would be tested by nobody."""
-    assert set(ACCOUNTS) == set(TYPES)
-
-
-#: What each platform knows a second copy by, at the top of its wire object.
-KEYS = {
-    **dict.fromkeys(("snap", "pinterest", "tiktok", "tiktok_pixel", "meta"), "event_id"),
-    "snap_v2": "client_dedup_id",
-    "cutmeshort": "invoiceId",
-}
-
-
 @every_type
 @pytest.mark.parametrize("blank", [None, "", " \t", 0, 17, True, ["x"], {}, {"x": "y"}], ids=repr)
 def test_extra_cannot_take_the_deduplication_key_away(type_name: str, blank: object) -> None:
     """An event without its key would be counted twice when it is sent again."""
-    key = KEYS[type_name]
+    key = row_of(type_name).load().dedup_key  # type: ignore[attr-defined]
     found = refusal(account(type_name), good_event(extra={type_name: {key: blank}}))
     assert (found.kind, found.field) == ("rejected", f"extra.{key}")
     assert key in found.fix
@@ -169,7 +122,7 @@ def test_extra_cannot_take_the_deduplication_key_away(type_name: str, blank: obj
 @every_type
 def test_extra_may_give_another_deduplication_key(type_name: str) -> None:
     """It is as good as ours: the same on every attempt."""
-    key = KEYS[type_name]
+    key = row_of(type_name).load().dedup_key  # type: ignore[attr-defined]
     made = sent(account(type_name), good_event(extra={type_name: {key: "mine"}}, properties={key: None}))
     assert json.loads(ENCODER.encode(made.body))[key] == "mine"
     assert made.resend_for_s == 48 * HOUR
@@ -265,8 +218,8 @@ def test_account_names_no_secret(type_name: str) -> None:
 @pytest.mark.parametrize("blank", ["", "   ", "\n", None])
 def test_blank_settings_are_refused_by_name(type_name: str, blank: Any) -> None:
     """A half-filled environment shows at the start, and the text says which variable is missing."""
-    row = ACCOUNTS[type_name]
-    for setting in (*row.settings, row.credential):
+    row = row_of(type_name)
+    for setting in row.settings():
         with pytest.raises(ConfigError) as refused:
             account(type_name, **{setting: blank})
         assert setting in str(refused.value)
@@ -276,8 +229,8 @@ def test_blank_settings_are_refused_by_name(type_name: str, blank: Any) -> None:
 @every_type
 def test_missing_settings_are_refused_by_name(type_name: str) -> None:
     """From a file or the environment as well."""
-    row = ACCOUNTS[type_name]
-    whole = {**row.settings, row.credential: TOKEN}
+    row = row_of(type_name)
+    whole = {**row.settings(), row.credential: TOKEN}
     assert make(type_name, whole) == account(type_name)
     for setting in whole:
         with pytest.raises(ConfigError) as refused:
@@ -290,7 +243,7 @@ def test_missing_settings_are_refused_by_name(type_name: str) -> None:
 def test_credentials_that_cannot_be_one_are_refused(type_name: str, bad: Any) -> None:
     """A number out of a TOML file, a token pasted with its neighbour; the text never shows it."""
     with pytest.raises(ConfigError) as refused:
-        account(type_name, **{ACCOUNTS[type_name].credential: bad})
+        account(type_name, **{row_of(type_name).credential: bad})
     assert "two" not in str(refused.value)
     assert "töken" not in str(refused.value)
 
@@ -304,7 +257,7 @@ async def test_credentials_may_be_given_in_four_ways(type_name: str) -> None:
 
     ways: list[Any] = [TOKEN, f" {TOKEN}\n", Secret(TOKEN), lambda: TOKEN, rotating]
     for given_as in ways:
-        made = account(type_name, **{ACCOUNTS[type_name].credential: given_as})
+        made = account(type_name, **{row_of(type_name).credential: given_as})
         assert await made.secret().reveal() == TOKEN
 
 
@@ -359,7 +312,7 @@ def test_a_base_url_is_scheme_host_and_path_alone(type_name: str, odd: Any) -> N
 @every_type
 def test_ids_of_accounts_are_trimmed_and_checked_for_form(type_name: str) -> None:
     """As they come out of environments, files and shells."""
-    for setting, good in ACCOUNTS[type_name].settings.items():
+    for setting, good in (row_of(type_name).account or {}).items():
         for spelling in (f"{good}\n", f" {good}\r\n", f"\t{good}"):
             assert getattr(account(type_name, **{setting: spelling}), setting) == good
         for bad in (
@@ -385,20 +338,20 @@ def test_a_credential_in_quotes_is_refused(type_name: str) -> None:
     """Some readers of environment files keep them."""
     for quoted in (f'"{TOKEN}"', f"'{TOKEN}'"):
         with pytest.raises(ConfigError, match="quotes") as refused:
-            account(type_name, **{ACCOUNTS[type_name].credential: quoted})
+            account(type_name, **{row_of(type_name).credential: quoted})
         assert TOKEN not in str(refused.value)
 
 
 @every_type
 def test_two_accounts_never_share_records_or_rates(type_name: str) -> None:
     """What tells them apart is the account's key, by which records are stored and rates are kept."""
-    row = ACCOUNTS[type_name]
+    row = row_of(type_name)
     mine, others = account(type_name), account(type_name, name="second", **{row.credential: "another-credential"})
     if mine.account() == others.account():
         with pytest.raises(ConfigError, match="second"):
             Client([mine, others])
     assert mine.owns(mine.account())
-    named = {setting: f"{value[:-1]}{(int(value[-1], 36) + 1) % 10}" for setting, value in row.settings.items()}
+    named = {setting: f"{value[:-1]}{(int(value[-1], 36) + 1) % 10}" for setting, value in (row.account or {}).items()}
     apart = account(type_name, name="third", **named, **{row.credential: "another-credential"})
     assert apart.account() != mine.account()
     assert not mine.owns(apart.account())
@@ -657,7 +610,7 @@ def test_names_and_email_are_clear_only_where_that_was_asked_for(type_name: str)
     """The one platform that takes them in clear does so behind a setting."""
     hidden = ENCODER.encode(sent(account(type_name), good_event()).body).decode().lower()
     assert not any(clear in hidden for clear in CLEAR_TEXTS)
-    if (asked := ACCOUNTS[type_name].in_clear) is not None:
+    if (asked := ODDITIES.get(type_name, USUAL).in_clear) is not None:
         shown = ENCODER.encode(sent(account(type_name, **asked), good_event()).body).decode().lower()
         assert "quirinalia.featherstone@example.com" in shown
         assert "4155552671" not in shown
@@ -721,7 +674,7 @@ def test_requests_are_json_in_slices(type_name: str, fullness: str) -> None:
 
 def _live(type_name: str) -> dict[str, Any]:
     """Without a test code: test events of some platforms travel alone."""
-    return {"test_event_code": None} if "test_event_code" in ACCOUNTS[type_name].more else {}
+    return {"test_event_code": None} if "test_event_code" in row_of(type_name).every_setting else {}
 
 
 @every_type
@@ -806,7 +759,7 @@ def test_any_answer_gives_one_verdict_per_event(type_name: str, junk: str) -> No
             assert isinstance(verdict, Verdict)
             assert verdict.kind in KINDS
             assert len(verdict.reason) < 400
-            if 200 <= status < 300 and ACCOUNTS[type_name].any_2xx:
+            if 200 <= status < 300 and ODDITIES.get(type_name, USUAL).any_2xx:
                 continue
             assert verdict.kind != "accepted", (status, count)
 
@@ -838,7 +791,7 @@ def test_an_unreadable_success_is_ambiguous(type_name: str, status: int) -> None
     """It is neither lost nor counted as delivered, except where any 2xx is documented to be a yes."""
     made_for = account(type_name)
     head = sent(made_for, good_event()).head
-    expected = "accepted" if ACCOUNTS[type_name].any_2xx else "ambiguous"
+    expected = "accepted" if ODDITIES.get(type_name, USUAL).any_2xx else "ambiguous"
     for junk in ("empty", "html", "truncated", "no UTF-8"):
         for verdict in made_for.classify(Response(status=status, body=JUNK[junk], head=head), 2):
             assert verdict.kind == expected

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from capi_async.destinations import destination_class
+from capi_async.destinations import destination_types, row_of
 from capi_async.event import Event
 
 from .harness import requests
@@ -31,10 +31,8 @@ def test_request_is_the_platforms_own_example(path: Path) -> None:
     """Events in, exactly the documented request out."""
     case = _read(path.read_text("utf-8"))
     raw = json.loads(path.read_text("utf-8"))
-    settings = {"access_token": "TOKEN", **raw["settings"]}
-    if path.parent.name == "cutmeshort":
-        settings = {"token": "TOKEN", **raw["settings"]}
-    destination = destination_class(path.parent.name)(**settings)
+    row = row_of(path.parent.name)
+    destination = row.load()(**{row.credential: "TOKEN", **raw["settings"]})
     made = requests(destination, [Event.from_json(json.dumps(event)) for event in raw["events"]])
     assert len(made) == len(case["requests"])
     for request, expected in zip(made, case["requests"], strict=True):
@@ -46,6 +44,4 @@ def test_request_is_the_platforms_own_example(path: Path) -> None:
 
 def test_every_destination_has_a_golden_request() -> None:
     """A destination without one could change its bytes unseen."""
-    from capi_async.destinations import destination_types
-
     assert {path.parent.name for path in CASES} == set(destination_types())

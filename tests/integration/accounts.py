@@ -10,50 +10,38 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from capi_async import Client, Event, Item, Outcome, Page, Receipt, User
-from capi_async.destinations import destination_class, destination_types
-from capi_async.sandbox import TOKEN, Sandbox
+from capi_async.destinations import destination_types, row_of
+from capi_async.sandbox import Sandbox
 from capi_async.spec import Destination
 from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
 
 TYPES = destination_types()
 
-#: Type to its account, the credential aside.
-SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "snap": {"pixel_id": "11111111-2222-3333-4444-555555555555"},
-    "snap_v2": {"pixel_id": "11111111-2222-3333-4444-555555555555"},
-    "pinterest": {"ad_account_id": "549755885175"},
-    "tiktok": {"pixel_code": "CEXAMPLE0000000000AA", "offline_event_set_id": "OFFLINE00000001"},
-    "tiktok_pixel": {"pixel_code": "CEXAMPLE0000000000AA"},
-    "cutmeshort": {},
-    "meta": {"pixel_id": "1234567890"},
-}
-#: Type to the wire key that holds the event's id (CutMeShort knows an event by its order).
-ID_KEYS: Mapping[str, str] = {
-    "snap": "event_id",
-    "snap_v2": "client_dedup_id",
-    "pinterest": "event_id",
-    "tiktok": "event_id",
-    "tiktok_pixel": "event_id",
-    "cutmeshort": "invoiceId",
-    "meta": "event_id",
-}
+#: Where TikTok takes leads that came from no page.
+OFFLINE = {"offline_event_set_id": "OFFLINE00000001"}
+
 #: The sandbox counts CutMeShort's 60 requests a minute like the platform does; tests lift that.
 RATES: Mapping[str, None] = {"cutmeshort": None}
 
 
 def account(sandbox: Sandbox, type_name: str, **changes: Any) -> Destination:
     """The type's account at the sandbox, as fast as it can be."""
-    credential = "token" if type_name == "cutmeshort" else "access_token"
-    return destination_class(type_name)(
+    row = row_of(type_name)
+    return row.load()(
         **{
+            **row.settings(),
             "base_url": sandbox.url(type_name),
             "requests_per_s": 100_000.0,
             "burst": 100_000.0,
-            **SETTINGS[type_name],
-            credential: TOKEN,
+            **(OFFLINE if type_name == "tiktok" else {}),
             **changes,
         }
     )
+
+
+def id_key(type_name: str) -> str:
+    """The wire key that holds the event's id (CutMeShort knows an event by its order)."""
+    return row_of(type_name).load().dedup_key  # type: ignore[attr-defined,no-any-return]
 
 
 def every_account(sandbox: Sandbox, **changes: Any) -> list[Destination]:

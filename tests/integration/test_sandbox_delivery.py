@@ -16,7 +16,6 @@ from capi_async.errors import EventError
 from capi_async.sandbox import TOKEN, Sandbox
 
 from .accounts import (
-    ID_KEYS,
     RATES,
     TYPES,
     Listener,
@@ -25,6 +24,7 @@ from .accounts import (
     assert_balanced,
     every_account,
     finish,
+    id_key,
     lead,
     outcomes,
     purchase,
@@ -36,7 +36,7 @@ every_type = pytest.mark.parametrize("type_name", TYPES)
 
 def ids_at(sandbox: Sandbox, type_name: str) -> list[str]:
     """Ids of the accepted events, in the order of their arrival."""
-    return [arrival.event[ID_KEYS[type_name]] for arrival in sandbox.arrivals(type_name) if arrival.accepted]
+    return [arrival.event[id_key(type_name)] for arrival in sandbox.arrivals(type_name) if arrival.accepted]
 
 
 async def test_every_event_arrives_everywhere(sandbox: Sandbox, connect: Connect) -> None:
@@ -277,7 +277,7 @@ async def test_live_and_test_events_never_share_a_request(type_name: str, sandbo
     client = connect([account(sandbox, type_name)])
     await client.send_many([purchase(number, test=number % 2 == 0) for number in range(10)])
     assert await client.flush(5)
-    arrived = {arrival.event[ID_KEYS[type_name]]: arrival.test for arrival in sandbox.arrivals(type_name)}
+    arrived = {arrival.event[id_key(type_name)]: arrival.test for arrival in sandbox.arrivals(type_name)}
     assert arrived == {f"order-{number}": number % 2 == 0 for number in range(10)}
     assert sandbox.stats()[type_name].accepted == 5
 

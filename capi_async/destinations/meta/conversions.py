@@ -116,6 +116,7 @@ class Meta(Destination, frozen=True, kw_only=True):
         "test_event_code": ("META_TEST_EVENT_CODE",),
         "app_secret": ("META_APP_SECRET",),
     }
+    dedup_key: ClassVar[str] = "event_id"
     docs: ClassVar[str] = "developers.facebook.com/docs/marketing-api/conversions-api, read 2026-11"
 
     pixel_id: str

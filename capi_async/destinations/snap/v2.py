@@ -103,6 +103,7 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         "launchpad_url": ("SNAP_LAUNCHPAD_URL",),
         "snap_app_id": ("SNAP_APP_ID",),
     }
+    dedup_key: ClassVar[str] = "client_dedup_id"
     docs: ClassVar[str] = "snap_business_sdk 1.0.0 and developers.snap.com (v2), read 2026-11"
 
     launchpad_url: str | None = None

@@ -108,6 +108,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         "snap_app_id": ("SNAP_APP_ID",),
     }
     head_settings: ClassVar[frozenset[str]] = frozenset({"pixel_id", "access_token", "snap_app_id", "test"})
+    dedup_key: ClassVar[str] = "event_id"
     docs: ClassVar[str] = "developers.snap.com/api/marketing-api/Conversions-API, read 2026-11"
 
     limited_use: str = "LMU"

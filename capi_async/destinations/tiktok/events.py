@@ -165,6 +165,7 @@ class TikTok(Destination, frozen=True, kw_only=True):
     )  # fmt: skip
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     env: ClassVar[Mapping[str, tuple[str, ...]]] = ENV
+    dedup_key: ClassVar[str] = "event_id"
     docs: ClassVar[str] = "business-api.tiktok.com/portal/docs (Events API 2.0), read 2026-11"
 
     pixel_code: str

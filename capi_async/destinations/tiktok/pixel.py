@@ -193,6 +193,7 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
     )  # fmt: skip
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     env: ClassVar[Mapping[str, tuple[str, ...]]] = ENV
+    dedup_key: ClassVar[str] = "event_id"
     docs: ClassVar[str] = "github.com/tiktok/tiktok-business-api-sdk (pixel track and batch), read 2026-11"
 
     pixel_code: str

@@ -1,0 +1,213 @@
+"""The table of platforms: one row each, from which the configuration, the command line, the pages and the tests derive.
+
+A package of its own adds a platform by an entry point of the group ``capi_async.destinations``, named as its type,
+that leads to a :class:`Row` (or, without an account to try things out with, to the destination's class)::
+
+    [project.entry-points."capi_async.destinations"]
+    acme = "capi_acme:ROW"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
+
+from capi_async.errors import ConfigError
+from capi_async.event import STANDARD_EVENTS
+from capi_async.plain import shown
+from capi_async.spec import Destination
+
+GROUP: Final = "capi_async.destinations"
+#: The credential of every account that is made to try things out; the sandbox takes it.
+SANDBOX_TOKEN: Final = "sandbox-token"  # noqa: S105 - it opens nothing else
+
+DestinationClass: TypeAlias = type[Destination]
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One platform.
+
+    Attributes:
+        type: Its name in configurations.
+        module: Where its class is; imported when it is first asked for.
+        class_name: The class.
+        account: Settings of an account of valid form, the credential aside. The sandbox has every such account, and
+            tests are made with it. ``None``: its package gives its class alone.
+        test_account: Settings that such an account needs besides, before it can send test events.
+        every_setting: Settings, besides those that an account must have, that open every branch of the mapping.
+        sandbox: Settings that make sense in the sandbox alone, such as a rate that the platform would not take.
+        sandbox_note: What is said to whoever uses them, in a few words.
+    """
+
+    type: str
+    module: str
+    class_name: str
+    account: Mapping[str, Any] | None = None
+    test_account: Mapping[str, Any] = {}
+    every_setting: Mapping[str, Any] = {}
+    sandbox: Mapping[str, Any] = {}
+    sandbox_note: str = ""
+
+    def load(self) -> DestinationClass:
+        """The class.
+
+        Raises:
+            ConfigError: There is none at that place.
+        """
+        try:
+            found: Any = getattr(import_module(self.module), self.class_name)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"destination type {self.type!r}: {self.module}.{self.class_name} cannot be imported "
+                f"({type(error).__name__}); mend or remove the package that brings it"
+            ) from error
+        return _class(self.type, found)
+
+    @property
+    def credential(self) -> str:
+        """The setting that holds the credential."""
+        return getattr(self.load(), "credential", "access_token")
+
+    def settings(self, *, test: bool = False) -> dict[str, Any]:
+        """The settings of an account to try things out with, its credential included.
+
+        Args:
+            test: One that can send test events.
+
+        Raises:
+            ConfigError: Its package gives no such account.
+        """
+        if self.account is None:
+            raise ConfigError(f"{self.type}: its package gives no account to try it out with; use --config FILE")
+        return {**self.account, self.credential: SANDBOX_TOKEN, **(self.test_account if test else {})}
+
+
+_TEST_CODE: Final = {"test_event_code": "TEST00001"}
+
+#: In the order in which they are documented.
+BUILT_IN: Final[Mapping[str, Row]] = {
+    row.type: row
+    for row in (
+        Row(
+            type="snap",
+            module="capi_async.destinations.snap",
+            class_name="Snap",
+            account={"pixel_id": "00000000-0000-4000-8000-000000000001"},
+            every_setting={"snap_app_id": "7b1ec9b9-7fbb-4f3c-8e6b-0c5b8d1b9f11", "partner": "shop"},
+        ),
+        Row(
+            type="snap_v2",
+            module="capi_async.destinations.snap",
+            class_name="SnapV2",
+            account={"pixel_id": "00000000-0000-4000-8000-000000000002"},
+            every_setting={"snap_app_id": "7b1ec9b9-7fbb-4f3c-8e6b-0c5b8d1b9f11"},
+        ),
+        Row(
+            type="pinterest",
+            module="capi_async.destinations.pinterest",
+            class_name="Pinterest",
+            account={"ad_account_id": "549755885175"},
+            every_setting={"partner_name": "ss-shop", "tracking_flag": True},
+        ),
+        Row(
+            type="tiktok",
+            module="capi_async.destinations.tiktok",
+            class_name="TikTok",
+            account={"pixel_code": "C00000000SANDBOX0001"},
+            test_account=_TEST_CODE,
+            every_setting={
+                "app_id": "123", "offline_event_set_id": "456", "crm_event_set_id": "789", "test_event_code": "T1",
+            },
+        ),
+        Row(
+            type="tiktok_pixel",
+            module="capi_async.destinations.tiktok",
+            class_name="TikTokPixel",
+            account={"pixel_code": "C00000000SANDBOX0002"},
+            test_account=_TEST_CODE,
+            every_setting={"test_event_code": "T1"},
+        ),
+        Row(
+            type="cutmeshort",
+            module="capi_async.destinations.cutmeshort",
+            class_name="CutMeShort",
+            account={},
+            every_setting={
+                "event_names": {
+                    **dict.fromkeys(sorted(STANDARD_EVENTS - {"refund", "purchase", "subscribe"}), "lead:interest"),
+                    "custom": "sale:custom",
+                }
+            },
+            # 60 requests a minute are documented, with one event in each: too slow to try things out with
+            sandbox={"requests_per_s": 5_000.0, "burst": 50.0, "max_in_flight": 32},
+            sandbox_note="its limit of 60 requests a minute, one event in each, is lifted in this sandbox",
+        ),
+        Row(
+            type="meta",
+            module="capi_async.destinations.meta",
+            class_name="Meta",
+            account={"pixel_id": "1000000000000001"},
+            test_account=_TEST_CODE,
+            every_setting={"test_event_code": "TEST1", "app_secret": "never-on-the-wire"},
+        ),
+    )
+}  # fmt: skip
+
+
+@cache
+def rows() -> Mapping[str, Row]:
+    """Every platform's row: those built in, then those of installed packages.
+
+    Raises:
+        ConfigError: A package gives something else than a destination, or two give the same type.
+    """
+    from importlib.metadata import entry_points  # brings the e-mail parser along; hardly anybody needs it
+
+    found = dict(BUILT_IN)
+    for point in entry_points(group=GROUP):
+        if point.name in BUILT_IN:
+            continue
+        if point.name in found:
+            raise ConfigError(f"two installed packages give the destination type {point.name!r}; remove one")
+        found[point.name] = _row(point.name, _loaded(point))
+    return found
+
+
+def row_of(type_name: str) -> Row:
+    """The row of a type.
+
+    Raises:
+        ConfigError: Nothing of that name is installed.
+    """
+    if row := BUILT_IN.get(type_name) or rows().get(type_name):
+        return row
+    raise ConfigError(f"no destination type {shown(type_name)!r}; there are {', '.join(rows())}")
+
+
+def _loaded(point: Any) -> object:
+    try:
+        return point.load()
+    except Exception as error:  # a package's own code, run at import
+        raise ConfigError(
+            f"the installed package of destination type {point.name!r} cannot be imported "
+            f"({type(error).__name__}); mend or remove it"
+        ) from error
+
+
+def _row(type_name: str, given: object) -> Row:
+    if isinstance(given, Row):
+        if given.type != type_name:
+            raise ConfigError(f"entry point {type_name!r} leads to the row of {given.type!r}")
+        return given
+    kind = _class(type_name, given)
+    return Row(type=type_name, module=kind.__module__, class_name=kind.__qualname__)
+
+
+def _class(type_name: str, found: object) -> DestinationClass:
+    if not (isinstance(found, type) and issubclass(found, Destination)):
+        raise ConfigError(f"entry point {type_name!r} is not a Destination")
+    return found
