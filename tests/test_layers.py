@@ -155,3 +155,26 @@ def test_hard_dependencies_are_the_four() -> None:
             )
             for name in names:
                 assert name.split(".")[0] in allowed, f"{path}: {name}"
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    """Of two such modules neither can be read, tested or moved without the other; imports for types count."""
+    paths = {f"capi_async.{_dotted(path)}".rstrip("."): path for path in _modules()}
+    graph = {name: _modules_named(path, set(paths)) - {name} for name, path in paths.items()}
+    while leaves := {name for name, needs in graph.items() if not needs & graph.keys()}:
+        graph = {name: needs for name, needs in graph.items() if name not in leaves}
+    while outside := graph.keys() - set().union(*graph.values()):
+        graph = {name: needs for name, needs in graph.items() if name not in outside}
+    assert not graph, {name: sorted(needs & graph.keys()) for name, needs in graph.items()}
+
+
+def _modules_named(path: Path, known: set[str]) -> set[str]:
+    """The modules of the package that one imports: ``from a.b import c`` means ``a.b.c`` if that is a module."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & known
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            parts = {f"{node.module}.{alias.name}" for alias in node.names} & known
+            found |= parts or {node.module} & known
+    return found

@@ -8,22 +8,39 @@ the documented ones), and the bare ``/_sandbox`` all that was received, as ``San
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
 
-from capi_async.sandbox.arrivals import ArrivalLine
+from capi_async.sandbox.arrivals import Arrival, ArrivalLine, Stats
 from capi_async.sandbox.faults import Fault
 from capi_async.sandbox.platforms.base import Reply, json_reply
 from capi_async.sandbox.platforms.tiktok_shop import TikTokShop
 from capi_async.sandbox.platforms.tiktok_shop.admin import administer_shop
 from capi_async.sandbox.rates import Rate
 
-if TYPE_CHECKING:
-    from capi_async.sandbox.server import Sandbox
-
 ADMIN = "_sandbox"
+
+
+class Steered(Protocol):
+    """What these routes need of a sandbox; :class:`~capi_async.sandbox.Sandbox` says what each of it does."""
+
+    @property
+    def tiktok_shop(self) -> TikTokShop: ...
+    def arrivals(self, platform: str | None = None) -> list[Arrival]: ...
+    def dropped(self, platform: str | None = None) -> int: ...
+    def stats(self) -> dict[str, Stats]: ...
+    def details(self) -> dict[str, dict[str, Any]]: ...
+    def faults(self) -> list[Fault]: ...
+    def add_fault(self, fault: Fault) -> None: ...
+    def clear_faults(self) -> None: ...
+    def rates(self) -> dict[str, Rate | None]: ...
+    def set_rate(self, platform: str, rate: Rate | int | None) -> None: ...
+    def reset_rates(self) -> None: ...
+    def clear_arrivals(self) -> None: ...
+    def clear_stats(self) -> None: ...
+    def clear(self) -> None: ...
 
 
 class RateBody(Struct, forbid_unknown_fields=True):
@@ -38,7 +55,7 @@ _decode_faults = msgspec.json.Decoder(Fault | list[Fault]).decode
 _decode_rate = msgspec.json.Decoder(RateBody).decode
 
 
-def administer(sandbox: Sandbox, method: str, path: str, query: Mapping[str, str], body: bytes) -> Reply:
+def administer(sandbox: Steered, method: str, path: str, query: Mapping[str, str], body: bytes) -> Reply:
     """Answer one request for the sandbox itself."""
     try:
         part, _, rest = path.strip("/").partition("/")
@@ -90,7 +107,7 @@ def error_reply(status: int, message: str) -> Reply:
     return json_reply(status, {"error": message})
 
 
-def _arrivals(sandbox: Sandbox, query: Mapping[str, str]) -> Reply:
+def _arrivals(sandbox: Steered, query: Mapping[str, str]) -> Reply:
     platform = query.get("platform") or None
     arrivals = sandbox.arrivals(platform)
     if limit := int(query.get("limit") or 0):
@@ -99,7 +116,7 @@ def _arrivals(sandbox: Sandbox, query: Mapping[str, str]) -> Reply:
     return json_reply(200, [ArrivalLine.of(arrival) for arrival in arrivals], dropped)
 
 
-def _set_rate(sandbox: Sandbox, body: RateBody) -> None:
+def _set_rate(sandbox: Steered, body: RateBody) -> None:
     rate: Rate | int | None = body.limit
     if body.limit is not None and body.per_s is not None:
         rate = Rate(body.limit, body.per_s)

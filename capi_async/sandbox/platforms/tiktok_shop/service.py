@@ -29,7 +29,7 @@ from capi_async.sandbox.platforms.tiktok_shop.envelope import (
     Failure,
     envelope,
 )
-from capi_async.sandbox.platforms.tiktok_shop.gate import admit, read_body
+from capi_async.sandbox.platforms.tiktok_shop.gateway import admit, read_body
 from capi_async.sandbox.platforms.tiktok_shop.model import CREATOR, CREATOR_ID, SELLER, Shop
 from capi_async.sandbox.platforms.tiktok_shop.oauth import App, Authorizations, Grant, copy_of, token_data
 from capi_async.sandbox.platforms.tiktok_shop.oddities import OUTAGES, PARTS, Outage, Part, with_odd_bytes
