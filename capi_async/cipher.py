@@ -19,21 +19,6 @@ class UnknownKey(Exception):
     """Sealed with a key that is not among those given."""
 
 
-class NotSealed(UnknownKey):
-    """Stored in clear where everything is to be encrypted: anybody who may write there can have made it."""
-
-
-def accept_plain(value: str) -> bool:
-    """What the option ``plain`` of a spool's address says.
-
-    Raises:
-        ConfigError: Anything but ``accept``.
-    """
-    if value != "accept":
-        raise ConfigError("spool: write plain=accept, or leave it out")
-    return True
-
-
 class Cipher:
     """AES-256-GCM with a fresh nonce for every row.
 
@@ -92,5 +77,5 @@ class Cipher:
         try:
             opened: bytes = key.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], context.encode())
         except InvalidTag:
-            raise ValueError("not what was sealed") from None
+            raise ValueError("damaged, or sealed for another place") from None
         return opened

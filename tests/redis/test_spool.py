@@ -365,7 +365,7 @@ async def test_a_damaged_entry_is_dead_and_stops_nobody(
     assert ids(await get(spool, 1)) == ["1"]
     await eventually(lambda: spool.ledger()["a"].dead == 3)
     assert spool.ledger()["a"] == Ledger(accepted=4, dead=3, pending=1)
-    assert "stored events are damaged" in caplog.text
+    assert "3 stored events of entry" in caplog.text
 
 
 async def test_a_redis_that_is_full_refuses_new_events_and_is_emptied(server: RedisServer, open_spool: Open) -> None:

@@ -12,14 +12,12 @@ from msgspec import Struct
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, size_of
 from capi_async.spool.chunks import Fate, State, bits, decode, decode_state, encode, encode_state, is_set
+from capi_async.spool.sealing import OpenSealed, Place, Seal
 from capi_async.spool.waiting import SETTLED
 
 #: Records, and bytes of their bodies, in one entry at most (one larger record stands alone).
 MAX_RECORDS: Final = 256
 MAX_BYTES: Final = 512 * 1024
-
-Seal = Callable[[bytes, str], tuple[str, bytes]]
-OpenSealed = Callable[[bytes, str, str], bytes]
 
 pack = msgspec.msgpack.encode
 
@@ -67,8 +65,10 @@ class New(Struct, gc=False):
 
     def fields(self, seal: Seal, state: bytes = b"") -> list[str | bytes]:
         """The entry's fields, one after the other."""
-        name, data = seal(encode(self.records), self.records[0].destination)
-        fields: list[str | bytes] = ["d", data, "n", str(len(self.records)), "b", str(self.size)]
+        number, size = str(len(self.records)), str(self.size)
+        place = _place(self.records[0].destination, self.token, self.key, number, size)
+        name, data = seal(encode(self.records), place)
+        fields: list[str | bytes] = ["d", data, "n", number, "b", size]
         if name:
             fields += ["s", name]
         if self.key:
@@ -226,7 +226,8 @@ def read(
     if mine is not None:
         records = mine
     else:
-        records = decode(destination, open_sealed(fields[b"d"], fields.get(b"s", b"").decode(), destination))
+        place = _place(destination, *(fields.get(name, b"").decode() for name in (b"u", b"k", b"n", b"b")))
+        records = decode(destination, open_sealed(fields[b"d"], fields.get(b"s", b"").decode(), place))
     kept: list[Record | None] = [None if is_set(was.settled, at) else record for at, record in enumerate(records)]
     entry = Entry(destination, number, kept, epoch=epoch, key=fields.get(b"k", b"").decode())
     entry.version = version
@@ -247,6 +248,16 @@ def read(
         if tried_at and index not in known and record.resend_for_s > 0:
             record.attempts, record.maybe_since = 1, tried_at
     return entry
+
+
+def _place(destination: str, token: str, key: str, number: str, size: str) -> Place:
+    """Where records stand: in the one entry that its maker gave this name. Redis gives its id only later."""
+    return "entry", destination, token, key, number, size
+
+
+def letter_place(destination: str, kind: str, event_id: str, at: float, size: int) -> Place:
+    """Where a dead letter stands: its number is given in Redis, so it is what is listed of it."""
+    return "letter", destination, kind, event_id, at, size
 
 
 def _sound(reason: str) -> str:
@@ -271,14 +282,16 @@ def take(entry: Entry, seal: Seal, now: float, token: Callable[[], str]) -> tupl
     if entry.scrub and held and not entry.key and all(record.epoch == 0 for record in held):
         new, state = entry.anew(token())
         again, left = new.fields(seal, state), 0
+    now = float(now)
     letters = [
         (
             raw(
                 pack([record.destination, outcome.kind, record.event_id, _sound(outcome.reason), now, len(record.body)])
             ),
-            raw(pack([*seal(encode([record]), record.destination)])),
+            raw(pack([*seal(encode([record]), place)])),
         )
         for record, outcome in entry.letters
+        for place in [letter_place(record.destination, outcome.kind, record.event_id, now, len(record.body))]
     ]
     moved = sum(entry.counts.values())
     counts = {**entry.counts, "pending": -moved, "bytes": -entry.freed} if moved else {}

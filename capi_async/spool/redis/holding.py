@@ -6,10 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from capi_async.cipher import NotSealed, UnknownKey
+from capi_async.cipher import UnknownKey
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, cut_short
+from capi_async.spool.chunks import DamagedChunk
 from capi_async.spool.redis import stops
 from capi_async.spool.redis.entry import Entry, fields_of, read
 from capi_async.spool.redis.line import Line, moment
@@ -17,6 +18,7 @@ from capi_async.spool.redis.link import Emptied, Link
 from capi_async.spool.redis.reach import MAX_RETRY_S
 from capi_async.spool.redis.saving import Saving
 from capi_async.spool.redis.scripts import ADOPT, GIVE_BACK, LIST, RETAKE
+from capi_async.spool.sealing import NOT_SEALED, REPEATED, SEALED_EARLIER, NotSealed, SealedEarlier
 
 logger = logging.getLogger(__name__)
 
@@ -168,21 +170,24 @@ class Holding(Saving):
         known = line.recall(token, number)
         whole = known if known and isinstance(known[0], Record) else None
         try:
-            entry = read(line.name, number, fields, self._open_sealed, mine=whole, **what)
+            entry = read(line.name, number, fields, self._sealing.open, mine=whole, **what)
         except UnknownKey as error:
-            if isinstance(error, NotSealed):
-                logger.error(
-                    "%s: stored events are not encrypted, though keys= is given; they stay in Redis and are not sent: "
-                    "if they were stored before there were keys, add plain=accept to the spool's address until they "
-                    "are gone; else somebody who is not you may write to this Redis", line.name,
-                )  # fmt: skip
+            if isinstance(error, NotSealed | SealedEarlier):
+                why = NOT_SEALED if isinstance(error, NotSealed) else SEALED_EARLIER
+                logger.error("%s: stored events stay in Redis and are not sent: %s", line.name, why)
             else:
                 logger.error("%s: stored events are encrypted with another key; add it to keys=", line.name)
             line.unreadable.add(number)  # it stays with this process until it ends; with the key, the next one reads it
             return 0
-        except Exception:  # whatever stands there, nobody here wrote it so
-            self._bury(line, number, fields, what.get("epoch", 1))
+        except Exception as error:  # whatever stands there, nobody here wrote it so
+            known_text = isinstance(error, DamagedChunk) or type(error) is ValueError
+            self._bury(line, number, fields, what.get("epoch", 1), str(error) if known_text else type(error).__name__)
             return 0
+        if self._sealing.is_repeated(token, number):
+            self._bury(line, number, fields, entry.epoch, REPEATED, counted=False)
+            return 0
+        if token:
+            self._sealing.note(token, number)
         if known and whole is None:
             for record in entry.records:
                 if record is not None and record.at < len(known):
@@ -193,12 +198,19 @@ class Holding(Saving):
             line.work.set()
         return entry.left
 
-    def _bury(self, line: Line, number: str, fields: Mapping[bytes, bytes], epoch: int) -> None:
-        """An entry that cannot be read ends here, and its events count as dead."""
+    def _bury(
+        self, line: Line, number: str, fields: Mapping[bytes, bytes], epoch: int, why: str, *, counted: bool = True
+    ) -> None:
+        """An entry that cannot be sent ends here, and its events count as dead, if the ledger counts them at all."""
         size, records = _whole(fields.get(b"b")), _whole(fields.get(b"n"))
-        logger.error("%s: stored events are damaged: %d events of entry %s count as dead", line.name, records, number)
-        entry = Entry(line.name, number, [], epoch=epoch, key=fields.get(b"k", b"").decode("ascii", "ignore"))
-        entry.counts, entry.freed = {"dead": records} if records else {}, size
+        logger.error(
+            "%s: %d stored events of entry %s cannot be sent: %s%s",
+            line.name, records, number, why, "; they count as dead" if counted else "",
+        )  # fmt: skip
+        key = fields.get(b"k", b"").decode("ascii", "ignore") if counted else ""
+        entry = Entry(line.name, number, [], epoch=epoch, key=key)
+        if counted:
+            entry.counts, entry.freed = {"dead": records} if records else {}, size
         line.entries[number] = entry
         line.dirty[number] = entry
         line.work.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -13,10 +12,11 @@ import msgspec
 from capi_async.cipher import UnknownKey
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
 from capi_async.spool.chunks import DamagedChunk, decode
-from capi_async.spool.redis.entry import New, OpenSealed, Seal, key_text, pack, pack_fields
+from capi_async.spool.redis.entry import New, key_text, letter_place, pack, pack_fields
 from capi_async.spool.redis.keys import Keys
 from capi_async.spool.redis.options import Options
 from capi_async.spool.redis.scripts import MOVE_LETTERS, PRUNE_LETTERS
+from capi_async.spool.sealing import NOT_SEALED, SEALED_EARLIER, NotSealed, OpenSealed, Place, Seal, SealedEarlier
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +68,10 @@ class Letters:
                 page.append(DeadLetter(int(score), destination, kind, event_id, reason, at, size))
             yield page
 
-    def _set_aside(self, number: str) -> None:
+    def _set_aside(self, number: str, why: str = "it is damaged") -> None:
         if number not in self._aside and len(self._aside) < _MAX_ASIDE:
             self._aside.add(number)
-            logger.error("dead letter %s in %s cannot be read and is left alone", number, self._keys.letters)
+            logger.error("dead letter %s in %s cannot be read and is left alone: %s", number, self._keys.letters, why)
 
     async def select(self, ask: Call, wanted: LetterFilter) -> list[DeadLetter]:
         """What is kept and wanted, oldest first."""
@@ -90,10 +90,18 @@ class Letters:
         found = []
         for letter, row in zip(page, rows, strict=True):
             if row is not None:
-                with suppress(DamagedChunk, ValueError, UnknownKey, msgspec.MsgspecError):
+                try:
                     name, data = _sealed.decode(row)
-                    data = self._open_sealed(data, name, letter.destination)
+                    data = self._open_sealed(data, name, _place_of(letter))
                     found.append((letter, decode(letter.destination, data)[0]))
+                except NotSealed:
+                    self._set_aside(str(letter.id), NOT_SEALED)
+                except SealedEarlier:
+                    self._set_aside(str(letter.id), SEALED_EARLIER)
+                except UnknownKey:
+                    self._set_aside(str(letter.id), "it was encrypted with another key; add that to keys=")
+                except (DamagedChunk, ValueError, msgspec.MsgspecError):
+                    self._set_aside(str(letter.id), "it is damaged, or was encrypted for another place")
         return found
 
     async def move(
@@ -143,7 +151,7 @@ class Letters:
                     size = len(record.body)
                     counts |= {"pending": 1, "bytes": size}
                     key = "" if record.order_key is None else key_text(record.order_key)
-                    new = New([record], size, key, token() if key else "")
+                    new = New([record], size, key, token())
                 moves.append((letter, counts, new))
             again = {letter.id for letter, _, new in moves if new is not None}
             replayed.update(letter.destination for letter in await self.move(call, moves) if letter.id in again)
@@ -172,6 +180,10 @@ class Letters:
             await self.move(call, [(letter, {}, None) for letter in old])
             if len(old) < len(page):
                 return
+
+
+def _place_of(letter: DeadLetter) -> Place:
+    return letter_place(letter.destination, letter.kind, letter.event_id, letter.at, letter.bytes)
 
 
 def _scored(found: Any) -> list[tuple[bytes, float]]:

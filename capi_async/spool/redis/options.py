@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
 
-from capi_async.cipher import accept_plain
 from capi_async.errors import ConfigError
+from capi_async.spool.sealing import accepts
 
 Kind: TypeAlias = Literal["single", "sentinel", "cluster"]
 
@@ -46,6 +46,8 @@ class Options(Struct, frozen=True, kw_only=True):
         replicas: So many replicas must have an event before it is accepted (``WAIT``).
         patience_s: ``send()`` fails when Redis was out of reach for so many seconds.
         keys: What is stored is encrypted with the first; all of them open what is there.
+        plain: With ``keys``, also send what is stored in clear, as it was before there were keys.
+        old_seals: With ``keys``, also send what an earlier release encrypted, without binding it to its place.
         dead_days: Dead letters are kept for so long,
         dead_max: and so many of them, newest first.
         tls: Further settings of the connection, as redis-py names them.
@@ -67,6 +69,7 @@ class Options(Struct, frozen=True, kw_only=True):
     patience_s: float = 3.0
     keys: tuple[str, ...] = ()
     plain: bool = False
+    old_seals: bool = False
     dead_days: float = 30.0
     dead_max: int = 1_000_000
 
@@ -105,7 +108,7 @@ def parse(url: str) -> Options:
     tls: dict[str, Any] = {}
     texts: dict[str, str] = {}
     keys: tuple[str, ...] = ()
-    plain = False
+    plain = old_seals = False
     for option, value in parse_qsl(match[4] or "", keep_blank_values=True):
         if option in numbers:
             numbers[option] = _number(option, value)
@@ -114,7 +117,9 @@ def parse(url: str) -> Options:
         elif option == "keys":
             keys = tuple(_secret(option, value).replace(",", " ").split())
         elif option == "plain":
-            plain = accept_plain(value)
+            plain = accepts(option, value)
+        elif option == "old_seals":
+            old_seals = accepts(option, value)
         elif option in ("password", "sentinel_password"):
             texts[option] = _secret(option, value)
         elif option in ("prefix", "sentinel_username"):
@@ -122,7 +127,7 @@ def parse(url: str) -> Options:
         else:
             raise ConfigError(
                 f"spool: there is no {option}=...; there are prefix, lease_s, patience_s, replicas, password=env:NAME, "
-                "keys=env:NAME, plain=accept, dead_days, dead_max, sentinel_username, "
+                "keys=env:NAME, plain=accept, old_seals=accept, dead_days, dead_max, sentinel_username, "
                 f"sentinel_password{', ' if secure else ''}{', '.join(_TLS) if secure else ''}"
             )
     prefix = texts.get("prefix", "capi")
@@ -154,6 +159,7 @@ def parse(url: str) -> Options:
         patience_s=numbers["patience_s"],
         keys=keys,
         plain=plain,
+        old_seals=old_seals,
         dead_days=numbers["dead_days"],
         dead_max=int(numbers["dead_max"]),
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from capi_async.backoff import Backoff
-from capi_async.cipher import Cipher, NotSealed, UnknownKey
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.spool.base import (
@@ -26,6 +25,7 @@ from capi_async.spool.redis.link import Away, Emptied, Link
 from capi_async.spool.redis.options import Options
 from capi_async.spool.redis.rates import SharedRates
 from capi_async.spool.redis.scripts import GROUP
+from capi_async.spool.sealing import Sealing
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Reach:
         self._options = options
         self._clock = clock
         self._keys = Keys(options.prefix)
-        self._cipher = Cipher(options.keys) if options.keys else None
+        self._sealing = Sealing(options.keys, plain=options.plain, old_seals=options.old_seals, spool=options.prefix)
         self._link: Link | None = None
         self._lines: dict[str, Line] = {}
         self._names: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class Reach:
         self._rates = SharedRates(
             prefix=self._keys.rate, news=self._keys.news, now=clock.monotonic, share=lambda: self.workers
         )
-        self._letters = Letters(self._keys, self._seal, self._open_sealed)
+        self._letters = Letters(self._keys, self._sealing.seal, self._sealing.open)
         self._final: Mapping[str, Ledger] | None = None
 
     async def _check(self, link: Link) -> None:
@@ -284,20 +284,6 @@ class Reach:
             trace = trace.tb_next
         place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
         logger.error("%s: %s at %s; please report it", what, type(error).__name__, place)
-
-    def _seal(self, data: bytes, destination: str) -> tuple[str, bytes]:
-        if self._cipher is None:
-            return "", data
-        return self._cipher.name, self._cipher.seal(data, destination)
-
-    def _open_sealed(self, data: bytes, name: str, destination: str) -> bytes:
-        if not name:
-            if self._cipher is not None and not self._options.plain:
-                raise NotSealed(name)
-            return data
-        if self._cipher is None:
-            raise UnknownKey(name)
-        return self._cipher.open(data, name, destination)
 
 
 def _info(found: Any) -> Mapping[str, Any]:

@@ -144,7 +144,7 @@ class Saving(Reach):
             line.dirty.pop(entry.id, None)
             outcomes = sum(entry.counts.values())
             try:
-                packed, new = take(entry, self._seal, now, self._token)
+                packed, new = take(entry, self._sealing.seal, now, self._token)
             except Exception as error:  # a fault of ours; it must not keep others from being stored
                 self._fault(f"{line.name}: what happened to {len(entry.records)} events is not stored", error)
                 spoilt.append(entry)

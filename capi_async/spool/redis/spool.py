@@ -171,7 +171,7 @@ class RedisSpool(Minding):
     async def append(
         self, records: Sequence[Record], refused: Sequence[Refused], *, timeout_s: float | None = None
     ) -> None:
-        made = split(records, self._token, named=self._deliver)
+        made = split(records, self._token, named=self._deliver or self._sealing.encrypts)
         counts: dict[str, Counter[str]] = {}
         for name, news in made.items():
             number = sum([len(new.records) for new in news])
@@ -192,7 +192,7 @@ class RedisSpool(Minding):
             keys += [of.stream, of.bell, of.ledger, of.wait, of.holders]
             beside: list[Any] = []
             for new in made.get(name, ()):
-                fields = new.fields(self._seal)
+                fields = new.fields(self._sealing.seal)
                 beside.append(new.key or fields[2:])
                 bodies.append(pack_fields(fields) if new.key else fields[1])
             plan.append([name, changes, beside])

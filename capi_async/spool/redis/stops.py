@@ -14,9 +14,10 @@ import msgspec
 
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record
-from capi_async.spool.redis.entry import OpenSealed, fields_of, pack, read
+from capi_async.spool.redis.entry import fields_of, pack, read
 from capi_async.spool.redis.keys import Of
 from capi_async.spool.redis.scripts import ANSWER, HELD, STOP
+from capi_async.spool.sealing import OpenSealed
 
 logger = logging.getLogger(__name__)
 

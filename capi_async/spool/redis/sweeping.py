@@ -51,7 +51,7 @@ class Sweeping(Holding):
                 try:
                     fields = unpack_fields(member[32:])
                     token = fields[b"u"].decode()
-                    entry = read(line.name, token, fields, self._open_sealed, mine=line.peek(token))
+                    entry = read(line.name, token, fields, self._sealing.open, mine=line.peek(token))
                 except Exception:  # noqa: S112 - whatever stands there: whoever reads it in its turn reports it
                     continue
                 yield member, entry
@@ -121,7 +121,7 @@ class Sweeping(Holding):
             await look_through()
             stopped = await ask_holders(
                 self._call, self._ask, self._keys.of(line.name), line.name, (self._me, looked),
-                self._open_sealed, matches, outcome,
+                self._sealing.open, matches, outcome,
             )  # fmt: skip
             chosen = [(member, entry) async for member, entry in self._waiting(line) if matches(entry.held()[0])]
             ends += await self._end_waiting(line, chosen, outcome)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from capi_async.cipher import Cipher
+from capi_async.cipher import UnknownKey
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import Lock, is_free, refuse_network, refuse_planted, sync_directory
 from capi_async.spool.chunks import DamagedChunk
+from capi_async.spool.sealing import NOT_SEALED, SEALED_EARLIER, NotSealed, Place, SealedEarlier, Sealing
 from capi_async.spool.sqlite import schema
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.restore import restore
@@ -39,6 +41,10 @@ _REWRITTEN_BYTES: Final = 64 * 1024 * 1024
 _CHECKED_BYTES: Final = 32 * 1024 * 1024
 
 
+#: Numbers of encrypted rows begin somewhere between this one and its double.
+_FIRST_ID: Final = 1 << 52
+
+
 class Damaged(Exception):
     """The file is not what SQLite wrote."""
 
@@ -50,7 +56,7 @@ class SpoolFile:
         self._options = options
         self.path = options.path
         self._wall = wall
-        self._cipher = Cipher(options.keys) if options.keys else None
+        self._sealing = Sealing(options.keys, plain=options.plain, old_seals=options.old_seals)
         self._writers = Lock(self._beside("-lock"))
         self._room = Room(self.path)
         self._db: sqlite3.Connection | None = None
@@ -108,6 +114,7 @@ class SpoolFile:
         self._inode = self.path.stat().st_ino
         self._synchronous = ""
         self._check_keys()
+        self._begin_ids()
         self._enter()
         self._adopt()
         self._written = True  # perhaps by whoever died
@@ -475,31 +482,60 @@ class SpoolFile:
             "SELECT CAST(sealed AS BLOB) FROM chunk UNION SELECT CAST(sealed AS BLOB) FROM letter"
         )
         found = [one.decode("ascii", "ignore") for (one,) in names if one.isascii()]
-        if found == [""] and self._cipher is not None and not self._options.plain:
-            raise ConfigError(
-                f"spool: {self.path} holds events that are not encrypted, and none that are: if they were stored "
-                "before there were keys (keys=...), add plain=accept to the spool's address until they are gone; it is "
-                "left as it is"
-            )
+        refused: Exception | None = None
+        accepted = False
         for name in found:
-            if name and (self._cipher is None or not self._cipher.knows(name)):
+            try:
+                self._sealing.check(name)
+                accepted = True
+            except (NotSealed, SealedEarlier) as error:
+                refused = error
+            except UnknownKey:
                 raise ConfigError(
                     f"spool: {self.path} holds events encrypted with a key that is not among those given (keys=...)"
-                )
+                ) from None
+        if refused is not None and not accepted:
+            # all of it, and not single rows among others: these are not somebody's who wrote there meanwhile
+            raise ConfigError(
+                f"spool: {self.path} is left as it is, because of the events that it holds, "
+                f"{NOT_SEALED if isinstance(refused, NotSealed) else SEALED_EARLIER}"
+            )
 
-    def _seal(self, data: bytes, context: str) -> tuple[str, bytes]:
-        if self._cipher is None:
-            return "", data
-        return self._cipher.name, self._cipher.seal(data, context)
+    def _begin_ids(self) -> None:
+        """Have the numbers of encrypted rows begin where no other file's do: a row is bound to its number.
 
-    def _open_sealed(self, data: bytes, name: str, context: str) -> bytes:
-        if not name:
-            if self._cipher is not None and not self._options.plain:
-                raise DamagedChunk("they are not encrypted, though keys= is given; see plain=accept")
-            return data
-        if self._cipher is None or not self._cipher.knows(name):
-            raise SpoolError("stored events are encrypted with a key that this process does not have")
-        return self._cipher.open(data, name, context)
+        So a row from another file with the same keys, or from this file's predecessor, does not open here.
+        """
+        if not self._sealing.encrypts:
+            return
+        with self._transaction(sync=False, locked=True) as db:
+            for table in ("chunk", "letter"):
+                row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+                if row is not None and row[0] >= _FIRST_ID:
+                    continue
+                db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+                start = _FIRST_ID + secrets.randbelow(_FIRST_ID)
+                db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, start))
+
+    def _seal(self, data: bytes, place: Place) -> tuple[str, bytes]:
+        return self._sealing.seal(data, place)
+
+    def _open_sealed(self, data: bytes, name: str, place: Place) -> bytes:
+        """See :meth:`Sealing.open`.
+
+        Raises:
+            DamagedChunk: It is not accepted as it is stored.
+            SpoolError: It is encrypted with a key that is not here.
+            ValueError: It is damaged, or was stored in another place.
+        """
+        try:
+            return self._sealing.open(data, name, place)
+        except NotSealed:
+            raise DamagedChunk(NOT_SEALED) from None
+        except SealedEarlier:
+            raise DamagedChunk(SEALED_EARLIER) from None
+        except UnknownKey:
+            raise SpoolError("stored events are encrypted with a key that this process does not have") from None
 
     def _life_path(self, owner: int) -> Path:
         return self._beside(f"-owner-{owner}")

@@ -12,6 +12,7 @@ from msgspec import Struct
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record
 from capi_async.spool.chunks import MAX_BYTES, MAX_RECORDS, Fate, Run, State, bits, encode_runs, encode_state
+from capi_async.spool.sealing import Place
 from capi_async.spool.waiting import SETTLED
 
 
@@ -210,6 +211,11 @@ def _chunk(destination: str, records: list[Record], size: int) -> Chunk:
         if record.order_key is not None:
             chunk.keyed = True
     return chunk
+
+
+def place_of(destination: str, chunk: int) -> Place:
+    """Where the records of a chunk stand; a number is given to one chunk only, ever."""
+    return "chunk", destination, chunk
 
 
 def key_number(order_key: str) -> int:

@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from capi_async.outcome import Outcome
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
 from capi_async.spool.chunks import DamagedChunk, decode, encode
+from capi_async.spool.sealing import OpenSealed, Place, Seal
 from capi_async.spool.sqlite import damage
 
 logger = logging.getLogger(__name__)
-
-Seal = Callable[[bytes, str], tuple[str, bytes]]
-OpenSealed = Callable[[bytes, str, str], bytes]
 
 _COLUMNS = "id, destination, kind, event_id, reason, at, size"
 
@@ -30,17 +30,16 @@ class Letters:
 
     def add(self, db: sqlite3.Connection, letters: Sequence[tuple[Record, Outcome]], now: float) -> None:
         """Keep records that ended without a clear answer."""
+        # their numbers are part of their seals, and so are wanted before they are written
+        row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'letter'").fetchone()
         rows = []
-        for record, outcome in letters:
-            name, data = self._seal(encode([record]), record.destination)
-            rows.append(
-                (record.destination, outcome.kind, record.event_id, outcome.reason, now, len(record.body), name, data)
+        for number, (record, outcome) in enumerate(letters, 1 if row is None else row[0] + 1):
+            letter = DeadLetter(
+                number, record.destination, outcome.kind, record.event_id, outcome.reason, float(now), len(record.body)
             )
-        db.executemany(
-            "INSERT INTO letter (destination, kind, event_id, reason, at, size, sealed, data)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+            name, data = self._seal(encode([record]), _place_of(letter))
+            rows.append((*msgspec.structs.astuple(letter), name, data))
+        db.executemany(f"INSERT INTO letter ({_COLUMNS}, sealed, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
 
     def read(self, db: sqlite3.Connection, ids: Iterable[int]) -> Iterator[tuple[DeadLetter, Record]]:
         """Letters with their records; one that cannot be read is left out, and left alone.
@@ -57,7 +56,7 @@ class Letters:
                 if row is None:
                     continue
                 letter = DeadLetter(*row[:-2])
-                (record,) = decode(letter.destination, self._open_sealed(row[-1], row[-2], letter.destination))
+                (record,) = decode(letter.destination, self._open_sealed(row[-1], row[-2], _place_of(letter)))
             except (DamagedChunk, ValueError) as error:
                 logger.warning(
                     "spool: a dead letter cannot be read (%s) and stays where it is", error, extra={"letter": number}
@@ -104,6 +103,11 @@ def select(db: sqlite3.Connection, wanted: LetterFilter) -> list[DeadLetter]:
     limit = -1 if wanted.limit is None else wanted.limit
     found = db.execute(f"SELECT {_COLUMNS} FROM letter {where} ORDER BY id LIMIT ?", (*values, limit))  # noqa: S608
     return [DeadLetter(*row) for row in found]
+
+
+def _place_of(letter: DeadLetter) -> Place:
+    """Where a letter stands, and what is listed of it: its event id decides whether it may be sent again."""
+    return "letter", letter.destination, letter.id, letter.kind, letter.event_id, letter.at
 
 
 def _where(wanted: LetterFilter) -> tuple[str, list[Any]]:

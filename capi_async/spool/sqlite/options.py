@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
 
-from capi_async.cipher import accept_plain
 from capi_async.errors import ConfigError
+from capi_async.spool.sealing import accepts
 
 _SCHEME: Final = "sqlite://"
 DAY: Final = 86_400.0
@@ -25,6 +25,7 @@ class Options(Struct, frozen=True, kw_only=True):
             so that a killed process loses nothing, and a power cut loses what came in the last seconds.
         keys: What is stored is encrypted with the first; all of them open what is there.
         plain: With ``keys``, also send what is stored in clear, as it was before there were keys.
+        old_seals: With ``keys``, also send what an earlier release encrypted, without binding it to its row.
         dead_days: Dead letters are kept for so long,
         dead_max: and so many of them, newest first.
         remember_days: Ids of accepted events are remembered for so long, written with the events themselves: who
@@ -35,6 +36,7 @@ class Options(Struct, frozen=True, kw_only=True):
     synchronous: Literal["full", "normal"] = "full"
     keys: tuple[str, ...] = ()
     plain: bool = False
+    old_seals: bool = False
     dead_days: float = 30.0
     dead_max: int = 1_000_000
     remember_days: float = 0.0
@@ -57,7 +59,7 @@ def parse(url: str) -> Options:
         raise ConfigError("spool: write sqlite:///relative.db or sqlite:////absolute.db")
     synchronous: Literal["full", "normal"] = "full"
     keys: tuple[str, ...] = ()
-    plain = False
+    plain = old_seals = False
     numbers = {"dead_days": 30.0, "dead_max": 1e6, "remember_days": 0.0}
     for option, value in parse_qsl(query, keep_blank_values=True):
         if option == "synchronous" and value in ("full", "normal"):
@@ -65,13 +67,16 @@ def parse(url: str) -> Options:
         elif option == "keys":
             keys = _keys(value)
         elif option == "plain":
-            plain = accept_plain(value)
+            plain = accepts(option, value)
+        elif option == "old_seals":
+            old_seals = accepts(option, value)
         elif option in numbers:
             numbers[option] = _number(option, value)
         else:
             raise ConfigError(
                 f"spool: there is no {option}={value if option == 'synchronous' else '...'}; there are "
-                "synchronous=full|normal, keys=env:NAME, plain=accept, dead_days, dead_max, remember_days"
+                "synchronous=full|normal, keys=env:NAME, plain=accept, old_seals=accept, dead_days, dead_max, "
+                "remember_days"
             )
     return Options(
         # at once: the directory that a name is relative to may change while the program runs
@@ -79,6 +84,7 @@ def parse(url: str) -> Options:
         synchronous=synchronous,
         keys=keys,
         plain=plain,
+        old_seals=old_seals,
         dead_days=numbers["dead_days"],
         dead_max=int(numbers["dead_max"]),
         remember_days=numbers["remember_days"],

@@ -18,10 +18,9 @@ from msgspec import Struct
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record
 from capi_async.spool.chunks import DamagedChunk, bits, decode, decode_state, encode, encode_state, is_set
+from capi_async.spool.sealing import OpenSealed, Seal
 from capi_async.spool.sqlite import damage
-
-Seal = Callable[[bytes, str], tuple[str, bytes]]
-OpenSealed = Callable[[bytes, str, str], bytes]
+from capi_async.spool.sqlite.group import place_of
 
 #: Seconds for which an answer is kept for whoever asked.
 KEPT_S: Final = 3_600.0
@@ -63,7 +62,7 @@ def matching(db: sqlite3.Connection, open_sealed: OpenSealed, chunk: int, matche
     """A mask of the records in a row that match, settled ones included: their bodies are to leave it, too."""
     try:
         row = damage.whole(db, chunk)
-        records = decode(row.destination, open_sealed(row.data, row.sealed, row.destination))
+        records = decode(row.destination, open_sealed(row.data, row.sealed, place_of(row.destination, chunk)))
     except (DamagedChunk, ValueError):
         return b""  # whoever leases it reports it
     return bits([bool(record.body) and matches(record) for record in records])
@@ -181,7 +180,7 @@ def take_out(
     try:
         row = damage.whole(db, chunk)
         destination = row.destination
-        records = decode(destination, open_sealed(row.data, row.sealed, destination))
+        records = decode(destination, open_sealed(row.data, row.sealed, place_of(destination, chunk)))
         was = decode_state(row.state)
     except (DamagedChunk, ValueError):
         return []  # whoever leases it reports it
@@ -201,7 +200,7 @@ def take_out(
         db.execute("DELETE FROM order_key WHERE chunk = ?", (chunk,))
         return hits
     kept: Sequence[Record | None] = [None if done else one for done, one in zip(settled, records, strict=True)]
-    name, sealed_data = seal(encode(kept), destination)
+    name, sealed_data = seal(encode(kept), place_of(destination, chunk))
     was.settled = bits(settled)
     db.execute("UPDATE body SET data = ? WHERE id = ?", (sealed_data, chunk))
     db.execute(

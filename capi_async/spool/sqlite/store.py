@@ -16,9 +16,10 @@ from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Busy, DeadLetter, Record, size_of
 from capi_async.spool.chunks import DamagedChunk, decode, decode_runs, decode_state, encode, has_checksum, is_set
+from capi_async.spool.sealing import REPEATED
 from capi_async.spool.sqlite import damage, memory, stops
 from capi_async.spool.sqlite.file import SpoolFile
-from capi_async.spool.sqlite.group import Change, Chunk, Group, key_number
+from capi_async.spool.sqlite.group import Change, Chunk, Group, key_number, place_of
 from capi_async.spool.sqlite.letters import Letters
 from capi_async.spool.sqlite.options import DAY, Options
 from capi_async.spool.sqlite.room import is_full
@@ -31,6 +32,9 @@ Counts = dict[str, tuple[int, int]]
 #: Rows, and dead letters, that are looked through at a time: others want to write, too.
 _ROWS_A_LOOK: Final = 64
 _LETTERS_A_LOOK: Final = 500
+
+#: Where a row stands that is settled.
+_SETTLED: Final = "nowhere"
 
 #: Bytes that a chunk may need beside its bodies.
 _ROW_BYTES: Final = 8_192
@@ -73,6 +77,10 @@ class Looked(Struct, gc=False):
 
 class _Miscounted(DamagedChunk):
     """A row says that there are more records in it, or fewer, than there are."""
+
+
+class _Repeated(DamagedChunk):
+    """A row that this process has settled stands there again: nobody accepted its events a second time."""
 
 
 class Store(SpoolFile):
@@ -126,6 +134,11 @@ class Store(SpoolFile):
             ids = self._write(db, group)
         for chunk, number in zip(group.appended, ids, strict=True):
             chunk.id = number
+        if self._sealing.encrypts:
+            lost = {change.chunk.id for change in group.lost}
+            for change in group.changes:
+                if not change.left and change.chunk.id not in lost:
+                    self._sealing.note(change.chunk.id, _SETTLED)
 
     def _write(self, db: sqlite3.Connection, group: Group) -> list[int]:
         if any(change.scrub for change in group.changes):
@@ -145,12 +158,12 @@ class Store(SpoolFile):
 
     def insert(self, db: sqlite3.Connection, chunk: Chunk, *, mine: bool) -> int:
         """Write a new chunk, for this process or for nobody; returns its id."""
-        name, data = self._seal(encode(chunk.records), chunk.destination)
         number = db.execute(
             'INSERT INTO chunk (destination, owner, "left", size, attempted_at, keyed, sealed)'
             " VALUES (?, ?, ?, ?, 0, ?, ?)",
-            (chunk.destination, self.owner if mine else 0, chunk.left, chunk.size, chunk.keyed, name),
+            (chunk.destination, self.owner if mine else 0, chunk.left, chunk.size, chunk.keyed, self._sealing.name),
         ).lastrowid
+        _name, data = self._seal(encode(chunk.records), place_of(chunk.destination, number or 0))
         db.execute("INSERT INTO body (id, data) VALUES (?, ?)", (number, data))
         if chunk.keyed:
             keys = {key_number(one.order_key) for one in chunk.records if one is not None and one.order_key is not None}
@@ -180,7 +193,7 @@ class Store(SpoolFile):
             if chunk.keyed:
                 db.execute("DELETE FROM order_key WHERE chunk = ?", (chunk.id,))
         elif change.scrub:
-            name, data = self._seal(encode(chunk.unsettled()), chunk.destination)
+            name, data = self._seal(encode(chunk.unsettled()), place_of(chunk.destination, chunk.id))
             db.execute("UPDATE body SET data = ? WHERE id = ?", (data, chunk.id))
             db.execute("UPDATE chunk SET sealed = ? WHERE id = ?", (name, chunk.id))
         for kind, number in change.counts.items():
@@ -239,7 +252,7 @@ class Store(SpoolFile):
         """Counts of a row whose own are damaged, written again; ``None`` if its records cannot be read either."""
         try:
             row = damage.whole(self._ready(), number)
-            records = decode(row.destination, self._open_sealed(row.data, row.sealed, row.destination))
+            records = self._records(row, number)
             held = [one for one in _row(row.destination, records, row).chunk.records if one is not None]
         except (DamagedChunk, ValueError):
             return None
@@ -285,7 +298,11 @@ class Store(SpoolFile):
         """
         db = self._ready()
         row = damage.whole(db, number)
-        records = decode(destination, self._open_sealed(row.data, row.sealed, destination))
+        if row.destination != destination:
+            raise DamagedChunk("its destination")
+        if self._sealing.is_repeated(number):
+            raise _Repeated(REPEATED)
+        records = self._records(row, number)
         made = _row(destination, records, row)
         chunk = made.chunk
         held = [one for one in chunk.records if one is not None]
@@ -296,6 +313,9 @@ class Store(SpoolFile):
             keys = {key_number(one.order_key) for one in held if one.order_key}
             chunk.foreign = self._foreign(db, chunk, number, keys)
         return made
+
+    def _records(self, row: damage.Stored, number: int) -> list[Record]:
+        return decode(row.destination, self._open_sealed(row.data, row.sealed, place_of(row.destination, number)))
 
     def _bury(self, destination: str, number: int, error: Exception) -> tuple[int, int]:
         """A chunk that cannot be read any more is kept apart, and its events are dead; how many, and of what size."""
@@ -312,8 +332,9 @@ class Store(SpoolFile):
                         "INSERT OR REPLACE INTO damaged (id, destination, at, data) VALUES (?, ?, ?, ?)",
                         (number, destination, self._wall(), data),
                     )
-                    lost = {(destination, "pending"): -left, (destination, "bytes"): -size, (destination, "dead"): left}
-                    count(db, lost)
+                    if not isinstance(error, _Repeated):
+                        lost = {"pending": -left, "bytes": -size, "dead": left}
+                        count(db, {(destination, kind): number for kind, number in lost.items()})
         except sqlite3.Error as failure:
             if not damage.is_of_row(failure):
                 raise
@@ -322,8 +343,10 @@ class Store(SpoolFile):
             # not even removed: it stays where it is, and nobody looks at it again
             self._unreadable.add(number)
         logger.error(
-            "spool: %s: %d stored events are damaged (%s) and cannot be sent; they count as dead%s",
-            destination, left, error,
+            "spool: %s: %d stored events %s%s",
+            destination, left,
+            f"are not sent: {error}" if isinstance(error, _Repeated)
+            else f"are damaged ({error}) and cannot be sent; they count as dead",
             ", and what is left of them is in the table 'damaged' of the spool file" if gone else "",
             extra={"destination": destination, "events": left, "error": str(error)},
         )  # fmt: skip
@@ -385,7 +408,7 @@ class Store(SpoolFile):
         for (last,) in rows:
             try:
                 row = damage.whole(db, last)
-                records = decode(row.destination, self._open_sealed(row.data, row.sealed, row.destination))
+                records = self._records(row, last)
             except (DamagedChunk, ValueError):
                 continue  # whoever leases it reports it
             if any(record.body and matches(record) for record in records):
