@@ -15,7 +15,8 @@ from capi_async.cipher import Cipher
 from capi_async.errors import ConfigError
 from capi_async.spool.base import Ledger, LetterFilter
 from capi_async.spool.chunks import encode
-from tests.spool.harness import DEAD, DELIVERED, NAMES, HandClock, ids, opened, record, sqlite, take
+from capi_async.testing import ManualClock
+from tests.spool.harness import DEAD, DELIVERED, NAMES, ids, new_clock, opened, record, sqlite, take
 
 KEY = base64.urlsafe_b64encode(bytes([1]) * 32).decode()
 QUERY = "?keys=env:SPOOL_KEYS"
@@ -28,8 +29,8 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return new_clock()
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def rows(db: sqlite3.Connection) -> list[int]:
 
 
 async def test_rows_that_were_exchanged_are_not_sent(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each costs itself only; they count as dead, in words."""
     async with opened(sqlite(tmp_path, clock, QUERY)) as spool:
@@ -61,7 +62,7 @@ async def test_rows_that_were_exchanged_are_not_sent(
     assert caplog.text.count("sealed for another place") == 2
 
 
-async def test_a_row_that_was_moved_to_another_destination_is_not_sent(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_row_that_was_moved_to_another_destination_is_not_sent(tmp_path: Path, clock: ManualClock) -> None:
     """Nor one that was copied to a row of its own."""
     async with opened(sqlite(tmp_path, clock, QUERY)) as spool:
         await spool.append([record("1"), record("2", "b")], [])
@@ -80,7 +81,7 @@ async def test_a_row_that_was_moved_to_another_destination_is_not_sent(tmp_path:
         assert await take(spool, "b") == []
 
 
-async def test_a_row_of_another_file_with_the_same_key_is_not_sent(tmp_path: Path, clock: HandClock) -> None:
+async def test_a_row_of_another_file_with_the_same_key_is_not_sent(tmp_path: Path, clock: ManualClock) -> None:
     """The first rows of two files have different numbers, which are part of the seal."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -98,7 +99,7 @@ async def test_a_row_of_another_file_with_the_same_key_is_not_sent(tmp_path: Pat
 
 
 async def test_a_row_that_is_put_back_after_it_was_settled_is_not_sent_again(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By the process that settled it; it is not counted, because nobody accepted it twice."""
     async with opened(sqlite(tmp_path, clock, QUERY)) as spool:
@@ -122,7 +123,7 @@ async def test_a_row_that_is_put_back_after_it_was_settled_is_not_sent_again(
 
 
 async def test_dead_letters_that_were_exchanged_or_renamed_are_not_replayed(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Their listed event id decides whether they may be sent again, and so is part of the seal."""
     async with opened(sqlite(tmp_path, clock, QUERY)) as spool:
@@ -142,7 +143,7 @@ async def test_dead_letters_that_were_exchanged_or_renamed_are_not_replayed(
     assert caplog.text.count("a dead letter cannot be read") == 3
 
 
-async def test_what_an_earlier_release_encrypted_is_sent_by_saying_so(tmp_path: Path, clock: HandClock) -> None:
+async def test_what_an_earlier_release_encrypted_is_sent_by_saying_so(tmp_path: Path, clock: ManualClock) -> None:
     """Without ``old_seals=accept`` the file is refused and left as it is; what is stored from now on is bound."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("old")], [])
@@ -163,7 +164,7 @@ async def test_what_an_earlier_release_encrypted_is_sent_by_saying_so(tmp_path: 
 
 
 async def test_an_earlier_seal_among_bound_ones_is_not_sent(
-    tmp_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever kept a copy of an old row could have put it there; neither form opens as the other."""
     async with opened(sqlite(tmp_path, clock, QUERY)) as spool:
@@ -180,7 +181,7 @@ async def test_an_earlier_seal_among_bound_ones_is_not_sent(
     assert "add old_seals=accept" in caplog.text
 
 
-def test_the_option_is_accept_or_left_out(tmp_path: Path, clock: HandClock) -> None:
+def test_the_option_is_accept_or_left_out(tmp_path: Path, clock: ManualClock) -> None:
     """Anything else is a mistake that is told."""
     with pytest.raises(ConfigError, match="old_seals=accept"):
         sqlite(tmp_path, clock, f"{QUERY}&old_seals=yes")
