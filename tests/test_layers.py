@@ -63,8 +63,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 #: Parts of a folder that must not know one another.
 STRANGERS = {"destinations", "sources", "spool"}
-#: What all of them may know: of spools also the form of stored records, and what waits in memory.
-SHARED = {"__init__", "base", "cart", "chunks", "misfit", "platform", "refusals", "waiting"}
+#: What all of them may know: of spools also the form of stored records, its encryption, and what waits in memory.
+SHARED = {"__init__", "base", "cart", "chunks", "misfit", "platform", "refusals", "sealing", "waiting"}
 
 
 def _modules() -> list[Path]:
