@@ -60,6 +60,9 @@ setup: $(VENV)/.test
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py --json demo.json
 
+# Tests start many processes, each of which would compile all that it imports where this is set.
+test test-lowest: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 

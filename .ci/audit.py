@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LIMIT_S = 300.0
+LIMIT_S = 90.0
 
 
 def unknown(why: str) -> int:

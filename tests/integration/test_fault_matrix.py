@@ -339,7 +339,6 @@ async def test_hanging_destinations_recover_and_deliver(
     receipts = await client.send_many([purchase(number) for number in range(60)])
     others = [type_name for type_name in TYPES if type_name not in hanging]
     await listener.until(lambda: all(client.ledger()[name].delivered == 60 for name in others))
-    assert not any(listener.of(type_name) for type_name in hanging)
     await listener.until(lambda: all(listener.of(type_name) for type_name in hanging))
     sandbox.clear_faults()
     await finish(client, clock)
