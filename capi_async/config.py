@@ -9,7 +9,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,6 +20,7 @@ from capi_async.engine.prepare import ConsentPolicy
 from capi_async.engine.room import Overflow
 from capi_async.errors import ConfigError
 from capi_async.frames import frameless
+from capi_async.nearest import nearest
 from capi_async.plain import listed, shown
 from capi_async.spec import Destination, Secret
 
@@ -74,7 +75,8 @@ def load(
     environment = os.environ if environ is None else environ
     tables = data.pop("destinations", {})
     if not isinstance(tables, dict) or not tables or not all(isinstance(table, dict) for table in tables.values()):
-        raise ConfigError(f"{file}: needs a table per destination, such as [destinations.snap]")
+        hint = next((hint for key in data if (hint := nearest(key, ("destinations",)))), "")
+        raise ConfigError(f"{file}: needs a table per destination, such as [destinations.snap]{hint}")
     literal = [
         f"{name}.{key}"
         for name, table in tables.items()
@@ -124,14 +126,39 @@ def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
         if not missing:
             made.append(make(type_name, values))
         elif any(field in values for field in required):
-            half.append(
-                f"{type_name} lacks {', '.join(' or '.join(kind.env.get(field, (field,))) for field in missing)}"
-            )
+            lacking = ", ".join(" or ".join(kind.env.get(field, (field,))) for field in missing)
+            half.append("; ".join([f"{type_name} lacks {lacking}", *_misspelt(kind, environment)]))
     if half:
         raise ConfigError(f"the environment is half set: {'; '.join(half)}")
     if not made:
-        raise ConfigError("the environment names no destination; set, for example, SNAP_PIXEL_ID and SNAP_ACCESS_TOKEN")
+        hints = (
+            hint for type_name in installed_types() for hint in _misspelt(destination_class(type_name), environment)
+        )
+        none = "the environment names no destination; set, for example, SNAP_PIXEL_ID and SNAP_ACCESS_TOKEN"
+        raise ConfigError("; ".join([none, *dict.fromkeys(hints)]))
+    for one in made:
+        for hint in _misspelt(type(one), environment):
+            logger.warning("config: %s: %s", one.name, hint, extra={"destination": one.name})
     return made
+
+
+def _misspelt(kind: type[Destination], environment: Mapping[str, str]) -> list[str]:
+    """Variables that nothing reads and whose names are nearly those that this destination would read."""
+    unset = [name for names in kind.env.values() for name in names if not environment.get(name)]
+    starts = {name[:3] for name in unset}
+    every = {name for one in installed_types() for names in destination_class(one).env.values() for name in names}
+    return [
+        f"{name} is set, which nothing reads{hint}"
+        for name in environment
+        if name[:3] in starts
+        and name not in every
+        and _VARIABLE.fullmatch(name)
+        and (hint := nearest(name, unset, _NEAR))
+    ]
+
+
+#: Share of equal characters from which on a variable's name is taken for a misspelt one.
+_NEAR: Final = 0.85
 
 
 @frameless(ConfigError)
@@ -145,7 +172,10 @@ def make(name: str, settings: Mapping[str, Any]) -> Destination:
     kind = destination_class(values.pop("type", name))
     known = {field.name for field in msgspec.structs.fields(kind)}
     if unknown := sorted(set(values) - known):
-        raise ConfigError(f"{name}: unknown setting {listed(unknown)}; there are {', '.join(sorted(known))}")
+        raise ConfigError(
+            f"{name}: unknown setting {listed(unknown)}; there are {', '.join(sorted(known))}"
+            f"{nearest(str(unknown[0]), known)}"
+        )
     for field in msgspec.structs.fields(kind):
         if field.required and field.name not in values:
             names = " or ".join(kind.env.get(field.name, ()))
@@ -175,17 +205,27 @@ def _converted(values: Mapping[str, Any], kind: type[_T], where: str) -> _T:
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, ConfigError):
             raise error.__cause__ from None
-        raise ConfigError(f"{where}: {_unquoted(str(error))}") from None
+        raise ConfigError(f"{where}: {_unquoted(str(error), kind)}") from None
 
 
-def _unquoted(text: str) -> str:
+def _unquoted(text: str, kind: type) -> str:
     """A decoder's words without the value that was wrong: it may be a credential in the wrong place."""
     said, at, path = text.partition(" - at `")
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
     if said.startswith("Invalid enum value"):
-        said = "not one of the values of this setting"
+        values = _values(fields.get(path.removeprefix("$.").rstrip("`")))
+        said = f"not one of the values of this setting{f': {values}' if values else ''}"
     elif unknown := _UNKNOWN.match(said):
-        said = f"unknown setting {shown(unknown[1])}"
+        said = (
+            f"unknown setting {shown(unknown[1])}; there are {', '.join(sorted(fields))}{nearest(unknown[1], fields)}"
+        )
     return f"{said}{at}{path[:_MAX_PATH]}"
+
+
+def _values(kind: object) -> str:
+    """What a setting of a few values takes."""
+    literals = [kind, *get_args(kind)]
+    return ", ".join(str(value) for one in literals if get_origin(one) is Literal for value in get_args(one))
 
 
 _PLACE: Final = re.compile(r"at (line \d+, column \d+|end of document)")
@@ -211,7 +251,10 @@ def _value(where: str, value: Any, environment: Mapping[str, str]) -> Any:
     if kind == "env":
         if not environment.get(rest):
             named = f"the environment variable {rest}" if _is_variable(rest) else "the environment variable it names"
-            raise ConfigError(f"{where}: {named} is not set")
+            hint = (
+                nearest(rest, [name for name in environment if environment[name]], _NEAR) if _is_variable(rest) else ""
+            )
+            raise ConfigError(f"{where}: {named} is not set{hint}")
         return environment[rest]
     if kind == "file":
         try:

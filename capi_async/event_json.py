@@ -6,15 +6,17 @@ the fields of an event: they are those of the struct that is asked for.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
 
 from capi_async.errors import EventError
 from capi_async.event_checks import MAX_ITEMS, MAX_JSON_BYTES, TIME_ADVICE
+from capi_async.nearest import nearest
 from capi_async.plain import shown
 
 T = TypeVar("T", bound=Struct)
@@ -49,7 +51,28 @@ _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>[^`]{0,64
 _EXPECTED: Final = re.compile(r"(Expected|Object missing required field|Invalid enum value|Invalid RFC3339)")
 
 
-def _translated(error: msgspec.ValidationError) -> EventError:
+def _fields_at(kind: type[Struct], path: str) -> tuple[str, ...]:
+    """The fields of what stands at a path such as ``user`` or ``items[3]``."""
+    below: Any = kind
+    for name in _INDEX.sub("", path).split("."):
+        below = next((field.type for field in msgspec.structs.fields(below) if field.name == name), below)
+        below = next(_structs(below), kind)
+    fields: tuple[str, ...] = below.__struct_fields__
+    return fields
+
+
+def _structs(annotation: object) -> Iterator[type[Struct]]:
+    """The structs that a field of this type may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Struct):
+        yield annotation
+    for one in get_args(annotation):
+        yield from _structs(one)
+
+
+_INDEX: Final = re.compile(r"\[[^]]*\]")
+
+
+def _translated(error: msgspec.ValidationError, kind: type[Struct]) -> EventError:
     """Our error for a decoder's, with the path of the field and without its value."""
     match = _AT.fullmatch(str(error))
     text, path = (match["text"], match["path"] or "") if match else (str(error), "")
@@ -59,12 +82,31 @@ def _translated(error: msgspec.ValidationError) -> EventError:
         field = cause.field.replace("items", index[0], 1) if index else cause.field
         return EventError(field, cause.reason)
     if unknown := _UNKNOWN.match(text):
-        return EventError(f"{path}.{shown(unknown['name'])}".lstrip("."), "there is no such field; check its spelling")
+        hint = nearest(unknown["name"], _fields_at(kind, path)) or "; check its spelling"
+        return EventError(f"{path}.{shown(unknown['name'])}".lstrip("."), f"there is no such field{hint}")
     if path.endswith(("time", "fbclid_seen")):
         return EventError(path, TIME_ADVICE)
     if text.startswith("Invalid enum value"):
         text = "not one of the values this field takes"
     return EventError(path, text if _EXPECTED.match(text) else text.partition("`")[0].strip())
+
+
+def _malformed(data: bytes | str, error: msgspec.DecodeError) -> str:
+    """What is wrong with text that is no JSON; the library's words give a byte position and no content."""
+    try:
+        # the standard library takes half of a surrogate pair, which nothing can be sent with
+        json.dumps(json.loads(data), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return _HALF_CHARACTER
+    except (ValueError, RecursionError):
+        pass
+    return f"not a JSON object: {error}"
+
+
+_HALF_CHARACTER: Final = (
+    "holds half of a character (a lone surrogate, such as \\ud83d): the text was cut in the middle of an emoji; cut it "
+    "between characters"
+)
 
 
 def decoded(data: bytes | str, decoder: msgspec.json.Decoder[T]) -> T:
@@ -74,12 +116,11 @@ def decoded(data: bytes | str, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise _translated(error) from None
+        raise _translated(error, decoder.type) from None
     except RecursionError:
         raise EventError("", _TOO_DEEP) from None
     except msgspec.DecodeError as error:
-        # the library's text gives a byte position and no content
-        raise EventError("", f"not a JSON object: {error}") from None
+        raise EventError("", _malformed(data, error)) from None
     except UnicodeError:
         raise EventError("", "not UTF-8 text") from None
 
@@ -91,6 +132,6 @@ def converted(data: Mapping[str, Any], kind: type[T]) -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise _translated(error) from None
+        raise _translated(error, kind) from None
     except RecursionError:
         raise EventError("", _TOO_DEEP) from None

@@ -127,6 +127,11 @@ HEAD = f'[destinations.snap]\npixel_id = "{PIXEL}"\n'
         ("[destinations]\nsnap = 5", "needs a table per destination"),
         (HEAD, "snap: access_token is missing (environment: SNAP_ACCESS_TOKEN)"),
         (HEAD + 'acces_token = "t"', "snap: unknown setting acces_token; there are access_token, "),
+        (HEAD + 'acces_token = "t"', "; is access_token meant?"),
+        ("[destination.snap]\npixel_id = 5", "; is destinations meant?"),
+        ("[destinations.snapp]\npixel_id = 5", "; is snap meant?"),
+        ("linger = 1\n" + HEAD + 'access_token = "t"', "; is linger_s meant?"),
+        (HEAD + 'access_token = "t"\nresend = "maybe"', "values of this setting: safe, always, never"),
         (HEAD + 'access_token = "env:NOPE"', "snap.access_token: the environment variable NOPE is not set"),
         (HEAD + 'access_token = "file:/nonexistent/x"', "/nonexistent/x cannot be read (FileNotFoundError)"),
         (HEAD + "access_token = 5", "a credential is text or a callable, not int"),
@@ -140,7 +145,7 @@ HEAD = f'[destinations.snap]\npixel_id = "{PIXEL}"\n'
         (HEAD + 'access_token = "t"\nresend = "maybe"', "snap: "),
         ('[destinations.acne]\ntoken = "t"', "no destination type 'acne'; there are snap, "),
         ("linger = 1\n" + HEAD + 'access_token = "t"', "unknown setting linger"),
-        ('overflow = "explode"\n' + HEAD + 'access_token = "t"', "not one of the values of this setting - at"),
+        ('overflow = "explode"\n' + HEAD + 'access_token = "t"', "this setting: wait, fail, drop_oldest - at"),
         ('linger_s = "soon"\n' + HEAD + 'access_token = "t"', "Expected `float`, got `str` - at `$.linger_s`"),
     ],
 )  # fmt: skip
@@ -155,6 +160,29 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """By its name."""
     with pytest.raises(ConfigError, match="cannot be read \\(FileNotFoundError\\)"):
         load(tmp_path / "none.toml")
+
+
+def test_a_misspelt_variable_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """With the name that is read instead; never with its value."""
+    both = {"SNAP_PIXELID": PIXEL, "SNAP_ACCES_TOKEN": "hidden-value"}
+    with pytest.raises(ConfigError, match="SNAP_PIXELID is set, which nothing reads; is SNAP_PIXEL_ID meant") as raised:
+        from_env(both)
+    assert "is SNAP_ACCESS_TOKEN meant?" in str(raised.value)
+    assert "hidden-value" not in str(raised.value)
+    with pytest.raises(ConfigError, match="lacks SNAP_PIXEL_ID; SNAP_PIXELID is set"):
+        from_env({"SNAP_PIXELID": PIXEL, "SNAP_ACCESS_TOKEN": TOKEN})
+    whole = {"META_PIXEL_ID": "1234567890123456", "META_ACCESS_TOKEN": TOKEN, "METAL_PRICE": "5", "META_PIXEL_IDS": ""}
+    from_env(whole)
+    assert [record.getMessage() for record in caplog.records if "META_PIXEL_IDS" not in record.getMessage()] == []
+    from_env({**whole, "META_TEST_EVENTCODE": "T1"})
+    assert "META_TEST_EVENTCODE is set, which nothing reads; is META_TEST_EVENT_CODE meant?" in caplog.text
+
+
+def test_a_variable_that_a_file_names_wrongly_has_its_nearest(tmp_path: Path) -> None:
+    """Of those that are set."""
+    text = HEAD + 'access_token = "env:SNAP_ACCES_TOKEN"'
+    with pytest.raises(ConfigError, match=r"SNAP_ACCES_TOKEN is not set; is SNAP_ACCESS_TOKEN meant\?"):
+        load(config(tmp_path, text), {"SNAP_ACCESS_TOKEN": TOKEN})
 
 
 async def test_the_environment_describes_destinations() -> None:

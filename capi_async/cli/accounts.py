@@ -11,6 +11,7 @@ import msgspec
 from capi_async.config import from_env, load, make
 from capi_async.destinations import destination_types, installed_types, row_of
 from capi_async.errors import ConfigError
+from capi_async.nearest import nearest
 from capi_async.spec import Destination
 
 
@@ -84,7 +85,8 @@ def configured(
 
 def _known(names: Sequence[str], known: Sequence[str]) -> None:
     if unknown := [name for name in names if name not in known]:
-        raise ConfigError(f"--to: no destination {', '.join(unknown)}; there are {', '.join(known)}")
+        there = f"there are {', '.join(known)}{nearest(unknown[0], known)}"
+        raise ConfigError(f"--to: no destination {', '.join(unknown)}; {there}")
 
 
 def destinations_for(

@@ -5,15 +5,28 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import BinaryIO, Final, cast
 
-from capi_async.cli.encodings import require_utf8
+from capi_async.cli.encodings import UNDECODABLE, require_utf8
 from capi_async.cli.grouping import Groups
-from capi_async.cli.lines import MAX_LINE_BYTES, PIECE_LINES, READ_ERRORS, Good, Note, Problem, Read
+from capi_async.cli.lines import (
+    BLANK,
+    MAX_LINE_BYTES,
+    NOTHING,
+    PIECE_LINES,
+    READ_ERRORS,
+    TOO_LONG,
+    Good,
+    Note,
+    Problem,
+    Read,
+)
 from capi_async.cli.mapping import Columns, Mapper
-from capi_async.cli.quoting import DELIMITERS, Row, rows
+from capi_async.cli.quoting import DELIMITERS, LongLine, Row, rows
 from capi_async.errors import ConfigError, EventError
 
+_LINE_ENDS: Final = ("\n", "\r")
 _UTF16_FIX: Final = 'save it as UTF-8 (in Excel: "CSV UTF-8"), or say encoding = "utf-16" in the mapping'
 
 
@@ -34,10 +47,24 @@ def read_csv(name: str, stream: BinaryIO, mapper: Mapper, group_by: str = "") ->
     text = io.TextIOWrapper(
         cast("BinaryIO", io.BufferedReader(_Rewound(start, stream))),
         mapper.encoding or "utf-8-sig",
-        errors="surrogateescape" if mapper.encoding in ("", "utf-8", "ascii") else "replace",
+        errors=UNDECODABLE,
         newline="",
     )
-    yield from _events(name, lambda: text.readline(MAX_LINE_BYTES), mapper, group_by)
+    yield from _events(name, lambda: _line(text), mapper, group_by)
+
+
+def _line(text: io.TextIOWrapper) -> str:
+    """The next line with its end; empty at the end of the file.
+
+    Raises:
+        LongLine: It is longer than any that is read; the rest of it has been passed over.
+    """
+    line = text.readline(MAX_LINE_BYTES)
+    if len(line) < MAX_LINE_BYTES or line.endswith(_LINE_ENDS):
+        return line
+    while line and not line.endswith(_LINE_ENDS):
+        line = text.readline(MAX_LINE_BYTES)
+    raise LongLine(TOO_LONG)
 
 
 def _first_bytes(stream: BinaryIO) -> bytes:
@@ -70,12 +97,15 @@ def _events(name: str, read_line: Callable[[], str], mapper: Mapper, group_by: s
     piece: list[Read] = []
     reading = _Reading(name, mapper, group_by)
     try:
-        first = read_line()
+        blank, first = _begun(read_line)
     except READ_ERRORS as error:
         raise ConfigError(f"{name}: cannot be read ({type(error).__name__})") from None
-    # files saved twice have two byte order marks
-    first = first.lstrip("\ufeff")
-    begun = iter((first,))
+    except LongLine as error:
+        raise ConfigError(f"{name}: its header {error}; are the line ends missing?") from None
+    if not first:
+        yield [Note(name, 1, BLANK if blank else NOTHING)]
+        return
+    begun = chain(repeat("\n", blank), (first,))
     delimiter = mapper.delimiter or _sniffed(first, mapper, name)
     if delimiter != mapper.delimiter and delimiter != ",":
         piece.append(
@@ -95,6 +125,17 @@ def _events(name: str, read_line: Callable[[], str], mapper: Mapper, group_by: s
             yield piece
             piece = []
     yield [*piece, *reading.end()]
+
+
+def _begun(read_line: Callable[[], str]) -> tuple[int, str]:
+    """How many blank lines a file begins with, and the first one that is not blank, without byte order marks."""
+    blank = 0
+    while True:
+        # files saved twice have two marks
+        first = (line := read_line()).lstrip("\ufeff")
+        if not line or first.strip():
+            return blank, first
+        blank += 1
 
 
 def _sniffed(header: str, mapper: Mapper, name: str) -> str:
@@ -121,6 +162,7 @@ class _Reading:
         self._groups = Groups(name, mapper, group_by) if group_by else None
         self._empty: list[int] = []
         self._empty_count = 0
+        self._rows = 0
 
     def take(self, row: Row) -> list[Read]:
         """What a row amounts to."""
@@ -128,9 +170,12 @@ class _Reading:
         if row.fault:
             return self._whole(self._problem(row, "", row.fault))
         if self._columns is None:
+            if not row.cells:
+                return []
             self._header = row.cells
             self._columns = self._mapper.bind(row.cells, self._name)
             return []
+        self._rows += bool(row.cells)
         if not any(cell.strip() for cell in row.cells):
             self._empty_count += bool(row.cells)
             self._empty = self._empty or ([row.line] if row.cells else [])
@@ -147,10 +192,10 @@ class _Reading:
     def end(self) -> list[Read]:
         """What is left at the end of the file."""
         found: list[Read] = self._groups.close() if self._groups else []
-        if self._columns is None:
-            found.append(Note(self._name, 1, "the file is empty"))
-        else:
+        if self._columns is not None:
             found += [Note(self._name, line, text) for text, line in self._columns.taken.items()]
+        if not self._rows:
+            found.append(Note(self._name, self.line, "there is no row below the header"))
         if self._empty_count:
             count = f"{self._empty_count:,} rows without a value are left out, this being the first"
             found.append(

@@ -40,7 +40,7 @@ class Ended(Struct, frozen=True, kw_only=True):
         problems: The first bad lines.
         unread: Identifiers of skipped events that could not be read, and why.
         stopped: Why not everything was read or awaited; empty if it was.
-        lost: Whether something was rejected or lost, a line was bad, or every single event was skipped.
+        lost: Whether something was rejected or lost, a line was bad, or no event was delivered.
     """
 
     destinations: Mapping[str, DestinationFacts]
@@ -118,7 +118,7 @@ class Delivery:
                 or report.unstored
                 or self._stopped
                 or any(one.lost for one in found.values())
-                or (self._events and not any(one.delivered for one in found.values()))
+                or not any(one.delivered for one in found.values())
             ),
         )
 

@@ -98,7 +98,7 @@ def dry_run(
         bad_lines=reporter.bad_lines,
         problems=reporter.problems,
         unread=unread.lines(),
-        lost=bool(reporter.bad_lines or refused or (events and not sent)),
+        lost=bool(reporter.bad_lines or refused or not sent),
     )
 
 

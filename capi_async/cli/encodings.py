@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Final
 
 from capi_async.errors import ConfigError
@@ -14,6 +15,17 @@ _MARKS: Final = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+
+
+def _marked(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udcff", error.end
+
+
+#: Error handler of codecs: what cannot be decoded, in any encoding, becomes a lone surrogate, which no text holds.
+UNDECODABLE: Final = "capi_async.undecodable"
+codecs.register_error(UNDECODABLE, _marked)
 
 
 def foreign_encoding(start: bytes) -> str:

@@ -9,7 +9,18 @@ from typing import BinaryIO, Final
 import msgspec
 
 from capi_async.cli.encodings import BOM, require_utf8
-from capi_async.cli.lines import MAX_LINE_BYTES, PIECE_LINES, READ_ERRORS, Good, Problem, Read
+from capi_async.cli.lines import (
+    BLANK,
+    MAX_LINE_BYTES,
+    NOTHING,
+    PIECE_LINES,
+    READ_ERRORS,
+    TOO_LONG,
+    Good,
+    Note,
+    Problem,
+    Read,
+)
 from capi_async.errors import ConfigError, EventError
 from capi_async.event import Event
 
@@ -42,7 +53,9 @@ def read_json(name: str, stream: BinaryIO) -> Iterator[list[Read]]:
         require_utf8(start[:8], name)
     while start.startswith(BOM):
         start = start.removeprefix(BOM)
-    if _form(start) == "document":
+    if ended and not start.strip():
+        yield [Note(name, 1, BLANK if start else NOTHING)]
+    elif _form(start) == "document":
         yield from _document(name, start, more)
     else:
         yield from _lines(name, start, more)
@@ -109,7 +122,7 @@ def _lines(name: str, start: bytes, more: Callable[[int], bytes]) -> Iterator[li
 
 
 def _overlong(name: str, number: int) -> Problem:
-    return Problem(name, number, "", f"is longer than {MAX_LINE_BYTES // 1024**2} MB")
+    return Problem(name, number, "", TOO_LONG)
 
 
 def _event(name: str, number: int, line: bytes) -> Read:
@@ -137,8 +150,11 @@ def _document(name: str, start: bytes, more: Callable[[int], bytes]) -> Iterator
         ) from None
     text = bytes(data)
     piece: list[Read] = []
+    objects = _objects(name, text)
+    if not objects:
+        yield [Note(name, 1, "its array is empty")]
     line, counted = 1, 0
-    for at, one in _objects(name, text):
+    for at, one in objects:
         line += text.count(b"\n", counted, at)
         counted = at
         piece.append(_event(name, line, one))

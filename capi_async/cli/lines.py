@@ -13,6 +13,9 @@ from capi_async.event import Event
 PIECE_LINES: Final = 500
 #: Longer than any event that a platform takes; keeps a file without line ends from filling the memory.
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+BLANK: Final = "there is nothing but blanks in it"
+NOTHING: Final = "there is nothing in it"
+TOO_LONG: Final = f"is longer than {MAX_LINE_BYTES // 1024**2} MB"
 #: What reading a file, packed or not, may raise.
 READ_ERRORS: Final = (OSError, EOFError, zlib.error)
 

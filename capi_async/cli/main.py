@@ -19,6 +19,10 @@ def main() -> None:
         # a terminal that is not UTF-8 gets escaped characters, not a traceback
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    from capi_async.cli.app import app
+    try:
+        from capi_async.cli.app import app
 
-    app(prog_name="capi-async")
+        app(prog_name="capi-async")
+    except KeyboardInterrupt:
+        # while modules are still being loaded; afterwards the commands see to it
+        raise SystemExit(130) from None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import codecs
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from difflib import get_close_matches
 from pathlib import Path
 from string import Formatter
 from typing import Any, Final
@@ -19,6 +18,8 @@ from capi_async.cli.cells import GROUPERS, Moments, Numbers, moment, typed
 from capi_async.cli.encodings import text_of
 from capi_async.errors import ConfigError, EventError
 from capi_async.event import App, ClickIds, Consent, Device, Event, Item, Page, User
+from capi_async.nearest import nearest
+from capi_async.plain import listed
 
 EXAMPLE: Final = """\
 delimiter = ";"                      # without it: what the header's columns fit
@@ -142,7 +143,12 @@ class Columns:
         self._width = len(header)
         self._mapper = mapper
         self._fields = [
-            (field, _cell(f"columns.{field}", source, places), mapper.values.get(field), _KINDS.get(field, "text"))
+            (
+                field,
+                _cell(f"columns.{field}", source, places, mapper.encoding),
+                mapper.values.get(field),
+                _KINDS.get(field, "text"),
+            )
             for field, source in mapper.columns.items()
         ]
         #: What was read in a way that the mapping does not state, and the first line of it.
@@ -237,11 +243,8 @@ class _Places:
     def find(self, key: str, column: str) -> int:
         """The place of a column that a mapping's ``key`` names."""
         if column not in self._header:
-            near = get_close_matches(column, self._header, 1)
-            hint = f"; is {near[0]!r} meant?" if near else ""
-            raise ConfigError(
-                f"{key}: {self._file} has no column {column!r}; there are {', '.join(self._header)}{hint}"
-            )
+            columns = f"there are {listed(self._header)}{nearest(column, self._header)}"
+            raise ConfigError(f"{key}: {self._file} has no column {column!r}; {columns}")
         if self._header.count(column) > 1:
             raise ConfigError(
                 f"{key}: {self._file} has {self._header.count(column)} columns that are called {column!r}; "
@@ -250,11 +253,11 @@ class _Places:
         return self._header.index(column)
 
 
-def _cell(key: str, source: str, places: _Places) -> Callable[[Sequence[str], int], str]:
+def _cell(key: str, source: str, places: _Places, encoding: str) -> Callable[[Sequence[str], int], str]:
     """How to get the text of one field out of a row: a column, or a template of several."""
     if "{" not in source or source in places:
         at = places.find(key, source)
-        return lambda row, _line: _clean(row[at], source)
+        return lambda row, _line: _clean(row[at], source, encoding)
     parts: list[tuple[str, int]] = []
     try:
         template = list(Formatter().parse(source))
@@ -265,7 +268,9 @@ def _cell(key: str, source: str, places: _Places) -> Callable[[Sequence[str], in
         parts.append((literal, at))
 
     def fill(row: Sequence[str], line: int) -> str:
-        cells = [str(line) if at == -2 else "" if at == -1 else _clean(row[at], source).strip() for _, at in parts]
+        cells = [
+            str(line) if at == -2 else "" if at == -1 else _clean(row[at], source, encoding).strip() for _, at in parts
+        ]
         # with a cell missing, the rest would look like a value and be the same on every such row
         if any(at >= 0 and not cell for (_, at), cell in zip(parts, cells, strict=True)):
             return ""
@@ -274,11 +279,10 @@ def _cell(key: str, source: str, places: _Places) -> Callable[[Sequence[str], in
     return fill
 
 
-def _clean(text: str, column: str) -> str:
+def _clean(text: str, column: str, encoding: str) -> str:
     if not text.isascii() and _SURROGATE.search(text):
-        raise EventError(
-            "", f"column {column!r} is not UTF-8 text; say another encoding in the mapping, or save as UTF-8"
-        )
+        said = f"column {column!r} is not {encoding or 'UTF-8'} text"
+        raise EventError("", f"{said}; say another encoding in the mapping, or save as UTF-8")
     return text
 
 
@@ -356,7 +360,7 @@ class _Reading:
         """Refuse a key that is not among ``known``, and name the one that is probably meant."""
         if unknown := sorted(set(table) - set(known)):
             raise self._error(
-                f"{key}{unknown[0]}", f"there is no such key; there are {', '.join(known)}{_near(unknown[0], known)}"
+                f"{key}{unknown[0]}", f"there is no such key; there are {', '.join(known)}{nearest(unknown[0], known)}"
             )
 
     def _error(self, key: str, reason: str) -> ConfigError:
@@ -381,7 +385,7 @@ class _Reading:
                 raise self._error(f"{key}.time", "write a [time] table")
             if name not in _FIELDS and not re.fullmatch(r"properties\.[^.]+", name):
                 raise self._error(
-                    f"{key}.{name}", f"is no field of an event that a cell can fill{_near(name, _FIELDS)}"
+                    f"{key}.{name}", f"is no field of an event that a cell can fill{nearest(name, _FIELDS)}"
                 )
         return flat
 
@@ -437,7 +441,8 @@ class _Reading:
                 ) from None
             if "%" not in form:
                 raise self._error(
-                    "time.format", f"needs one of {', '.join(_FORMS)}, or a form such as %d.%m.%Y{_near(form, _FORMS)}"
+                    "time.format",
+                    f"needs one of {', '.join(_FORMS)}, or a form such as %d.%m.%Y{nearest(form, _FORMS)}",
                 )
 
 
@@ -446,8 +451,3 @@ _KEYS: Final = (
 )  # fmt: skip
 _TIME_KEYS: Final = ("column", "format", "zone", "timezone", "empty")
 _FORMS: Final = ("iso", "epoch_seconds", "epoch_millis")
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    found = get_close_matches(name, list(known), 1)
-    return f"; is {found[0]} meant?" if found else ""

@@ -14,11 +14,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from capi_async.cli.failing import plainly
 from capi_async.cli.terminal import say, write, write_json
 from capi_async.clock import SYSTEM_CLOCK
 from capi_async.engine.subject import matches_subject
-from capi_async.errors import CapiError, ConfigError
+from capi_async.errors import ConfigError
 from capi_async.event import User
+from capi_async.nearest import nearest
 from capi_async.outcome import Outcome
 from capi_async.spool import open_spool
 from capi_async.spool.base import DeadLetter, LetterFilter, Spool
@@ -50,6 +52,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
+@plainly
 def status(spool: SpoolUrl, as_json: AsJson = False) -> None:
     """Show the ledger of every destination, those that no configuration names any more included."""
 
@@ -68,6 +71,7 @@ def status(spool: SpoolUrl, as_json: AsJson = False) -> None:
 
 
 @app.command()
+@plainly
 def dead(
     spool: SpoolUrl,
     destination: Destination = None,
@@ -93,6 +97,7 @@ def dead(
 
 
 @app.command()
+@plainly
 def export(
     spool: SpoolUrl, destination: Destination = None, kind: Kind = None, reason: Reason = None, since: Since = None
 ) -> None:
@@ -107,6 +112,7 @@ def export(
 
 
 @app.command()
+@plainly
 def replay(
     spool: SpoolUrl,
     destination: Destination = None,
@@ -147,6 +153,7 @@ def replay(
 
 
 @app.command()
+@plainly
 def forget(
     spool: SpoolUrl,
     email: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
@@ -176,17 +183,16 @@ def _run(url: str, command: Callable[[Spool], Awaitable[None]], *, reading: bool
         async with _opened(url, reading=reading) as spool:
             await command(spool)
 
-    try:
-        asyncio.run(main())
-    except CapiError as error:
-        say(f"capi-async: {error}")
-        raise typer.Exit(2) from None
+    asyncio.run(main())
 
 
 @asynccontextmanager
 async def _opened(url: str, *, reading: bool) -> AsyncIterator[Spool]:
     if url.startswith("env:"):  # an address with a password is better not seen in a list of processes
-        url = os.environ.get(url[4:], "")
+        name = url.removeprefix("env:")
+        url = os.environ.get(name, "")
+        if not url:
+            raise ConfigError(f"the environment variable {name} is not set{nearest(name, os.environ, 0.85)}")
     if reading and url.startswith("sqlite:"):
         spool = cast("Spool", SqliteReader(parse(url)))
     else:
@@ -213,7 +219,8 @@ def _filter(
     limit: int | None,
 ) -> LetterFilter:
     if kind is not None and kind not in _KINDS:
-        raise ConfigError(f"--kind: there is no kind {kind[:20]!r} of dead letters; there are {', '.join(_KINDS)}")
+        there = f"there are {', '.join(_KINDS)}{nearest(kind, _KINDS)}"
+        raise ConfigError(f"--kind: there is no kind {kind[:20]!r} of dead letters; {there}")
     return LetterFilter(
         destination=destination,
         kind=kind,

@@ -9,7 +9,11 @@ from typing import Final, NamedTuple
 
 #: Delimiters looked for where the mapping names none, the usual one first.
 DELIMITERS: Final = (",", ";", "\t", "|")
-_STRAY: Final = "is not CSV: a quote is out of place (inside a quoted cell it is written twice), or a cell is too long"
+_STRAY: Final = "is not CSV: a quote is out of place (inside a quoted cell it is written twice)"
+_LONG_CELL: Final = (
+    f"has a cell of more than {csv.field_size_limit():,} characters, which no field of an event takes; if it is not "
+    "meant to be so long, look for a quote that is out of place"
+)
 _SWALLOWED: Final = "is not CSV: a quoted cell runs on into the next rows; look for a quote that is out of place"
 _OPEN: Final = "is not CSV: a quote is opened and never closed"
 
@@ -22,25 +26,40 @@ class Row(NamedTuple):
     fault: str = ""
 
 
+class LongLine(csv.Error):
+    """A line is longer than any that is read; the rest of it has been passed over."""
+
+
 class _Lines:
-    """The lines of a file, counted, which can be taken back to the second line of the row just read."""
+    """The lines of a file, counted, which can be taken back to the second line of the row just read.
+
+    A line that is too long is kept as its error, to be raised whenever it is read.
+    """
 
     def __init__(self, read_line: Callable[[], str]) -> None:
         self._read_line = read_line
-        self._again: deque[str] = deque()
-        self._taken: list[str] = []
+        self._again: deque[str | LongLine] = deque()
+        self._taken: list[str | LongLine] = []
         self.line = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        text = self._again.popleft() if self._again else self._read_line()
+        text = self._again.popleft() if self._again else self._read()
         if not text:
             raise StopIteration
         self._taken.append(text)
         self.line += 1
+        if isinstance(text, LongLine):
+            raise text
         return text
+
+    def _read(self) -> str | LongLine:
+        try:
+            return self._read_line()
+        except LongLine as error:
+            return error
 
     def begin(self) -> int:
         """A row begins here; returns the number of its first line."""
@@ -55,7 +74,8 @@ class _Lines:
 
     def second(self) -> str:
         """The second line of the row; empty if it has only one."""
-        return self._taken[1] if len(self._taken) > 1 else ""
+        second = self._taken[1] if len(self._taken) > 1 else ""
+        return "" if isinstance(second, LongLine) else second
 
 
 def rows(read_line: Callable[[], str], delimiter: str) -> Iterator[Row]:
@@ -64,7 +84,7 @@ def rows(read_line: Callable[[], str], delimiter: str) -> Iterator[Row]:
     A row whose quotes are wrong has a ``fault``; reading goes on at the line after its first.
 
     Args:
-        read_line: Gives the next line with its end, an empty text at the end of the file.
+        read_line: Gives the next line with its end, an empty text at the end of the file; raises :class:`LongLine`.
     """
     lines = _Lines(read_line)
     width = 0
@@ -84,8 +104,16 @@ def rows(read_line: Callable[[], str], delimiter: str) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Row(line, (), _OPEN if "unexpected end" in str(error) else _STRAY)
+            yield Row(line, (), _fault(error))
             lines.take_back()
+
+
+def _fault(error: csv.Error) -> str:
+    if isinstance(error, LongLine):
+        return str(error)
+    if "field limit" in str(error):
+        return _LONG_CELL
+    return _OPEN if "unexpected end" in str(error) else _STRAY
 
 
 def _swallows(cells: Sequence[str], second: str, width: int, delimiter: str) -> bool:

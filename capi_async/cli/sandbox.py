@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from capi_async.cli.failing import plainly
 from capi_async.cli.loop import run
+from capi_async.cli.terminal import cell
 from capi_async.errors import ConfigError
+from capi_async.nearest import nearest
 from capi_async.sandbox import TOKEN, Sandbox, serve
 
 
@@ -23,6 +28,13 @@ def sandbox(
         bool, typer.Option("--rates/--no-rates", help="Keep the platforms' documented request rates, or lift them.")
     ] = True,
     poison: Annotated[str | None, typer.Option(help="Refuse every event that holds this text.", metavar="TEXT")] = None,
+    reading: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another answer to a question that no source settles; may be repeated; list shows them.",
+            metavar="PLATFORM=NAME|list",
+        ),
+    ] = None,
 ) -> None:
     """Run the sandbox: a local server that plays every platform, strictly.
 
@@ -30,7 +42,10 @@ def sandbox(
     of valid form exists. The page at / shows what arrived; /_sandbox/arrivals, /_sandbox/stats and /_sandbox/faults
     read and steer the sandbox. Ctrl-C ends it.
     """
-    options: dict[str, Any] = {"seed": seed, "poison": poison}
+    if "list" in (reading or ()):
+        _show_readings(Console(highlight=False))
+        return
+    options: dict[str, Any] = {"seed": seed, "poison": poison, "readings": _readings(reading or ())}
     if not rates:
         options["rates"] = dict.fromkeys(Sandbox().platforms)
     try:
@@ -39,6 +54,35 @@ def sandbox(
         raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror or type(error).__name__})") from None
     except KeyboardInterrupt:
         print("\nThe sandbox has ended.")
+
+
+def _readings(wanted: Sequence[str]) -> dict[str, set[str]]:
+    """What ``--reading`` names, checked before anything listens."""
+    chosen: dict[str, set[str]] = {}
+    for one in wanted:
+        platform, equals, names = one.partition("=")
+        if not equals or not names:
+            every = [f"{name}={it}" for name in Sandbox().platforms for it in Sandbox().readings(name)]
+            own = [known for known in every if known.endswith(f"={one}")]
+            hint = f"; is {own[0]} meant?" if own else nearest(one, every)
+            raise ConfigError(f"--reading: {one!r} is no PLATFORM=NAME; --reading list shows all{hint}")
+        chosen.setdefault(platform.strip(), set()).update(name.strip() for name in names.split(","))
+    try:
+        Sandbox(readings=chosen)
+    except ValueError as error:
+        raise ConfigError(f"--reading: {error}") from None
+    return chosen
+
+
+def _show_readings(console: Console) -> None:
+    server = Sandbox()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("reading", no_wrap=True)
+    table.add_column("what it changes")
+    for platform in server.platforms:
+        for name, meaning in server.readings(platform).items():
+            table.add_row(cell(f"{platform}={name}"), cell(meaning))
+    console.print(table)
 
 
 def _announce(server: Sandbox) -> None:

@@ -81,7 +81,7 @@ def send(
     number and field and does not stop the others. A first mapping for a CSV is written by 'capi-async mapping FILE'.
 
     The exit code is 0 if nothing was rejected or lost, 1 if something was, a line was bad or no event at all was
-    delivered, 2 if the command or its configuration is wrong, 130 after Ctrl-C.
+    delivered (also where a file holds none), 2 if the command or its configuration is wrong, 130 after Ctrl-C.
     """
     if sandbox and config:
         raise ConfigError("--sandbox and --config exclude each other")
@@ -149,7 +149,7 @@ def _tell(ended: Ended | DryRun, as_json: bool) -> None:
     lines = f"{ended.events:,} events read in {ended.seconds:.1f} s"
     bad = f", {ended.bad_lines:,} bad lines" if ended.bad_lines else ""
     stopped = f"; stopped: {ended.stopped}" if ended.stopped else ""
-    nothing = "; no event was delivered" if ended.events and not _any_delivered(ended) else ""
+    nothing = "; no event was delivered" if not _any_delivered(ended) else ""
     show_line(console, f"{lines}{bad}{stopped}{nothing}")
 
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS
+from capi_async.nearest import nearest
 from capi_async.plain import shown
 from capi_async.spec import Destination
 
@@ -185,7 +186,8 @@ def row_of(type_name: str) -> Row:
     """
     if row := BUILT_IN.get(type_name) or rows().get(type_name):
         return row
-    raise ConfigError(f"no destination type {shown(type_name)!r}; there are {', '.join(rows())}")
+    there = f"there are {', '.join(rows())}{nearest(type_name, rows())}"
+    raise ConfigError(f"no destination type {shown(type_name)!r}; {there}")
 
 
 def _loaded(point: Any) -> object:

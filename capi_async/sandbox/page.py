@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -45,14 +45,16 @@ def page(
     faults: Iterable[Fault],
     token: str,
     shop: TikTokShop,
-    platform: str | None = None,
-    still: bool = False,
+    platform: str | None,
+    still: bool,
+    chosen: Mapping[str, Collection[str]],
 ) -> str:
     """The whole page. Everything that came over the wire is escaped.
 
     Args:
         platform: Whose events ``newest`` are; ``None``: of all platforms.
         still: Do not load anew every two seconds, so that a body can be read.
+        chosen: Readings by platform, where they differ from the usual ones.
     """
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">{"" if still else _REFRESH}
@@ -63,7 +65,7 @@ def page(
 <h2>Platforms</h2>
 <div class="scroll"><table><thead><tr><th>Platform</th><th>Base URL</th>
 {"".join(f'<th class="n">{name}</th>' for name in _COLUMNS)}</tr></thead><tbody>
-{"".join(_platform_row(base_url, name, tally) for name, tally in tallies.items())}
+{"".join(_platform_row(base_url, name, tally, chosen.get(name, ())) for name, tally in tallies.items())}
 </tbody></table></div>
 <h2>Faults</h2>
 {_faults(list(faults))}
@@ -76,10 +78,13 @@ def page(
 """
 
 
-def _platform_row(base_url: str, name: str, tally: Tally) -> str:
+def _platform_row(base_url: str, name: str, tally: Tally, readings: Collection[str]) -> str:
     numbers = [*(getattr(tally.stats, number) for number in _NUMBERS), tally.rejected, tally.test]
     cells = "".join(f'<td class="n">{number:,}</td>' for number in numbers)
-    return f"<tr><th>{escape(name)}</th><td><code>{escape(base_url)}/{escape(name)}</code></td>{cells}</tr>\n"
+    address = f"<code>{escape(base_url)}/{escape(name)}</code>"
+    if readings:
+        address += f"<br>reading: {escape(', '.join(sorted(readings)))}"
+    return f"<tr><th>{escape(name)}</th><td>{address}</td>{cells}</tr>\n"
 
 
 def _faults(faults: list[Fault]) -> str:

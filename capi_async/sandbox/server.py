@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.nearest import nearest
 from capi_async.sandbox.admin import ADMIN, administer, error_reply
 from capi_async.sandbox.arrivals import Arrival, Arrivals, Stats
 from capi_async.sandbox.checks import MB
@@ -157,6 +158,14 @@ class Sandbox:
         """The prefixes served."""
         return tuple(self._platforms)
 
+    def readings(self, platform: str) -> Mapping[str, str]:
+        """What ``readings`` may hold for a platform: names, and what each changes.
+
+        Raises:
+            ValueError: An unknown platform.
+        """
+        return self._platform(platform).readings
+
     def url(self, platform: str) -> str:
         """A platform's base URL, without a trailing slash."""
         return f"{self.base_url}/{self._platform(platform).name}"
@@ -273,13 +282,15 @@ class Sandbox:
         tallies = {name: it.tally for name, it in self._platforms.items()}
         chosen = platform if platform in self._platforms else None
         newest = self._arrivals.newest(_NEWEST_SHOWN, chosen)
-        return page(self.base_url, tallies, newest, self._faults, TOKEN, self._shop, chosen, still)
+        readings = {name: it.chosen for name, it in self._platforms.items()}
+        return page(self.base_url, tallies, newest, self._faults, TOKEN, self._shop, chosen, still, readings)
 
     def _platform(self, name: str) -> Service:
         try:
             return self._platforms[name]
         except KeyError:
-            raise ValueError(f"no platform {name!r} here; there are {', '.join(self._platforms)}") from None
+            known = f"there are {', '.join(self._platforms)}{nearest(name, self._platforms)}"
+            raise ValueError(f"no platform {name!r} here; {known}") from None
 
     # Over HTTP.
 

@@ -71,6 +71,66 @@ def test_the_sandbox_serves_until_ctrl_c() -> None:
         assert process.stderr.read() == ""
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("tiktok_pixel=tolrant", "tiktok_pixel has no reading 'tolrant'; it has partial, tolerant; is tolerant meant?"),
+        ("tiktok_pixl=tolerant", "tiktok_pixel, cutmeshort, meta, tiktok_shop; is tiktok_pixel meant?"),
+        ("tiktok_pixel=tolerant,partal", "no reading 'partal'"),
+        ("tolerant", "is tiktok_pixel=tolerant meant?"),
+        ("meta=x", "meta has no reading 'x'; it has none"),
+        ("snap=", "--reading list shows all"),
+    ],
+)
+def test_a_reading_that_does_not_exist_names_the_nearest(run: Run, given: str, said: str) -> None:
+    """Before anything listens; exit code 2."""
+    ran = run("sandbox", "--port", 0, "--reading", "snap=zero_based", "--reading", given)
+    assert ran.code == 2
+    assert ran.err.startswith("capi-async: --reading: ")
+    assert said in ran.err
+
+
+def test_every_reading_is_listed_with_what_it_changes(run: Run) -> None:
+    """In 80 columns."""
+    ran = run("sandbox", "--reading", "list")
+    assert ran.code == 0
+    for name in ("snap=zero_based", "snap_v2=atomic", "pinterest=partial_422", "tiktok_pixel=tolerant",
+                 "cutmeshort=one_day", "tiktok_shop=http_200"):  # fmt: skip
+        assert name in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_readings_are_served() -> None:
+    """The tolerant pixel takes a row without its type; the page says which reading is in force."""
+    command = [sys.executable, "-m", "capi_async", "sandbox", "--port", "0", "--reading", "tiktok_pixel=tolerant"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        url = process.stdout.readline().split()[4]
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
+            assert "reading: tolerant" in answer.read().decode()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("queue", "dead", "sqlite:///none.db", "--kind", "ded"), "there are dead, uncertain; is dead meant?"),
+        (("queue", "status", "env:CAPI_NO_SUCH_SPOOL"), "the environment variable CAPI_NO_SUCH_SPOOL is not set"),
+        (("send", "-", "--sandbox", "--to", "snpa"), "no destination snpa; there are snap, "),
+        (("send", "-", "--sandbox", "--to", "tiktokpixel"), "; is tiktok_pixel meant?"),
+        (("send", "-", "--sandbx"), "--sandbox"),
+        (("snd",), "send"),
+        (("queue", "statu"), "status"),
+    ],
+)
+def test_a_name_that_does_not_exist_names_the_nearest(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    """Options, commands, kinds and destinations: a line, and exit code 2."""
+    ran = run(*arguments, stdin=b"")
+    assert (ran.code, said in ran.err) == (2, True)
+    assert "Traceback" not in ran.err
+
+
 def test_a_port_in_use_is_one_line(run: Run) -> None:
     """No traceback; exit code 2."""
     import socket

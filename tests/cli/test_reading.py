@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import subprocess
@@ -120,7 +121,7 @@ def test_what_a_header_or_a_row_lacks_is_said(tmp_path: Path) -> None:
     """Two columns of one name, a repeated header, rows without a value, too many cells."""
     with pytest.raises(ConfigError, match=r"user\.email: .* has 2 columns that are called 'Email'"):
         _read(tmp_path, "Order,Total,Email,Email\n1,1.00,a@x.example,\n")
-    with pytest.raises(ConfigError, match=r"no column 'Email'; .*is 'E-Mail' meant\?"):
+    with pytest.raises(ConfigError, match=r"no column 'Email'; .*is E-Mail meant\?"):
         _read(tmp_path, "Order,Total,E-Mail\n")
     found = _read(
         tmp_path, "Order,Total,Email\n1,1.00,a@x.example\nOrder,Total,Email\n,,\n  , ,\n2,2.00,b@x.example,x\n"
@@ -131,7 +132,6 @@ def test_what_a_header_or_a_row_lacks_is_said(tmp_path: Path) -> None:
         "note: the header stands here once more; the row is left out",
         "note: 2 rows without a value are left out, this being the first",
     ]
-    assert _texts(_read(tmp_path, "")) == ["note: the file is empty"]
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
@@ -320,6 +320,104 @@ def test_a_file_of_which_nothing_is_sent_says_why_and_ends_with_1(run: Run, tmp_
         assert "meta: skipped: user: " in ran.out
         assert "not read: email: not an e-mail address" in ran.out
         assert "(4 events)" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("e.csv", b"", "there is nothing in it"),
+        ("e.csv", b"\xef\xbb\xbf", "there is nothing in it"),
+        ("e.csv", b"\n \n\t\r\n", "there is nothing but blanks in it"),
+        ("e.csv", b"Order,Total,Email\n", "there is no row below the header"),
+        ("e.csv", b"\n\nOrder,Total,Email\n\n", "there is no row below the header"),
+        ("e.csv", b"Order,Total,Email\n,,\n", "a row without a value is left out"),
+        ("e.jsonl", b"", "there is nothing in it"),
+        ("e.jsonl", b"\xef\xbb\xbf", "there is nothing in it"),
+        ("e.jsonl", b"\n \n\t\n", "there is nothing but blanks in it"),
+        ("e.jsonl.gz", gzip.compress(b"", mtime=0), "there is nothing in it"),
+        ("e.json", b" [\n]\n", "its array is empty"),
+    ],
+)
+def test_a_file_without_an_event_says_so_and_ends_with_1(
+    run: Run, tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    """Whoever writes the file may have failed; nobody should have to guess that from a table of zeros."""
+    (tmp_path / "map.toml").write_text(MAP)
+    (tmp_path / name).write_bytes(content)
+    options = ("--mapping", tmp_path / "map.toml", "--sandbox", "--to", "meta")
+    for more, ended in (((), "no event was delivered"), (("--dry-run",), "0 events read")):
+        ran = run("send", tmp_path / name, *options, *more)
+        assert ran.code == 1
+        assert f"note: {said}" in ran.err
+        assert ended in ran.out
+    ran = run("explain", tmp_path / name, *options)
+    assert (ran.code, "there is no event in it" in ran.err) == (2, True)
+
+
+def test_an_empty_file_beside_another_is_only_said(run: Run, tmp_path: Path) -> None:
+    """What was to be sent has been."""
+    (tmp_path / "none.jsonl").write_bytes(b"")
+    (tmp_path / "one.jsonl").write_bytes(jsonl(ONE))
+    ran = run("send", tmp_path / "none.jsonl", tmp_path / "one.jsonl", "--sandbox", "--to", "snap")
+    assert (ran.code, "none.jsonl:1: note: there is nothing in it" in ran.err) == (0, True)
+
+
+def test_a_header_may_stand_below_blank_lines(tmp_path: Path) -> None:
+    """And lines are counted from the first one."""
+    found = _read(tmp_path, "\n  \n\ufeffOrder,Total,Email\n1,1.00,a@x.example\n2,1.00\n")
+    assert [one.line for one in _goods(found)] == [4]
+    assert [one.line for one in _problems(found)] == [5]
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize(
+    ("size", "said"), [(10_000_000, "has a cell of more than 131,072 characters"), (17_000_000, "16 MB")]
+)
+def test_a_huge_cell_costs_its_row_and_is_called_so(tmp_path: Path, size: int, said: str, quote: str) -> None:
+    """Not a quote that is out of place; and the rows after it keep their numbers."""
+    found = _read(tmp_path, f"Order,Total,Email\n1,1.00,{quote}{'x' * size}{quote}\n2,2.00,b@x.example\n")
+    [problem] = _problems(found)
+    assert (problem.line, said in problem.reason) == (2, True)
+    assert [one.line for one in _goods(found)] == [3]
+
+
+def test_a_huge_header_is_refused_in_a_line(tmp_path: Path) -> None:
+    """A file without line ends is no reason to repeat it."""
+    with pytest.raises(ConfigError, match=r"its header is longer than 16 MB; are the line ends missing\?"):
+        _read(tmp_path, "x," * 9_000_000)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bad"),
+    [("cp1252", b"\x81"), ("utf-16-le", b"\x00\xd8x\x00"), ("ascii", b"\xff"), ("", b"\xed\xa0\x80")],
+)
+def test_bytes_that_are_no_text_cost_their_row(tmp_path: Path, encoding: str, bad: bytes) -> None:
+    """In every encoding, instead of another character in somebody's name."""
+    head, tail = (
+        text.encode(encoding or "utf-8")
+        for text in ("Order,Total,Email\n1,1.00,a@x.example\n2,2.00,", "\n3,3.00,b@x.example\n")
+    )
+    found = _read(tmp_path, head + bad + tail, (f'encoding = "{encoding}"\n' if encoding else "") + MAP)
+    assert [(one.line, one.reason) for one in _problems(found)] == [
+        (3, f"column 'Email' is not {encoding or 'UTF-8'} text; say another encoding in the mapping, or save as UTF-8")
+    ]
+    assert [one.line for one in _goods(found)] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '{"name": "lead", "user": {"first_name": "\\ud83d"}}',
+        '{"name": "lead\\udc00"}',
+        '{"name": "lead", "properties": {"\\ud83d": 1}}',
+        '{"name": "lead", "properties": {"a": ["\\ud83dx"]}}',
+    ],
+)
+def test_half_of_a_character_is_called_so(run: Run, bad: str) -> None:
+    """The line is named, and the others are sent."""
+    ran = run("send", "-", "--sandbox", "--to", "snap", "--json", stdin=jsonl(purchase(1), bad, purchase(2)))
+    assert "-:2: holds half of a character" in ran.err
+    assert (ran.json["events"], ran.json["bad_lines"]) == (2, 1)
 
 
 def test_a_dry_run_sends_nothing_and_says_what_would_become_of_each(run: Run, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from capi_async.nearest import nearest
 from capi_async.sandbox.arrivals import Arrival, Arrivals, Tally
 from capi_async.sandbox.checks import HOUR, MB, MINUTE, Problem, Reader
 from capi_async.sandbox.rates import Rate, Windows
@@ -97,17 +98,18 @@ class Service(ABC):
 
     Attributes:
         name: Prefix of its URLs.
-        readings: Names of the other answers to questions that no source settles; see each platform.
+        readings: The other answers to questions that no source settles: name, and what it changes.
+        chosen: Those that this sandbox gives.
     """
 
     name: ClassVar[str]
     rate: ClassVar[Rate | None] = None
-    readings: ClassVar[frozenset[str]] = frozenset()
+    readings: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, *, seed: int, readings: frozenset[str] = frozenset()) -> None:
-        unknown = readings - self.readings
-        if unknown:
-            raise ValueError(f"{self.name} has no reading {', '.join(sorted(unknown))}; it has {sorted(self.readings)}")
+        if unknown := sorted(readings - self.readings.keys()):
+            others = f"it has {', '.join(self.readings)}" if self.readings else "it has none"
+            raise ValueError(f"{self.name} has no reading {unknown[0]!r}; {others}{nearest(unknown[0], self.readings)}")
         self.chosen = readings
         self.windows: Windows | None = Windows(self.rate) if self.rate else None
         self._seed = seed

@@ -95,7 +95,11 @@ class CutMeShort(Platform[Lead | Sale]):
     name = "cutmeshort"
     routes = (route("POST", "/track/lead", "lead"), route("POST", "/track/sale", "sale"))
     rate = Rate(60, 60.0)
-    readings = frozenset({"association_required", "conflict", "one_day"})
+    readings: ClassVar[Mapping[str, str]] = {
+        "association_required": "a follow-up for a customer without a stored lead gets 404",
+        "conflict": "a second sale with the same invoiceId gets 409",
+        "one_day": "events older than 24 hours are refused",
+    }
     _leads: ClassVar[Reader[Lead]] = Reader(Lead, overlook=True)
     _sales: ClassVar[Reader[Sale]] = Reader(Sale, overlook=True)
 

@@ -190,7 +190,7 @@ class Pinterest(Platform[PinterestEvent]):
     name = "pinterest"
     routes = (route("POST", r"/ad_accounts/(?P<account>[^/]+)/events", "events"),)
     rate = Rate(5_000, 60.0)
-    readings = frozenset({"partial_422"})
+    readings: ClassVar[Mapping[str, str]] = {"partial_422": "failures of single events come with 422, not with 200"}
     max_test_events = 20
     max_age_s: ClassVar[float] = 7 * DAY
     _reader: ClassVar[Reader[PinterestEvent]] = Reader(PinterestEvent, overlook=False)

@@ -181,7 +181,10 @@ class Snap(Platform[SnapEvent]):
         route("GET", r"/v3/(?P<asset>[^/]+)/events/validate/stats", "stats", reads=True),
     )
     rate = Rate(1_000, 1.0)
-    readings = frozenset({"zero_based", "token_400"})
+    readings: ClassVar[Mapping[str, str]] = {
+        "zero_based": "a refused event is named by its index from 0, not from 1",
+        "token_400": "a bad token gets 400, not 401",
+    }
     max_age_s: ClassVar[float] = 7 * DAY
     _reader: ClassVar[Reader[SnapEvent]] = Reader(SnapEvent, overlook=True)
 

@@ -118,7 +118,10 @@ class SnapV2(Platform[SnapRecord]):
         route("GET", r"/v2/conversion/validate/stats", "stats", reads=True),
     )
     rate = Rate(1_000, 1.0)
-    readings = frozenset({"atomic", "one_based"})
+    readings: ClassVar[Mapping[str, str]] = {
+        "atomic": "a bad record costs its batch the good ones",
+        "one_based": "a bad record is named by its index from 1, not from 0",
+    }
     max_age_s: ClassVar[float] = 37 * DAY
     _reader: ClassVar[Reader[SnapRecord]] = Reader(SnapRecord, overlook=True)
 

@@ -112,7 +112,10 @@ class TikTokPixel(TikTokEnvelope[PixelEvent]):
         route("POST", r"/open_api/v1\.3/pixel/batch/", "batch"),
         route("POST", r"/open_api/v1\.3/pixel/track/", "track"),
     )
-    readings = frozenset({"partial", "tolerant"})
+    readings: ClassVar[Mapping[str, str]] = {
+        "partial": "the good rows of a batch with a bad one are taken, with code 20001",
+        "tolerant": "type may be absent in a batch, and a blank may stand for the T of a timestamp",
+    }
     unauthorized_status = 200
     rows = "batch"
     max_age_s: ClassVar[float] = 7 * DAY

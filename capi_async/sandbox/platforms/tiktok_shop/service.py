@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -99,17 +99,15 @@ class TikTokShop(Service):
 
     name = "tiktok_shop"
     rate = Rate(10, 1.0)
-    readings: ClassVar[frozenset[str]] = frozenset(
-        {
-            "http_200",
-            "durations",
-            "old_access_survives",
-            "pages_by_position",
-            "reuse_revokes",
-            "single_use_pages",
-            "sparse_search",
-        }
-    )
+    readings: ClassVar[Mapping[str, str]] = {
+        "http_200": "every refusal comes with HTTP 200",
+        "durations": "expiries of tokens are durations",
+        "old_access_survives": "a refresh leaves the old access token alive",
+        "pages_by_position": "a page begins so many items behind the first, whatever moved meanwhile",
+        "reuse_revokes": "a refresh token used again ends the authorization",
+        "single_use_pages": "a page token works exactly once",
+        "sparse_search": "the order search gives little more than ids",
+    }
 
     def __init__(
         self,
