@@ -5,6 +5,7 @@
     ├── EventError      a malformed event; ``field`` names the culprit
     ├── QueueFull       no room; ``stored`` says what that means for the event
     ├── SpoolError      storage failed; ``stored`` likewise, and the backend's error is ``__cause__``
+    ├── ContextError    a stored request context, or its store, cannot be used
     ├── TransportError  a request that got no answer (read-back calls only)
     └── ClientClosed    ``aclose()`` has begun, or the client belongs to another loop or process; ``stored`` likewise
 
@@ -82,6 +83,14 @@ class SpoolError(_HandIn):
 
     def __init__(self, *args: object, stored: bool | None = None, stored_events: int = 0) -> None:
         super().__init__(*args, stored=stored, stored_events=stored_events)
+
+
+class ContextError(CapiError):
+    """A request context cannot be used.
+
+    Its text was changed, cut, is of another version, or sealed with another key; or the store that keeps it failed, in
+    which case the backend's error is ``__cause__``.
+    """
 
 
 class TransportError(CapiError):

@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",
         "outcome", "spec", "thread", "transport",
     },
+    "context": {"cipher", "errors", "event", "log", "pii"},
     "testing": {"errors", "outcome", "spec", "spool.base"},
     "sandbox": {"bounded", "clock", "nearest"},
     "bench": {"client", "destinations", "event", "outcome", "spec"},

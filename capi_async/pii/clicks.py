@@ -24,7 +24,11 @@ _OPAQUE: Final = re.compile(r"[!#$%&()*+\-./0-9:=?@A-Z\[\]^_`a-z{|}~]{1,1000}").
 _GOOGLE: Final = re.compile(r"GA[0-9]\.[0-9]").match
 
 #: Field to the form of its value; fields that are not here are opaque.
-_FORMS: Final[Mapping[str, Callable[[str], object]]] = {"fbc": _META, "fbp": _META_BROWSER}
+_FORMS: Final[Mapping[str, Callable[[str], object]]] = {
+    "fbc": _META,
+    "fbp": _META_BROWSER,
+    "google_session": re.compile(r"[A-Za-z0-9_-]{1,4000}").fullmatch,
+}
 _GOOGLES_OWN: Final = frozenset({"ga_client_id", "ga_session_id"})
 
 ODD: Final = "has not the form of such an id and was left out"
@@ -41,13 +45,21 @@ def is_click_id(text: str) -> bool:
     return _OPAQUE(text) is not None and not is_placeholder(text) and not _GOOGLE(text)
 
 
+def fits(field: str, text: str) -> bool:
+    """Whether the field ``field`` of :class:`~capi_async.ClickIds` may hold this text."""
+    if is_placeholder(text):
+        return False
+    form = _FORMS.get(field)
+    return bool(form(text) if form else _OPAQUE(text) and (field in _GOOGLES_OWN or not _GOOGLE(text)))
+
+
 def in_address(page: Page, parameter: str) -> str | None:
     """The click id in the query of the page's address, else of its referrer on the same site, decoded once."""
     mark = f"{parameter}="
     url, referrer = page.url, page.referrer
     if url is not None and mark in url and (found := _in_query(url, mark)):
         return found
-    if referrer is not None and mark in referrer and (url is None or _same_site(url, referrer)):
+    if referrer is not None and mark in referrer and (url is None or same_site(url, referrer)):
         return _in_query(referrer, mark)
     return None
 
@@ -61,7 +73,7 @@ def _in_query(url: str, mark: str) -> str | None:
     return None
 
 
-def _same_site(url: str, referrer: str) -> bool:
+def same_site(url: str, referrer: str) -> bool:
     """Whether one host is the other, or lies below it."""
     try:
         here, there = (f".{(urlsplit(one).hostname or '').removeprefix('www.')}" for one in (url, referrer))
@@ -80,12 +92,8 @@ def checked(click: ClickIds, fields: tuple[str, ...]) -> tuple[ClickIds, tuple[s
         value = getattr(click, field)
         if value is None:
             continue
-        form = _FORMS.get(field)
-        if is_placeholder(value):
-            warnings.append(f"click.{field}: {NOBODYS}")
-        elif form(value) if form else _OPAQUE(value) and (field in _GOOGLES_OWN or not _GOOGLE(value)):
+        if fits(field, value):
             continue
-        else:
-            warnings.append(f"click.{field}: {ODD}")
+        warnings.append(f"click.{field}: {NOBODYS if is_placeholder(value) else ODD}")
         wrong[field] = None
     return (replace(click, **wrong), tuple(warnings)) if wrong else (click, ())
