@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from capi_async.context import clicks, cookies, response, visit
 from capi_async.context.addresses import read_address
 from capi_async.context.clicks import CLICK_COOKIE
-from capi_async.context.context import RequestContext
+from capi_async.context.facts import Facts
 from capi_async.context.request import Request, parameters
 from capi_async.context.response import Cookie
 from capi_async.context.settings import ContextSettings
 from capi_async.event import NO_CLICK, NO_PAGE, NO_USER, ClickIds, Consent, Page, User
 from capi_async.log import Log
 from capi_async.pii.clicks import fits
+
+T = TypeVar("T", bound=Facts)
 
 logger = Log(__name__)
 
@@ -25,7 +27,7 @@ _told: set[str] = set()
 _MAX_TOLD: Final = 500
 
 
-def context_of(request: Request, settings: ContextSettings | None, now: datetime | None) -> RequestContext:
+def context_of(kind: type[T], request: Request, settings: ContextSettings | None, now: datetime | None) -> T:
     """The context of a request."""
     settings = _USUAL if settings is None else settings
     now = datetime.now(UTC) if now is None else now
@@ -34,7 +36,7 @@ def context_of(request: Request, settings: ContextSettings | None, now: datetime
     agent = visit.user_agent_of(request, notes)
     consent = _consent(request, settings, notes)
     ids = _ids(request, settings, page, agent, now, notes)
-    context = RequestContext(
+    context = kind(
         user=User(ip=address, user_agent=agent) if address or agent else NO_USER,
         page=Page(url=page.url, referrer=page.referrer) if page.url or page.referrer else NO_PAGE,
         language=visit.language_of(request),

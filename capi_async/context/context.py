@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from datetime import datetime
+from typing import Any, Final, Self, TypeVar
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from capi_async.context import build, request
+from capi_async.context import text as text_form
+from capi_async.context.facts import Facts
 from capi_async.context.request import Headers
 from capi_async.context.response import Cookie
 from capi_async.context.settings import ContextSettings
 from capi_async.errors import EventError
-from capi_async.event import NO_CLICK, NO_PAGE, NO_USER, ClickIds, Consent, Device, Event, Hashed, Page, User
+from capi_async.event import NO_USER, ClickIds, Consent, Device, Event, Hashed, Page, User
 
 T = TypeVar("T", bound=Struct)
 
-_EMPTY: Final[Mapping[str, Any]] = {}
 #: Meta's three say one thing together: one that is given takes the place of all.
 _META: Final = ("fbc", "fbclid", "fbclid_seen")
 
 
-class RequestContext(Struct, frozen=True, kw_only=True, gc=False):
+class RequestContext(Facts, frozen=True, kw_only=True, gc=False):
     """What one request says of its visitor; made by :meth:`from_asgi` and its relatives, or loaded from a text.
 
     Its repr names which parts are there and holds none of them.
@@ -41,41 +42,27 @@ class RequestContext(Struct, frozen=True, kw_only=True, gc=False):
         to_set: The cookies that :meth:`cookies` gives.
     """
 
-    user: User = NO_USER
-    page: Page = NO_PAGE
-    language: str | None = None
-    click: ClickIds = NO_CLICK
-    others: Mapping[str, str] = _EMPTY
-    first_seen: Mapping[str, datetime] = _EMPTY
-    consent: Consent | None = None
-    at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
-    notes: tuple[str, ...] = ()
-    to_set: tuple[Cookie, ...] = ()
-
-    @staticmethod
+    @classmethod
     def from_asgi(
-        scope: Mapping[str, Any], settings: ContextSettings | None = None, *, now: datetime | None = None
-    ) -> RequestContext:
+        cls, scope: Mapping[str, Any], settings: ContextSettings | None = None, *, now: datetime | None = None
+    ) -> Self:
         """The context of a request or a websocket, by its ASGI scope.
 
         Raises:
             ValueError: A scope of another type, such as ``lifespan``.
         """
-        from capi_async.context import build, request
+        return build.context_of(cls, request.from_asgi(scope), settings, now)
 
-        return build.context_of(request.from_asgi(scope), settings, now)
-
-    @staticmethod
+    @classmethod
     def from_wsgi(
-        environ: Mapping[str, Any], settings: ContextSettings | None = None, *, now: datetime | None = None
-    ) -> RequestContext:
+        cls, environ: Mapping[str, Any], settings: ContextSettings | None = None, *, now: datetime | None = None
+    ) -> Self:
         """The context of a request, by its WSGI environ."""
-        from capi_async.context import build, request
+        return build.context_of(cls, request.from_wsgi(environ), settings, now)
 
-        return build.context_of(request.from_wsgi(environ), settings, now)
-
-    @staticmethod
+    @classmethod
     def from_parts(
+        cls,
         url: str = "",
         *,
         headers: Headers | None = None,
@@ -83,7 +70,7 @@ class RequestContext(Struct, frozen=True, kw_only=True, gc=False):
         peer: str | None = None,
         settings: ContextSettings | None = None,
         now: datetime | None = None,
-    ) -> RequestContext:
+    ) -> Self:
         """The context of a request, by plain values.
 
         Args:
@@ -92,9 +79,9 @@ class RequestContext(Struct, frozen=True, kw_only=True, gc=False):
             cookies: If they are not among the headers.
             peer: The address of whoever connected to the server.
         """
-        from capi_async.context import build, request
-
-        return build.context_of(request.from_parts(url, headers=headers, cookies=cookies, peer=peer), settings, now)
+        return build.context_of(
+            cls, request.from_parts(url, headers=headers, cookies=cookies, peer=peer), settings, now
+        )
 
     def event(
         self,
@@ -154,21 +141,17 @@ class RequestContext(Struct, frozen=True, kw_only=True, gc=False):
         Raises:
             ConfigError: A key is malformed, or the extra ``encryption`` is missing.
         """
-        from capi_async.context.text import dump
+        return text_form.dump(self, keys=keys)
 
-        return dump(self, keys=keys)
-
-    @staticmethod
-    def load(text: str, *, keys: Sequence[str] = ()) -> RequestContext:
+    @classmethod
+    def load(cls, text: str, *, keys: Sequence[str] = ()) -> Self:
         """The context that :meth:`dump` wrote. With keys, only an encrypted text is taken.
 
         Raises:
             ContextError: The text was changed or cut, is of another version, or is sealed with none of the keys.
             ConfigError: As :meth:`dump`.
         """
-        from capi_async.context.text import load
-
-        return load(text, keys=keys)
+        return text_form.load(cls, text, keys=keys)
 
     def __repr__(self) -> str:
         names = [field for field in ("user", "page", "language", "click", "others", "consent") if getattr(self, field)]

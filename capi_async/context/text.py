@@ -12,15 +12,17 @@ import binascii
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from capi_async.cipher import Cipher, UnknownKey
-from capi_async.context.context import RequestContext
+from capi_async.context.facts import Facts
 from capi_async.errors import CapiError, ContextError
 from capi_async.event import ClickIds, Consent, Page, User
+
+T = TypeVar("T", bound=Facts)
 
 _PLAIN: Final = "c1"
 _SEALED: Final = "c1e"
@@ -63,8 +65,8 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(_Kept)
 
 
-def dump(context: RequestContext, *, keys: Sequence[str] = ()) -> str:
-    """The context as a text; see :meth:`RequestContext.dump`."""
+def dump(context: Facts, *, keys: Sequence[str] = ()) -> str:
+    """The context as a text; see :meth:`~capi_async.context.RequestContext.dump`."""
     raw = _encoder.encode(_kept(context))
     packed = zlib.compress(raw, 9)
     data = _COMPRESSED + packed if len(packed) < len(raw) else _RAW + raw
@@ -74,8 +76,8 @@ def dump(context: RequestContext, *, keys: Sequence[str] = ()) -> str:
     return f"{_PLAIN}.{zlib.crc32(data):08x}.{_base64(data)}"
 
 
-def load(text: str, *, keys: Sequence[str] = ()) -> RequestContext:
-    """The context of a text; see :meth:`RequestContext.load`."""
+def load(kind: type[T], text: str, *, keys: Sequence[str] = ()) -> T:
+    """The context of a text; see :meth:`~capi_async.context.RequestContext.load`."""
     cipher = Cipher(keys, owner="request context") if keys else None
     if not isinstance(text, str):
         raise ContextError(CHANGED)
@@ -94,7 +96,7 @@ def load(text: str, *, keys: Sequence[str] = ()) -> RequestContext:
     else:
         raise ContextError(VERSION if version[:1] == "c" and version[1:2].isdigit() else CHANGED)
     try:
-        return _context(_decoder.decode(_unpacked(data)))
+        return _context(kind, _decoder.decode(_unpacked(data)))
     except (msgspec.MsgspecError, CapiError, ValueError, OverflowError, OSError, zlib.error, RecursionError):
         raise ContextError(CHANGED) from None
 
@@ -122,7 +124,7 @@ def _unpacked(data: bytes) -> bytes:
     return raw
 
 
-def _kept(context: RequestContext) -> _Kept:
+def _kept(context: Facts) -> _Kept:
     click = {
         name: value
         for name in context.click.__struct_fields__
@@ -151,12 +153,12 @@ def _kept(context: RequestContext) -> _Kept:
     )
 
 
-def _context(kept: _Kept) -> RequestContext:
+def _context(kind: type[T], kept: _Kept) -> T:
     stated = kept.consent.pop("", None)
     seen = {name: _time(at) for name, at in kept.seen.items()}
     # unknown names come from a later release of this version: they are passed over, not refused
     click = {name: value for name, value in kept.click.items() if name in ClickIds.__struct_fields__}
-    return RequestContext(
+    return kind(
         user=User(ip=kept.ip, user_agent=kept.user_agent),
         page=Page(url=kept.url, referrer=kept.referrer),
         language=kept.language,
