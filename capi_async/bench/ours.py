@@ -6,7 +6,6 @@ import asyncio
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any, Final
 
 from capi_async.bench.feed import Feed, Row
@@ -183,8 +182,3 @@ class Ours:
         if len(set(counts.values())) > 1:
             raise SystemExit(f"void: {counts}")
         return next(iter(counts.values()))
-
-
-def first_events(feed: Feed, count: int) -> list[Event]:
-    """The next ``count`` rows as events."""
-    return [event_of(row) for row in chain.from_iterable(feed.batches(count, count))]

@@ -302,16 +302,3 @@ def _by_status(http_status: int, *, known: bool) -> Rule:
         # a proxy's page, or half an answer: nobody can tell what came of it
         return Rule(TikTokShopServerError, "reads")
     return Rule(TikTokShopAPIError)
-
-
-#: Every class of the family, for those who map them to something else.
-FAMILY: Final[tuple[type[TikTokShopAPIError], ...]] = (
-    TikTokShopAPIError,
-    TikTokShopAuthError,
-    TikTokShopRateLimitError,
-    TikTokShopValidationError,
-    TikTokShopNotFoundError,
-    TikTokShopServerError,
-    TikTokShopNetworkError,
-    TikTokShopUnsupportedError,
-)

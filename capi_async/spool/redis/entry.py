@@ -11,13 +11,20 @@ from msgspec import Struct
 
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, size_of
-from capi_async.spool.chunks import Fate, State, bits, decode, decode_state, encode, encode_state, is_set
+from capi_async.spool.chunks import (
+    MAX_BYTES,
+    MAX_RECORDS,
+    Fate,
+    State,
+    bits,
+    decode,
+    decode_state,
+    encode,
+    encode_state,
+    is_set,
+)
 from capi_async.spool.sealing import OpenSealed, Place, Seal
 from capi_async.spool.waiting import SETTLED
-
-#: Records, and bytes of their bodies, in one entry at most (one larger record stands alone).
-MAX_RECORDS: Final = 256
-MAX_BYTES: Final = 512 * 1024
 
 pack = msgspec.msgpack.encode
 
@@ -263,11 +270,6 @@ def letter_place(destination: str, kind: str, event_id: str, at: float, size: in
 def _sound(reason: str) -> str:
     """A reason may quote a platform, and that anything, halves of characters included."""
     return reason.encode("utf-8", "replace").decode()
-
-
-def still_s(due_at: float, wait_s: float, wall: float) -> float:
-    """Seconds still to wait for a moment on the wall clock: never longer than was asked for, however it was stepped."""
-    return max(0.0, min(due_at - wall, wait_s))
 
 
 def take(entry: Entry, seal: Seal, now: float, token: Callable[[], str]) -> tuple[bytes, New | None]:

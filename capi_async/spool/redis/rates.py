@@ -37,7 +37,8 @@ class SharedRates:
     only later: it is reserved then, so that workers are served in the order in which they asked.
 
     Args:
-        key: Account to the key of its bucket, and ``news``: of the stream that tells of throttling.
+        prefix: What the key of an account's bucket begins with.
+        news: Key of the stream that tells of throttling.
         now: Monotonic seconds.
         share: How many workers share an account, as far as is known.
     """

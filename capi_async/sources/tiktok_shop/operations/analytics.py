@@ -32,7 +32,6 @@ from capi_async.sources.tiktok_shop.operations.base import (
     unsupported,
 )
 
-Dimension = Literal["daily", "product", "video", "post"]
 Resource = Literal["product", "video", "post"]
 #: The figures that both contracts name; the platform always sends all that it has.
 METRICS: Final = ("views", "clicks", "conversions", "conversion_rate", "revenue")
