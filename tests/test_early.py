@@ -14,7 +14,7 @@ from capi_async.destinations.meta.wire import MetaHead
 from capi_async.destinations.pinterest.destination import PinterestHead
 from capi_async.destinations.pinterest.wire import PinterestApp, PinterestDevice, PinterestEvent
 from capi_async.destinations.snap.wire import SnapHead, SnapV2Head
-from capi_async.destinations.tiktok.pixel import PixelHead
+from capi_async.destinations.tiktok.wire import PixelHead
 from capi_async.sources.tiktok_shop import client, connection, events, oauth, token_file
 from capi_async.sources.tiktok_shop.figures import Performance, Post, ProductPerformance, Video
 from capi_async.sources.tiktok_shop.models import (

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
 from capi_async.destinations.refusals import BAD_PAGE as BAD_PAGE
 from capi_async.event import NO_CLICK, Event
 from capi_async.pii.clicks import checked, in_address
-from capi_async.spec import Refusal
 
 ODD_PAGE: Final = "page.url: is no http(s) address and was left out"
 
@@ -53,29 +51,3 @@ def with_good_clicks(event: Event, fields: tuple[str, ...], parameter: str) -> t
         return event, ()
     good, warnings = checked(click, fields)
     return (event if good is event.click else replace(event, click=good)), warnings
-
-
-def lost_key(extra: Mapping[str, Any], key: str) -> Refusal | None:
-    """A refusal if ``extra`` takes an event's de-duplication key away.
-
-    Without it the platform would count a second copy, and whether a copy is sent is decided long after the event was
-    accepted. Another key in its place is the caller's to choose.
-
-    Args:
-        key: Where it stands, as a dotted path.
-    """
-    value: Any = extra
-    for part in key.split("."):
-        if not isinstance(value, Mapping):
-            break  # what should hold it was replaced
-        if part not in value:
-            return None
-        value = value[part]
-    if isinstance(value, str) and value.strip():
-        return None
-    return Refusal(
-        "rejected",
-        f"extra.{key}",
-        "the platform knows a second copy by it, so it must be text and not blank",
-        f"leave {key} out of Event.extra, or give it as text",
-    )

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from capi_async.event import Event
+
+if TYPE_CHECKING:
+    #: An amount that is a number on the wire. It is made of a Decimal, which is written digit by digit; what ``extra``
+    #: brings in its place must be a number, too: text and true are refused.
+    Number: TypeAlias = Decimal
+else:
+    Number = float
 
 
 def amount_text(value: object) -> str:

@@ -46,10 +46,9 @@ The steps, and with them which of several faults of one event is named first:
 3   ``untestable``              skipped   ``test``
 4   ``head``                    skipped   ``source``: this account has no place for it
 5   ``body``                    rejected  a value that cannot be said in the platform's form
-6   ``lay_properties``          rejected  ``properties.*``
-7   ``extra``                   rejected  ``extra.*``
-8   ``lacks``                   rejected  ``page.url``, ``app.*``, ``device.*``, ``order_id``, ``value``, ``currency``
-9   ``lacks``                   skipped   ``user``: nobody to identify
+6   ``documented``              rejected  ``extra.*``, ``properties.*``: the de-duplication key, then what does not fit
+7   ``lacks``                   rejected  ``page.url``, ``app.*``, ``device.*``, ``order_id``, ``value``, ``currency``
+8   ``lacks``                   skipped   ``user``: nobody to identify
 ==  ==========================  ========  =======================================================================
 
 What an event lacks is asked for after ``extra`` was merged in, because ``extra`` may bring it. Faults come before
@@ -66,8 +65,8 @@ from typing import Any, ClassVar, cast
 from msgspec import Struct
 
 from capi_async.destinations import refusals
-from capi_async.destinations.base import lost_key, with_good_clicks, without_odd_clicks
-from capi_async.destinations.misfit import checked_by, misfit
+from capi_async.destinations.base import with_good_clicks, without_odd_clicks
+from capi_async.destinations.raw import checked_by, laid_over, lost_key, misfit
 from capi_async.errors import ConfigError
 from capi_async.event import NO_CLICK, Event
 from capi_async.pii.identifiers import Identifiers
@@ -80,7 +79,6 @@ from capi_async.spec import (
     Wire,
     account_text,
     as_secret,
-    merge,
     no_consent,
     require_text,
 )
@@ -118,10 +116,13 @@ class Platform(Destination, frozen=True, kw_only=True):
     resend_window_s: ClassVar[float] = 48 * HOUR
     #: The platform refuses keys that its documentation does not list.
     closed_schema: ClassVar[bool] = False
-    #: Whether ``Event.properties`` have a place on the platform; then :meth:`lay_properties` says where.
-    takes_properties: ClassVar[bool] = False
-    #: The object of the event's own in which they lie.
-    properties_at: ClassVar[str] = "properties"
+    #: The object of the event's own in which ``Event.properties`` lie; empty: the platform has no place for them.
+    properties_at: ClassVar[str] = ""
+    #: Those that it takes; ``None``: all.
+    property_keys: ClassVar[frozenset[str] | None] = None
+    #: The struct of an event with every documented key in it, by which what ``extra`` and properties bring is checked;
+    #: a subclass of the struct that :meth:`body` makes. ``None``: that struct has them all.
+    documented: ClassVar[type[Struct] | None] = None
     #: Fields of ``event.click`` that are sent; those that have not their form are left out.
     clicks: ClassVar[tuple[str, ...]] = ()
     #: The parameter of the page's address that holds the first of them; empty: it is not looked for.
@@ -151,7 +152,7 @@ class Platform(Destination, frozen=True, kw_only=True):
             problem = (
                 self.odd_name(name, there)
                 if isinstance(there, str) and there.strip()
-                else "needs the name of an event, or None to skip it"
+                else "needs an event's name, or None to skip it"
             )
             if problem:
                 raise ConfigError(f"{self.name}: event_names[{shown(name)!r}]: {problem}")
@@ -190,13 +191,20 @@ class Platform(Destination, frozen=True, kw_only=True):
 
     def lay_properties(self, body: dict[str, Any], event: Event, warnings: list[str]) -> Refusal | None:
         """Lay free properties into the event's own object, in place; canonical fields, which are there, win."""
+        keys = self.property_keys
+        facts = {
+            key: value for key, value in event.properties.items() if value is not None and (keys is None or key in keys)
+        }
+        if facts:
+            body[self.properties_at] = {**facts, **body.get(self.properties_at, {})}
         return None
 
     def lacks(self, body: Any, event: Event, warnings: list[str]) -> Refusal | None:
         """What the platform requires and the event's own object lacks.
 
         Args:
-            body: As :meth:`body` made it; where properties or ``extra`` were merged in, the same struct of the result.
+            body: As :meth:`body` made it; where properties or ``extra`` were merged in, the result as a struct of
+                :attr:`documented`.
         """
         return None
 
@@ -293,16 +301,18 @@ class Platform(Destination, frozen=True, kw_only=True):
     def _completed(self, made: Struct, event: Event, warnings: list[str]) -> tuple[Any, Any] | Refusal:
         """The event's own object with properties and ``extra`` in it, and the same as a struct."""
         extra = self.extra_of(event) if event.extra else None
-        if not extra and not (event.properties and self.takes_properties):
+        if not extra and not (event.properties and self.properties_at):
             return made, made
-        body = merge(made, {})
-        if event.properties and (refusal := self.lay_properties(body, event, warnings)):
+        body = laid_over(made, {})
+        if extra and (refusal := lost_key(extra, self.dedup_key)):
+            return refusal
+        if event.properties and self.properties_at and (refusal := self.lay_properties(body, event, warnings)):
             return refusal
         if extra:
-            if refusal := lost_key(extra, self.dedup_key):
-                return refusal
-            body = merge(body, extra)
-        checked = checked_by(type(made), body)
+            body = laid_over(body, extra)
+        checked = checked_by(self.documented or type(made), body)
+        if checked is None:
+            return body, made
         if isinstance(checked, str):
             return misfit(checked, extra or {}, event.properties, self.properties_at)
         return (checked, checked) if self.closed_schema else (body, checked)

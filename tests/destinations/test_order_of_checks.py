@@ -49,8 +49,13 @@ ORDER: list[Fault] = [
     # what cannot be said in the platform's form
     Fault("rejected", "click.cms_rf", {"click": ClickIds(cms_rf="x" * 256)}, ("cutmeshort",)),
     # what the caller gave in the platform's own words
-    Fault("rejected", "properties.contents", {"properties": {"contents": True}}, ("snap", "tiktok", "tiktok_pixel")),
     Fault("rejected", "extra.<key>", {"extra": None}, EVERYWHERE),
+    Fault(
+        "rejected",
+        "properties.contents",
+        {"properties": {"contents": True}, "items": ()},
+        ("snap", "tiktok", "tiktok_pixel"),
+    ),
     # what is missing
     Fault("rejected", "page.url", {"page": Page()}, (*SNAP, "tiktok", "meta")),
     Fault("rejected", "app.id", {"source": "app"}, (*SNAP, "tiktok"), WITH_APPS),

@@ -294,7 +294,6 @@ IDENTITY: list[tuple[str, dict[str, Any], bool]] = [
     ("offline", {"user": User(), "extra": {"tiktok": {"lead": {"lead_id": "1"}}}}, False),
     ("website", {"user": User(), "extra": {"tiktok": {"user": {"email": ["0" * 64]}}}}, True),
     ("website", {"user": EMAIL, "extra": {"tiktok": {"user": {"email": []}}}}, False),
-    ("website", {"user": EMAIL, "extra": {"tiktok": {"user": "nobody"}}}, False),
 ]
 
 

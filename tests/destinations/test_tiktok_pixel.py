@@ -116,7 +116,6 @@ IDENTITY: list[tuple[dict[str, Any], bool]] = [
     ({"user": User(), "extra": {"tiktok_pixel": {"context": {"user": {"ttp": "x"}}}}}, True),
     ({"user": User(), "extra": {"tiktok_pixel": {"context": {"ad": {"callback": "x"}}}}}, True),
     ({"extra": {"tiktok_pixel": {"context": {"user": None}}}}, False),
-    ({"extra": {"tiktok_pixel": {"context": 7}}}, False),
 ]
 
 

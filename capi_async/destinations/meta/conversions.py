@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from capi_async.destinations.base import is_web, lost_key, without_odd_clicks
+from capi_async.destinations.base import is_web, without_odd_clicks
 from capi_async.destinations.meta.checks import (
     LONG_NAME,
     NO_TEST_CODE,
@@ -36,6 +36,7 @@ from capi_async.destinations.meta.wire import (
     MetaHead,
     MetaRoot,
 )
+from capi_async.destinations.raw import lost_key
 from capi_async.errors import ConfigError
 from capi_async.event import NO_CLICK, Event
 from capi_async.outcome import Response, Verdict

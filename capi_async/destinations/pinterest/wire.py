@@ -13,13 +13,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from capi_async.destinations.forms import Digest, Ip
 from capi_async.destinations.pinterest.names import REGISTERED
 from capi_async.early import ready
 
 # Patterns rather than enums: an error about an enum would repeat the value.
 Name = Annotated[str, Meta(pattern=REGISTERED)]
 ActionSource = Annotated[str, Meta(pattern=r"\A(web|app_android|app_ios|offline)\Z")]
-Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 CustomerType = Annotated[str, Meta(pattern=r"\A(new|returning)\Z")]
 Text64 = Annotated[str, Meta(max_length=64)]
 Text100 = Annotated[str, Meta(max_length=100)]
@@ -53,7 +53,7 @@ class PinterestUser(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=F
     country: Sequence[Digest] | None = None
     external_id: Sequence[Digest] | None = None
     hashed_maids: Sequence[Digest] | None = None
-    client_ip_address: str | None = None
+    client_ip_address: Ip | None = None
     client_user_agent: str | None = None
     click_id: str | None = None
     partner_id: str | None = None

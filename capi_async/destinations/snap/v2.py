@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Final
 
 from msgspec.structs import force_setattr
 
-from capi_async.destinations.base import ODD_PAGE, is_web, lost_key, with_good_clicks
+from capi_async.destinations.base import ODD_PAGE, is_web, with_good_clicks
+from capi_async.destinations.raw import lost_key
 from capi_async.destinations.snap.answers import decode_v2
 from capi_async.destinations.snap.shared import (
     CLICKS,

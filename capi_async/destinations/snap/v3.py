@@ -19,7 +19,8 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from capi_async.destinations.base import ODD_PAGE, is_web, lost_key, with_good_clicks
+from capi_async.destinations.base import ODD_PAGE, is_web, with_good_clicks
+from capi_async.destinations.raw import lost_key
 from capi_async.destinations.snap.answers import EventLog, decode_v3
 from capi_async.destinations.snap.shared import (
     ACTION_SOURCES,

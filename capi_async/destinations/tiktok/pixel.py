@@ -10,161 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final
 
-from msgspec import Struct
-
-from capi_async.destinations.base import lost_key, with_good_clicks
+from capi_async.destinations import refusals
+from capi_async.destinations.tiktok.account import WEB_IDENTITY, TikTokAccount, warn_of_currency
 from capi_async.destinations.tiktok.answers import read_answer
-from capi_async.destinations.tiktok.shared import (
-    CLICKS,
-    CURRENCIES,
-    ENV,
-    PIXEL_EVENTS,
-    WEB_IDENTITY,
-    check_settings,
-    currency_warning,
-    named,
-    part,
-    with_properties,
+from capi_async.destinations.tiktok.names import PIXEL_EVENTS, PIXEL_NAMES, checked_name
+from capi_async.destinations.tiktok.wire import (
+    PixelAd,
+    PixelAnyEvent,
+    PixelContent,
+    PixelContext,
+    PixelEvent,
+    PixelHead,
+    PixelPage,
+    PixelProperties,
+    PixelRoot,
+    PixelUser,
 )
-from capi_async.early import ready
-from capi_async.errors import ConfigError
 from capi_async.event import Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
-from capi_async.spec import (
-    DAY,
-    ENCODER,
-    HOUR,
-    Credential,
-    Destination,
-    Limits,
-    Refusal,
-    Request,
-    Secret,
-    Wire,
-    decode_head,
-    encode_head,
-    json_slices,
-    merge,
-    no_consent,
-)
-
-
-@ready
-class PixelHead(Struct, frozen=True, array_like=True):
-    """What one request shares.
-
-    ``alone`` is the key of a test event, so that no other shares its request; records with an equal one are
-    the same event to TikTok, and one request speaks for all of them.
-    """
-
-    pixel_code: str
-    partner_name: str | None
-    test_event_code: str | None = None
-    alone: str | None = None
-
-
-class PixelRoot(Struct, omit_defaults=True, gc=False):
-    """The root of either form; the batch, or the single event's own keys, follow."""
-
-    pixel_code: str
-    partner_name: str | None = None
-    test_event_code: str | None = None
-
-
-class PixelAd(Struct, gc=False):
-    """``context.ad``: the click id."""
-
-    callback: str
-
-
-class PixelPage(Struct, omit_defaults=True, gc=False):
-    """``context.page``."""
-
-    url: str | None = None
-    referrer: str | None = None
-
-
-class PixelUser(Struct, omit_defaults=True, gc=False):
-    """``context.user``: SHA-256 digests, one of each; ``ttp`` is clear."""
-
-    external_id: str | None = None
-    email: str | None = None
-    phone_number: str | None = None
-    ttp: str | None = None
-
-
-class PixelContext(Struct, omit_defaults=True, gc=False):
-    """``context``. Address and browser stand outside ``user``."""
-
-    ad: PixelAd | None = None
-    page: PixelPage | None = None
-    user: PixelUser | None = None
-    user_agent: str | None = None
-    ip: str | None = None
-
-
-class PixelContent(Struct, omit_defaults=True, gc=False):
-    """One of ``contents``, which holds the content type here; ``price`` is per unit, in major units."""
-
-    content_id: str
-    content_type: str
-    quantity: int
-    price: Decimal | None = None
-
-
-class PixelProperties(Struct, omit_defaults=True, gc=False):
-    """``properties``; ``value`` is a number in major units."""
-
-    contents: Sequence[PixelContent] | None = None
-    currency: str | None = None
-    value: Decimal | None = None
-    description: str | None = None
-    query: str | None = None
-
-
-class PixelEvent(Struct, omit_defaults=True, gc=False):
-    """One of ``batch``, or without ``type`` the event of a single request. The time is ISO 8601 with ``Z``."""
-
-    event: str
-    event_id: str
-    timestamp: datetime
-    context: PixelContext
-    properties: PixelProperties | None = None
-    type: Literal["track"] | None = None
-
+from capi_async.spec import DAY, ENCODER, Limits, Refusal, Request, decode_head, encode_head, json_slices
 
 #: The place of ``status`` is UNVERIFIED (here or in each item); as a free property it stands here.
 PROPERTIES: Final = frozenset({"contents", "currency", "value", "description", "query", "status"})
 
-STANDARD_NAMES: Final[Mapping[str, str | None]] = {
-    "page_view": "ViewContent",
-    "view_content": "ViewContent",
-    "search": "Search",
-    "add_to_cart": "AddToCart",
-    "add_to_wishlist": "AddToWishlist",
-    "initiate_checkout": "InitiateCheckout",
-    "add_payment_info": "AddPaymentInfo",
-    "purchase": "CompletePayment",
-    # as a custom event it would be counted beside the revenue it takes back
-    "refund": None,
-    "lead": "SubmitForm",
-    "sign_up": "CompleteRegistration",
-    "subscribe": "Subscribe",
-    "start_trial": "StartTrial",
-    "login": "Login",
-    "contact": "Contact",
-    "download": "Download",
-    "app_install": "InstallApp",
-    "app_open": "LaunchAPP",
-}
 
-
-class TikTokPixel(Destination, frozen=True, kw_only=True):
+class TikTokPixel(TikTokAccount, frozen=True, kw_only=True):
     """TikTok's legacy pixel endpoints, for accounts that depend on them; new ones take :class:`TikTok`.
 
     Events travel to ``/pixel/batch/``; a test event alone to ``/pixel/track/``, the only one known to take the code.
@@ -191,74 +65,40 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
     identifiers: ClassVar[tuple[str, ...]] = (
         "email", "phone_e164", "external_id", "ip", "user_agent", "page_url", "page_referrer",
     )  # fmt: skip
-    standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
-    env: ClassVar[Mapping[str, tuple[str, ...]]] = ENV
-    dedup_key: ClassVar[str] = "event_id"
+    standard_names: ClassVar[Mapping[str, str | None]] = PIXEL_NAMES
+    # limited data use has no field here, so an event that asks for it stays
+    consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data", "ad_personalization", "sale_opt_out")
+    property_keys: ClassVar[frozenset[str]] = PROPERTIES
+    documented: ClassVar = PixelAnyEvent
     docs: ClassVar[str] = "github.com/tiktok/tiktok-business-api-sdk (pixel track and batch), read 2026-11"
 
-    pixel_code: str
-    access_token: Credential
-    test_event_code: str | None = None
-    partner_name: str | None = None
-    api_version: str = "v1.3"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_settings(
-            self,
-            self.pixel_code,
-            self.api_version,
-            test_event_code=self.test_event_code,
-            partner_name=self.partner_name,
-        )
-
-    def secret(self) -> Secret:
-        if not isinstance(self.access_token, Secret):  # __post_init__ wrapped it
-            raise ConfigError(f"{self.name}: access_token is missing")
-        return self.access_token
-
-    def account(self) -> str:
-        return self.pixel_code
-
     @cached_property
-    def _names(self) -> Mapping[str, str]:
-        """The names that events get without a further look."""
+    def usual_names(self) -> Mapping[str, str]:
         return {name: there for name, there in self.names.items() if there in PIXEL_EVENTS}
 
     @cached_property
     def _live_head(self) -> bytes:
         return encode_head(PixelHead(self.pixel_code, self.partner_name))
 
-    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
+    def named(self, event: Event, warnings: list[str]) -> str | Refusal:
+        return checked_name(self, event, PIXEL_EVENTS, warnings)
+
+    def head(self, event: Event, *, test: bool) -> bytes | Refusal:
         if event.source != "website":
-            return Refusal("skipped", "source", "these endpoints take web events only", "use destination type 'tiktok'")
-        name = self._names.get(event.name)
-        warnings: tuple[str, ...] = ()
-        if name is None:
-            found = named(self, event, PIXEL_EVENTS)
-            if isinstance(found, Refusal):
-                return found
-            name, warnings = found
-        # limited data use has no field here, so an event that asks for it stays
-        if event.consent is not None and (
-            refusal := no_consent(event, "ad_storage", "ad_user_data", "ad_personalization", "sale_opt_out")
-        ):
-            return refusal
-        test = event.test or self.test or self.test_event_code is not None
-        if test and not self.test_event_code:
-            return Refusal(
-                "skipped",
-                "test",
-                "test events need a code from Events Manager",
-                "set test_event_code on the destination",
-            )
-        time = event.time.timestamp()
+            return _WEB_ONLY
+        if not (test or self.test_event_code):
+            return self._live_head
+        # one of a kind: past the cache
+        return ENCODER.encode(
+            PixelHead(self.pixel_code, self.partner_name, self.test_event_code, f"{event.name}:{event.event_id}")
+        )
+
+    def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> PixelEvent | Refusal:
         try:
-            timestamp = datetime.fromtimestamp(int(time), UTC)
+            timestamp = datetime.fromtimestamp(int(at), UTC)
         except (ValueError, OverflowError):  # the first or last hours of the calendar, in a far offset
             return Refusal("rejected", "time", "is no date in UTC", "check the event's time")
-        event, notes = with_good_clicks(event, CLICKS, "ttclid")
-        warnings += notes
+        warn_of_currency(event.currency, warnings)
         click, url, referrer = event.click, ids.page_url, ids.page_referrer
         user = PixelUser(
             hashed[0] if (hashed := ids.external_id) else None,
@@ -266,53 +106,31 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
             hashed[0] if (hashed := ids.phone_e164) else None,
             click.ttp,
         )
-        known = user != _NO_USER
-        body: Any = PixelEvent(
+        return PixelEvent(
             name,
             event.event_id,
             timestamp,
             PixelContext(
                 PixelAd(click.ttclid) if click.ttclid else None,
                 PixelPage(url, referrer) if url or referrer else None,
-                user if known else None,
+                user if user != _NO_USER else None,
                 ids.user_agent,
                 ids.ip,
             ),
             _properties(event),
-            None if test else "track",
-        )
-        extra = self.extra_of(event) if event.extra else None
-        if extra and (refusal := lost_key(extra, "event_id")):
-            return refusal
-        if extra or event.properties:
-            body = with_properties(merge(body, extra or {}), event.properties, PROPERTIES)
-            identified = _identified(body)
-        else:
-            identified = known or bool(click.ttclid or (ids.ip and ids.user_agent))
-        if not identified:
-            return Refusal(
-                "skipped",
-                "user",
-                "nobody to identify",
-                f"set {WEB_IDENTITY}",
-            )
-        currency = event.currency
-        if currency is not None and currency not in CURRENCIES:
-            warnings += currency_warning(currency)
-        return Wire(
-            body,
-            self._test_head(event) if test else self._live_head,
-            time + (self.max_age_s or self.limits.max_age_s),
-            _RESEND_FOR_S,
-            None,
-            warnings,
+            None if event.test or self.test or self.test_event_code else "track",
         )
 
-    def _test_head(self, event: Event) -> bytes:
-        # one of a kind: past the cache
-        return ENCODER.encode(
-            PixelHead(self.pixel_code, self.partner_name, self.test_event_code, f"{event.name}:{event.event_id}")
-        )
+    def lacks(self, body: PixelEvent, event: Event, warnings: list[str]) -> Refusal | None:
+        context = body.context
+        user = context.user
+        if (
+            (user and (user.email or user.phone_number or user.external_id or user.ttp))
+            or (context.ad and context.ad.callback)
+            or (context.ip and context.user_agent)
+        ):
+            return None
+        return _NOBODY
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         to = decode_head(head, PixelHead)
@@ -333,7 +151,8 @@ class TikTokPixel(Destination, frozen=True, kw_only=True):
         return read_answer(response, count, (self.pixel_code,))
 
 
-_RESEND_FOR_S: Final = 48 * HOUR
+_WEB_ONLY: Final = Refusal("skipped", "source", "these endpoints take web events only", "use destination type 'tiktok'")
+_NOBODY: Final = refusals.nobody(*WEB_IDENTITY)
 _NO_USER: Final = PixelUser()
 _NO_PROPERTIES: Final = PixelProperties()
 
@@ -351,13 +170,3 @@ def _properties(event: Event) -> PixelProperties | None:
         event.search_string,
     )
     return None if data == _NO_PROPERTIES else data
-
-
-def _identified(body: Mapping[str, Any]) -> bool:
-    """Whether the merged event has somebody to attribute it to; TikTok itself takes anonymous events."""
-    context = part(body, "context")
-    user = part(context, "user")
-    return bool(
-        user.get("email") or user.get("phone_number") or user.get("external_id") or user.get("ttp")
-        or part(context, "ad").get("callback") or (context.get("ip") and context.get("user_agent"))
-    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Is an event with ``extra`` and free properties in it still what the platform takes? If not: which field is it?"""
+"""Fields that a caller gives in a platform's own words: laid over the event, checked, and named if they do not fit."""
 
 from __future__ import annotations
 
@@ -10,24 +10,79 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from capi_async.destinations.forms import read
 from capi_async.plain import shown
 from capi_async.spec import Refusal
 
 
-def checked_by(kind: type[Struct], body: Mapping[str, Any]) -> Struct | str:
-    """The struct of a merged object; else the decoder's words on its first field that the platform would refuse."""
+def laid_over(body: Struct | Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """``extra`` over the event's own object: objects key by key, ``None`` takes a key away, all else is replaced."""
+    base: dict[str, Any] = msgspec.to_builtins(body, builtin_types=(Decimal,))
+    return _laid(base, extra)
+
+
+def _laid(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in extra.items():
+        if value is None:
+            # no platform documents null, and several refuse it
+            base.pop(key, None)
+        elif isinstance(value, Mapping):
+            # a copy: what is added later must not turn up in the caller's own dict
+            below = base.get(key)
+            base[key] = _laid(below if isinstance(below, dict) else {}, value)
+        else:
+            base[key] = value
+    return base
+
+
+def lost_key(extra: Mapping[str, Any], key: str) -> Refusal | None:
+    """A refusal if ``extra`` takes an event's de-duplication key away.
+
+    Without it the platform would count a second copy, and whether a copy is sent is decided long after the event was
+    accepted. Another key in its place is the caller's to choose.
+
+    Args:
+        key: Where it stands, as a dotted path.
+    """
+    value: Any = extra
+    for part in key.split("."):
+        if not isinstance(value, Mapping):
+            break  # what should hold it was replaced
+        if part not in value:
+            return None
+        value = value[part]
+    if isinstance(value, str) and value.strip():
+        return None
+    return Refusal(
+        "rejected",
+        f"extra.{key}",
+        "the platform knows a second copy by it, so it must be text and not blank",
+        f"leave {key} out of Event.extra, or give it as text",
+    )
+
+
+def checked_by(kind: type[Struct], body: Mapping[str, Any]) -> Struct | str | None:
+    """The struct of a merged object; else the decoder's words on its first field that the platform would refuse.
+
+    ``None``: it holds what JSON cannot carry, which the encoder will name.
+    """
     try:
-        return msgspec.convert(body, kind, strict=True)
+        return msgspec.convert(body, kind, strict=True, dec_hook=read)
     except msgspec.ValidationError as error:
         said = str(error)
+    except _UNSAYABLE:
+        return None
     try:
         # what is encoded as text, such as a UUID, is text there
         plain = msgspec.to_builtins(body, builtin_types=(Decimal,), str_keys=True)
-        return msgspec.convert(plain, kind, strict=True)
+        return msgspec.convert(plain, kind, strict=True, dec_hook=read)
     except msgspec.ValidationError as error:
         return str(error)
-    except (TypeError, ValueError, OverflowError):
+    except _UNSAYABLE:
         return said
+
+
+_UNSAYABLE: Final = (TypeError, ValueError, OverflowError)
 
 
 _SAID: Final = re.compile(r"(?P<what>.*?)(?: - at `(?P<of>key in )?\$\.?(?P<path>[^`]*)`)?\Z", re.DOTALL)
@@ -64,7 +119,7 @@ def misfit(said: str, extra: Mapping[str, Any], properties: Mapping[str, Any], p
     return Refusal(
         "rejected",
         _whose(path, extra, properties, properties_at),
-        f"needs {_wanted(what)} at this platform",
+        f"{what if what.startswith('needs ') else f'needs {_wanted(what)}'} at this platform",
         "give it as the platform's documentation says, or leave it out",
     )
 
