@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Annotated, Any, Final, TypeVar, cast
 
 import msgspec
@@ -14,10 +15,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from capi_async.cli.failing import plainly
+from capi_async.cli.failing import EXIT_LOST, plainly
+from capi_async.cli.subjects import read_subjects
 from capi_async.cli.terminal import say, write, write_json
 from capi_async.clock import SYSTEM_CLOCK
-from capi_async.engine.subject import matches_subject
+from capi_async.engine.subject import SubjectLooks
 from capi_async.errors import ConfigError
 from capi_async.event import User
 from capi_async.nearest import nearest
@@ -152,28 +154,59 @@ def replay(
     _run(spool, go, reading=dry_run)
 
 
+_SEEN: Final = "Others on this host see it in the list of processes, and it stays in the shell's history: "
+
+Subjects = Annotated[
+    str | None,
+    typer.Argument(
+        help="A file with one person per line (an e-mail address, `email: ...`, `phone: ...`, `external_id: ...`, or a "
+        "JSON object with these fields), or - for standard input. On a terminal, without it, they are asked for "
+        "and not shown.",
+        metavar="[FILE|-]",
+    ),
+]
+Email = Annotated[list[str] | None, typer.Option(help=f"{_SEEN}better FILE or -. May be repeated.")]
+Phone = Annotated[list[str] | None, typer.Option(help=f"{_SEEN}better FILE or -. May be repeated.")]
+ExternalId = Annotated[list[str] | None, typer.Option(help=f"{_SEEN}better FILE or -. May be repeated.")]
+
+
 @app.command()
 @plainly
 def forget(
     spool: SpoolUrl,
-    email: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
-    phone: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
-    external_id: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    subjects: Subjects = None,
+    email: Email = None,
+    phone: Phone = None,
+    external_id: ExternalId = None,
     phone_region: Annotated[str | None, typer.Option(help="Country of phones without country code.")] = None,
 ) -> None:
-    """Erase what is stored about a person, and say how many records that was.
+    """Erase what is stored about people, and say how many records that was.
 
     Processes that run are asked to erase what they have taken up; what they are sending at this moment is not counted.
+    Exit code 1: something of what was given cannot be read, and was not looked for.
     """
+    given = [
+        ("an option", User(**{field: value}))
+        for field, values in (("email", email), ("phone", phone), ("external_id", external_id))
+        for value in values or ()
+    ]
+    looks = SubjectLooks(phone_region)
+    unread = 0
+    for where, subject in chain(given, read_subjects(subjects) if subjects is not None or not given else ()):
+        for sentence in looks.add(subject):
+            say(f"capi-async: {where}: {sentence}; it is not looked for")
+            unread += 1
+    matches = looks.matches()
 
     async def erase(it: Spool) -> None:
-        subject = User(email=email or [], phone=phone or [], external_id=external_id or [])
-        found = await it.settle_matching(matches_subject(subject, phone_region), _FORGOTTEN)
+        found = await it.settle_matching(matches, _FORGOTTEN)
         for name, number in found.items():
             write(f"{name}: {number} forgotten")
         write(f"{sum(found.values())} records erased")
 
     _run(spool, erase)
+    if unread:
+        raise typer.Exit(EXIT_LOST)
 
 
 def _run(url: str, command: Callable[[Spool], Awaitable[None]], *, reading: bool = False) -> None:

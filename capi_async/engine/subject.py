@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -12,26 +14,75 @@ from capi_async.event import User
 from capi_async.pii.identifiers import Plan
 from capi_async.spool.base import Record
 
+logger = logging.getLogger(__name__)
+
 #: Identifiers that tell one person from another; names and places do not.
 _TELLING: Final = (
     "email", "email_google", "email_reddit", "email_clear", "phone_digits", "phone_e164", "external_id",
     "external_id_lower", "external_id_plain", "external_id_clear",
 )  # fmt: skip
 
+#: Up to so many texts are searched for one by one; of more, every text of a record is looked up instead.
+_FEW: Final = 32
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+#: How a warning says that one of several values gave nothing.
+_OF_FORM: Final = re.compile(r": a value is left out(?: of [a-z0-9_]+)?: ")
+
 
 def matches_subject(subject: User, phone_region: str | None) -> Callable[[Record], bool]:
     """Whether a record carries an e-mail, phone or external id of ``subject``, in any platform's form.
 
+    Values that cannot be read are not looked for, and warned of.
+
     Raises:
-        ConfigError: The subject names none of them.
+        ConfigError: The subject names none that can be read.
     """
-    ids = Plan(_TELLING, phone_region=phone_region).identify(subject)
-    texts: list[str] = []
-    for name in _TELLING:
-        value = getattr(ids, name)
-        texts += [value] if isinstance(value, str) else value or ()
-    if not texts:
-        raise ConfigError("the subject needs an email, a phone or an external_id that can be read")
-    # as whole JSON strings: an external id of "12" must not match inside "112"
-    marks = [msgspec.json.encode(text) for text in texts]
-    return lambda record: any(mark in record.body or mark in record.head for mark in marks)
+    looks = SubjectLooks(phone_region)
+    for sentence in looks.add(subject):
+        logger.warning("a value of the person to be looked for is left out: %s", sentence)
+    return looks.matches()
+
+
+class SubjectLooks:
+    """What the records of some people are found by.
+
+    Args:
+        phone_region: Country of phone numbers without country code.
+
+    Raises:
+        ConfigError: There is no such country.
+    """
+
+    def __init__(self, phone_region: str | None) -> None:
+        self._plan = Plan(_TELLING, phone_region=phone_region)
+        self._marks: set[bytes] = set()
+
+    def add(self, subject: User) -> list[str]:
+        """Look for this person, too. Returns a sentence for each kind of value that cannot be read, without it."""
+        ids = self._plan.identify(subject)
+        for name in _TELLING:
+            value = getattr(ids, name)
+            # as whole JSON strings: an external id of "12" must not match inside "112"
+            self._marks.update(
+                msgspec.json.encode(text) for text in ([value] if isinstance(value, str) else value or ())
+            )
+        unread = [f"user.{field}: {reason}" for field, reason in ids.refused.items()]
+        # a value that is left out is left out of each form of it
+        unread += [_OF_FORM.sub(": ", warning) for warning in ids.warnings if _OF_FORM.search(warning)]
+        return list(dict.fromkeys(unread))
+
+    def matches(self) -> Callable[[Record], bool]:
+        """Whether a record carries an identifier of one of them.
+
+        Raises:
+            ConfigError: There is nothing to look for.
+        """
+        marks = frozenset(self._marks)
+        if not marks:
+            raise ConfigError("the subject needs an email, a phone or an external_id that can be read")
+        if len(marks) <= _FEW:
+            return lambda record: any(mark in record.body or mark in record.head for mark in marks)
+        return lambda record: (
+            not (marks.isdisjoint(_TEXT.findall(record.body)) and marks.isdisjoint(_TEXT.findall(record.head)))
+        )

@@ -766,6 +766,20 @@ async def test_forget_needs_somebody(server: Server) -> None:
     assert server.got == []
 
 
+async def test_forget_says_which_of_several_values_it_could_not_read(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are looked for; what could not be read is named by its field and the reason, never by its value."""
+    async with client(acme(server), linger_s=60) as sender:
+        await sender.send(event())
+        subject = User(email=["secret", EMAIL], phone="0664 1234567")
+        assert await sender.forget(subject) == {"acme": 1}
+        assert "left out: user.email: not an e-mail address" in caplog.text
+        assert "left out: user.phone: no country code" in caplog.text
+    assert not {"secret", "1234567"} & set(caplog.text.split())
+    assert server.got == []
+
+
 # Explain
 
 
