@@ -29,7 +29,7 @@ help:
 	@echo 'make test     the tests'
 	@echo 'make check    lint, types and tests'
 	@echo 'make bench    what an event costs on this machine, here and with other SDKs'
-	@echo 'make chaos    kills senders and workers hundreds of times, and accounts for every event'
+	@echo 'make chaos    kills senders and workers hundreds of times, and accounts for every event; more made-up inputs'
 	@echo 'make soak     ten minutes (or MINUTES=...) at 5,000 events a second while platforms fail'
 	@echo 'make sandbox  the platforms on http://127.0.0.1:8787'
 	@echo "make test-sdk the platforms' own SDKs against the sandbox"
@@ -114,6 +114,7 @@ bench-check: $(VENV)/.demo
 	$(BIN)/python benchmarks/bench_check.py $(ARGS)
 
 chaos: $(VENV)/.test
+	CAPI_TEST_PROFILE=thorough $(BIN)/python -m pytest -n auto -k 'hypothesis or stateful' --timeout 1800
 	$(BIN)/python -m tests.chaos.kill_loop
 	$(BIN)/python -m tests.chaos.locked
 	$(BIN)/python -m tests.chaos.threads

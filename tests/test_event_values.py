@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from capi_async import ClickIds, Consent, Device, Event, EventError, Hashed, Item, Page, User
@@ -245,7 +245,6 @@ def test_numbers_that_json_has_not_are_refused_when_the_event_is_made(value: Any
         max_leaves=8,
     )
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
 def test_any_properties_are_plain_or_refused(value: Any) -> None:
     """No other error, and nothing that a JSON reader would choke on is held."""
     try:
@@ -353,7 +352,6 @@ def test_long_prices_are_not_remembered() -> None:
 
 
 @given(st.text(max_size=300))
-@settings(deadline=None)
 def test_names_out_of_an_event_are_short_and_printable_in_errors(name: str) -> None:
     """Keys are outsiders' text: no control characters, no novels, no addresses."""
     said = shown(name)

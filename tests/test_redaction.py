@@ -8,7 +8,7 @@ import unicodedata
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from capi_async.outcome import rejected, retry, split, unauthorized
@@ -88,7 +88,6 @@ def test_what_is_planted_does_not_come_through(planted: str, encoding: str) -> N
     assert kept.endswith(" for field user")
 
 
-@settings(max_examples=50)
 @given(
     before=st.text(max_size=6_000),
     after=st.text(max_size=300),

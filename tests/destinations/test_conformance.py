@@ -395,7 +395,6 @@ def test_two_accounts_may_have_two_names(type_name: str) -> None:
 
 
 @every_type
-@settings(max_examples=150, deadline=None)
 @given(event=events(), all_settings=st.booleans())
 def test_any_event_becomes_a_wire_object_or_a_reason(type_name: str, event: Event, *, all_settings: bool) -> None:
     """``to_wire`` never raises, changes nothing, gives the same bytes twice, and what it gives can be sent."""
@@ -439,7 +438,6 @@ def _holds_nothing_personal(said: str) -> None:
 
 
 @every_type
-@settings(max_examples=60, deadline=None)
 @given(event=events(), consent=consents, denied=st.sampled_from(("ad_storage", "ad_user_data")))
 def test_without_consent_nothing_is_sent(type_name: str, event: Event, consent: Consent, denied: str) -> None:
     """Whatever else the event says, and whatever its raw fields say."""
@@ -448,7 +446,6 @@ def test_without_consent_nothing_is_sent(type_name: str, event: Event, consent: 
 
 
 @every_type
-@settings(max_examples=40, deadline=None)
 @given(event=events())
 def test_nothing_but_the_declared_identifiers_is_read(type_name: str, event: Event) -> None:
     """Beside other destinations, which want more, the same event gives the same bytes."""
@@ -465,7 +462,6 @@ def test_nothing_but_the_declared_identifiers_is_read(type_name: str, event: Eve
 
 
 @every_type
-@settings(max_examples=60, deadline=None)
 @given(event=events())
 def test_a_property_that_says_nothing_changes_nothing(type_name: str, event: Event) -> None:
     """Free properties take the long way through a merged object; the short way gives the same bytes and refusals."""
@@ -482,7 +478,7 @@ def test_a_property_that_says_nothing_changes_nothing(type_name: str, event: Eve
 
 
 @every_type
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(made=st.lists(events(), min_size=2, max_size=4))
 def test_one_event_leaves_no_trace_in_the_next(type_name: str, made: list[Event]) -> None:
     """What an account works out once is the same for a new account that sees the event alone."""

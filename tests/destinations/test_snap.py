@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from capi_async.destinations.snap import Snap, SnapV2
@@ -399,7 +399,6 @@ KEYS = st.sampled_from(["user_data", "custom_data", "custom_fields", "app_data",
 
 
 @given(st.dictionaries(KEYS, JSONISH, max_size=4), st.dictionaries(KEYS, JSONISH, max_size=4))
-@settings(max_examples=150, deadline=None)
 def test_no_properties_and_no_extra_raise(properties: dict[str, Any], extra: dict[str, Any]) -> None:
     """Whatever a caller lays in, both versions answer with a wire event or a refusal."""
     made = event("purchase", value=1, currency="USD", properties=properties, extra={"snap": extra, "snap_v2": extra})

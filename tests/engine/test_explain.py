@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -112,7 +112,6 @@ def test_explain_shows_nobody_in_whatever_form(clear: str, fields: dict[str, Any
 
 
 @given(st.lists(st.sampled_from(["percent", "plus", "entity", "wide", "unicode", "upper"]), max_size=4), st.booleans())
-@settings(max_examples=60, deadline=None)
 def test_explain_reads_through_any_stack_of_encodings(layers: list[str], in_path: bool) -> None:
     """The same address, written as forms, frameworks and templates write it."""
     text = "zq.p@leak.example"

@@ -6,7 +6,7 @@ import unicodedata
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from capi_async.errors import EventError
@@ -25,9 +25,6 @@ RULES = [
 ]  # fmt: skip
 ONE_WAY = [normalize.soundex, normalize.phone_digits]
 
-# the machine may be busy, and the first phone number loads the parser's tables
-unhurried = settings(deadline=None)
-
 # surrogates, controls and combining marks come up as often as letters
 pieces = st.one_of(
     st.text(max_size=6),
@@ -41,7 +38,6 @@ texts = st.one_of(st.text(), st.lists(pieces, max_size=6).map("".join))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-@unhurried
 @given(text=texts)
 def test_a_rule_settles_and_never_raises_anything_else(rule, text: str) -> None:
     """What it returns is not empty, can be encoded, and stays as it is when it comes in again."""
@@ -55,7 +51,6 @@ def test_a_rule_settles_and_never_raises_anything_else(rule, text: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ONE_WAY, ids=lambda rule: rule.__name__)
-@unhurried
 @given(text=texts)
 def test_a_code_is_never_empty(rule, text: str) -> None:
     with suppress(Refused):
@@ -65,7 +60,6 @@ def test_a_code_is_never_empty(rule, text: str) -> None:
 @pytest.mark.parametrize(
     "rule", [normalize.plain, normalize.joined, normalize.letters, normalize.email, normalize.email_google]
 )
-@unhurried
 @given(text=texts)
 def test_composed_and_decomposed_text_are_one(rule, text: str) -> None:
     """A Mac's file names and a phone's keyboard give different code points for the same name."""
@@ -80,7 +74,6 @@ def test_composed_and_decomposed_text_are_one(rule, text: str) -> None:
         assert result("NFC") == result("NFD")
 
 
-@unhurried
 @given(text=texts)
 def test_a_scrubbed_url_is_settled_and_holds_no_address(text: str) -> None:
     url = f"https://a.example/?{text}&fbclid=x#{text}"
@@ -100,7 +93,6 @@ def digests(found: object) -> list[str]:
     return flat
 
 
-@unhurried
 @given(values=st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, texts)), url=st.none() | texts)
 def test_identify_never_raises(values: dict[str, str], url: str | None) -> None:
     """Whatever the fields hold; and the digest of nothing never comes out."""
@@ -110,7 +102,6 @@ def test_identify_never_raises(values: dict[str, str], url: str | None) -> None:
         assert plan.identify(User(**values), Page(url=url, referrer=url)) == found
 
 
-@unhurried
 @given(values=st.lists(st.one_of(texts, hexes.map(Hashed), st.emails()), max_size=4))
 def test_lists_never_raise(values: list[str | Hashed]) -> None:
     found = PLAN.identify(User(email=values, external_id=values))
@@ -118,14 +109,12 @@ def test_lists_never_raise(values: list[str | Hashed]) -> None:
 
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if field not in {"ip", "user_agent"}])
-@unhurried
 @given(digest=hexes)
 def test_a_digest_is_never_hashed_again(field: str, digest: str) -> None:
     """It comes out as it went in, or not at all."""
     assert set(digests(PLAN.identify(User(**{field: digest})))) <= {digest.lower()}
 
 
-@unhurried
 @given(address=st.emails())
 def test_the_short_path_for_addresses_gives_what_the_general_one_gives(address: str) -> None:
     """One rule, three rules, a list: the same digests."""
@@ -135,7 +124,6 @@ def test_the_short_path_for_addresses_gives_what_the_general_one_gives(address: 
     assert PLAN.identify(User(email=address)) == several
 
 
-@unhurried
 @given(name=texts)
 def test_the_short_path_for_last_names_gives_what_the_general_one_gives(name: str) -> None:
     """``first_name`` goes through the same rules without it."""
@@ -198,7 +186,6 @@ plain_people = st.builds(
 )
 
 
-@unhurried
 @given(
     people=st.lists(st.fixed_dictionaries({}, optional=fields).map(made), min_size=1, max_size=12)
     | st.lists(plain_people, min_size=4, max_size=12),
@@ -236,7 +223,6 @@ address_pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@unhurried
 @given(
     scheme=st.sampled_from(["https://", "http://", "HTTPS://", "httpS://", "//", ""]),
     pieces=st.lists(address_pieces, max_size=6),

@@ -253,10 +253,10 @@ def _number(one: Any) -> int:
 
 
 RedisMachine.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=settings.default.max_examples // 4, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )
 BadWayMachine.TestCase.settings = settings(
-    max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=settings.default.max_examples // 5, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )
 TestRedisSpoolOnABadWay = BadWayMachine.TestCase
 TestRedisSpoolAgainstAModel = RedisMachine.TestCase
