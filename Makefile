@@ -149,7 +149,7 @@ audit: $(TOOLS_VENV)/.made
 $(SBOM_VENV)/.made: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m venv --without-pip $(SBOM_VENV)
 	$(BIN)/python -m pip --python $(SBOM_VENV)/bin/python install --quiet --disable-pip-version-check \
-		'.[cli,encryption,phone,redis,speedups]' $(CONSTRAINTS:%=-c '%')
+		'.[cli,django,encryption,phone,redis,speedups]' $(CONSTRAINTS:%=-c '%')
 	@touch $@
 
 sbom: $(TOOLS_VENV)/.made $(SBOM_VENV)/.made
