@@ -9,7 +9,6 @@ import ssl as ssl_module
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -18,6 +17,7 @@ import aiohttp
 import anyio
 from msgspec import Struct
 
+from capi_async.answer import Answer
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.config import ClientOptions, from_env, load
 from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
@@ -300,9 +300,24 @@ class Client:
             QueueFull: The intake is full.
             ClientClosed: ``aclose()`` has begun, or the client does not run in this process.
         """
-        return self._enqueue(event)[0]
+        receipt, stored = self._enqueue(event)
+        _when_told(stored, self._unstored_one)
+        return receipt
 
-    def _enqueue(self, event: Event) -> tuple[Receipt, asyncio.Future[None] | Future[None]]:
+    def _unstored_one(self, error: BaseException) -> None:
+        """Nobody may ever ask the receipt. What a close left is said by the close, what never opened by the start."""
+        engine = self._engine
+        if isinstance(error, ClientClosed) or (engine is not None and not engine.is_open):
+            return
+        self._notices.note(
+            logging.WARNING,
+            ("enqueue", type(error).__name__),
+            "enqueue: an event was not stored: %s; see to the spool, or slow down: receipt.accepted() tells it of each",
+            str(error) if isinstance(error, CapiError) else type(error).__name__,
+            extra={"error": type(error).__name__},
+        )
+
+    def _enqueue(self, event: Event) -> tuple[Receipt, asyncio.Future[None] | Answer]:
         self._check(event, "")
         engine = self._engine
         if engine is not None and engine.loop is not _loop_here() and self._pid == os.getpid() and self._runs(engine):
@@ -312,8 +327,6 @@ class Client:
         future = engine.intake.put((event,), (receipt,), timeout_s=None)
         if future is None:
             raise QueueFull("too many events wait to be prepared; nothing was stored")
-        # nobody may ever look: an error that is not asked for is no warning in somebody's log
-        future.add_done_callback(_seen)
         receipt._acceptance = future
         return receipt, future
 
@@ -336,7 +349,7 @@ class Client:
         self,
         event: Event | str,
         fields: Mapping[str, Any],
-        enqueue: Callable[[Event], tuple[Receipt, asyncio.Future[None] | Future[None]]],
+        enqueue: Callable[[Event], tuple[Receipt, asyncio.Future[None] | Answer]],
     ) -> Receipt | None:
         try:
             if not isinstance(event, Event):
@@ -347,12 +360,8 @@ class Client:
         except Exception as error:  # never raises: whatever was given to it
             self._untracked_one(error)
             return None
-        stored.add_done_callback(self._after_track)
+        _when_told(stored, self._untracked_one)
         return receipt
-
-    def _after_track(self, stored: asyncio.Future[None] | Future[None]) -> None:
-        if not stored.cancelled() and (error := stored.exception()) is not None:
-            self._untracked_one(error)
 
     def _untracked_one(self, error: BaseException) -> None:
         # of an error that is not our own the type only: its text may quote what was given
@@ -716,9 +725,20 @@ def _loop_here() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _seen(future: asyncio.Future[None]) -> None:
-    if not future.cancelled():
-        future.exception()
+def _when_told(stored: asyncio.Future[None] | Answer, tell: Callable[[BaseException], None]) -> None:
+    """Have ``tell`` called with the error, if it comes to one: nobody else may ever look at it."""
+
+    def look(done: asyncio.Future[None] | Answer) -> None:
+        if isinstance(done, asyncio.Future) and done.cancelled():
+            return
+        error = done.error() if isinstance(done, Answer) else done.exception()
+        if error is not None:
+            tell(error)
+
+    if isinstance(stored, Answer):
+        stored.when_given(look)
+    else:
+        stored.add_done_callback(look)
 
 
 def _seconds(name: str, moment: datetime | None) -> float | None:

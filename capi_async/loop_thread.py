@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from concurrent.futures.thread import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -16,6 +16,7 @@ from importlib import import_module
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from capi_async.answer import Answer
 from capi_async.errors import ClientClosed
 
 P = ParamSpec("P")
@@ -55,8 +56,9 @@ class LoopThread:
         self._loop = asyncio.new_event_loop()
         self._executor = DaemonExecutor(f"{name}-blocking")
         self._loop.set_default_executor(self._executor)
-        # no lock is held by who hands a call over: a signal's handler may come in between, and close the client
-        self._calls: dict[Future[Any], asyncio.Task[Any] | None] = {}
+        # no lock is held by who hands a call over and waits: a signal's handler may come in between, and make a call of
+        # its own, or close the client
+        self._calls: dict[Answer, asyncio.Task[Any] | None] = {}
         self._stopped = False
         #: Taken by the first who stops the loop, and never given back: a second stop would cut its ending short.
         self._first = threading.Lock()
@@ -85,23 +87,23 @@ class LoopThread:
         """Whether the caller is on the loop's own thread, where it must not wait for the loop."""
         return threading.current_thread() is self._thread  # not by identifiers, which are used again
 
-    def submit(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Future[Any]:
-        """Have the loop call a function, plain or async, and return at once; a future of its result.
+    def submit(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """Have the loop call a function, plain or async, and return at once; its result comes as an answer.
 
         Raises:
             ClientClosed: The loop was stopped.
         """
-        future: Future[Any] = Future()
+        answer = Answer()
         if self._stopped:
             raise ClientClosed("the client is closed")
         # noted first: a loop that ends without having begun it tells all whose calls are noted
-        self._calls[future] = None
+        self._calls[answer] = None
         try:
-            self._loop.call_soon_threadsafe(self._begin, future, partial(function, *args, **kwargs))
+            self._loop.call_soon_threadsafe(self._begin, answer, partial(function, *args, **kwargs))
         except RuntimeError:
-            self._calls.pop(future, None)
+            self._calls.pop(answer, None)
             raise ClientClosed("the client is closed") from None
-        return future
+        return answer
 
     def call(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Have the loop call a function, plain or async, and wait for its result.
@@ -111,12 +113,12 @@ class LoopThread:
         """
         if self.here():
             raise ClientClosed("called from a hook or a callable on the client's own loop: call it from another thread")
-        future = self.submit(function, *args, **kwargs)
+        answer = self.submit(function, *args, **kwargs)
         try:
-            return future.result()
+            return answer.result()
         except BaseException:
-            if not future.done():  # interrupted, as by Ctrl-C or a signal's handler that raised
-                self._cancel(future)
+            if not answer.done():  # interrupted, as by Ctrl-C or a signal's handler that raised
+                self._cancel(answer)
             raise
 
     def stop(self, *, timeout_s: float) -> bool:
@@ -134,47 +136,42 @@ class LoopThread:
             self._tell_all()
         return not self._thread.is_alive()
 
-    def _cancel(self, future: Future[Any]) -> None:
+    def _cancel(self, answer: Answer) -> None:
         def cancel() -> None:
-            task = self._calls.get(future)
+            task = self._calls.get(answer)
             if task is not None:
                 task.cancel()
 
         with suppress(RuntimeError):  # it has ended, and all calls with it
             self._loop.call_soon_threadsafe(cancel)
 
-    def _begin(self, future: Future[Any], call: Callable[[], Any]) -> None:
+    def _begin(self, answer: Answer, call: Callable[[], Any]) -> None:
         try:
             result = call()
         except BaseException as error:  # handed to the caller, whatever it is
-            self._end(future, None, error)
+            self._end(answer, None, error)
             return
         if not inspect.iscoroutine(result):
-            self._end(future, result, None)
+            self._end(answer, result, None)
             return
-        self._calls[future] = task = self._loop.create_task(result)
-        task.add_done_callback(partial(self._done, future))
+        self._calls[answer] = task = self._loop.create_task(result)
+        task.add_done_callback(partial(self._done, answer))
 
-    def _done(self, future: Future[Any], task: asyncio.Task[Any]) -> None:
+    def _done(self, answer: Answer, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
-            self._end(future, None, ClientClosed(_ENDED, stored=None))
+            self._end(answer, None, ClientClosed(_ENDED, stored=None))
         elif (error := task.exception()) is not None:
-            self._end(future, None, error)
+            self._end(answer, None, error)
         else:
-            self._end(future, task.result(), None)
+            self._end(answer, task.result(), None)
 
-    def _end(self, future: Future[Any], result: Any, error: BaseException | None) -> None:
-        self._calls.pop(future, None)
-        # whoever stopped a loop that did not answer has told the caller already
-        with suppress(InvalidStateError):
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+    def _end(self, answer: Answer, result: Any, error: BaseException | None) -> None:
+        self._calls.pop(answer, None)
+        answer.give(result, error)  # no effect if who stopped a loop that did not answer has told the caller already
 
     def _tell_all(self) -> None:
-        for future in list(self._calls):
-            self._end(future, None, ClientClosed(_ENDED, stored=None))
+        for answer in list(self._calls):
+            self._end(answer, None, ClientClosed(_ENDED, stored=None))
 
     def _work(self) -> None:
         loop = self._loop

@@ -6,13 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 from capi_async import ending
+from capi_async.answer import Answer
 from capi_async.client import Client, CloseReport, DestinationState
 from capi_async.engine.explain import Explanation
 from capi_async.engine.receipt import Receipt
@@ -68,17 +68,19 @@ class _Run:
     """One life of a client, from a start to the close that ends it.
 
     Attributes:
-        opened: Resolved once the spool is open.
-        closing: Resolved with the report once the client has closed; ``None`` until that begins.
+        opened: Given once the spool is open.
+        opening: Whether that has begun; asked and set on the loop only.
+        closing: Given, with the report, once the client has closed; ``None`` until that begins.
         until: Monotonic seconds at which closing ends, whether or not the loop answers.
     """
 
-    __slots__ = ("closing", "opened", "thread", "until")
+    __slots__ = ("closing", "opened", "opening", "thread", "until")
 
     def __init__(self) -> None:
         self.thread = LoopThread("capi_async-loop")
-        self.opened: Future[None] = Future()
-        self.closing: Future[CloseReport] | None = None
+        self.opened = Answer()
+        self.opening = False
+        self.closing: Answer | None = None
         self.until = 0.0
 
 
@@ -109,7 +111,7 @@ class SyncClient:
     def _renew_locks(self) -> None:
         # reentrant: a signal's handler may close the client while its thread is inside a call
         self._lock = threading.RLock()
-        self._explaining = threading.Lock()
+        self._explaining = threading.RLock()
 
     @classmethod
     def from_env(cls, **options: Any) -> SyncClient:
@@ -215,9 +217,15 @@ class SyncClient:
                 return run
             self._state = "closing"
             run.until = time.monotonic() + deadline_s
-            run.closing = run.thread.submit(partial(self._client.aclose, deadline_s))
-        with suppress(InvalidStateError):  # whoever waits for the start need not wait for the end
-            run.opened.set_exception(ClientClosed("the client was closed while it started"))
+            # a signal's handler may come in between and close it as well: then the two get the same report
+            try:
+                run.closing = run.thread.submit(partial(self._client.aclose, deadline_s))
+            except ClientClosed:  # that handler's close has ended, or its loop did
+                if run.closing is None:
+                    run.closing = Answer()
+                    run.closing.give(self._client.report())
+        # whoever waits for the start need not wait for the end
+        run.opened.give(error=ClientClosed("the client was closed while it started"))
         return run
 
     def after_fork(self) -> None:
@@ -266,6 +274,10 @@ class SyncClient:
         """The run, once its spool is open; begun if there was none yet, or with ``again`` if it was closed."""
         run = self._begun(again=again)
         try:
+            if not run.opened.done():
+                # a signal's handler may have interrupted the one who began, just before: the loop opens it once
+                with suppress(ClientClosed):  # it could not be opened, and its loop has ended
+                    run.thread.submit(self._open, run)
             run.opened.result()
         except BaseException:
             if run.opened.done() and run.closing is None:  # it failed, and its loop is ending
@@ -278,24 +290,42 @@ class SyncClient:
         if self._foreign():
             raise ClientClosed(_FOREIGN)
         with self._lock:
-            run = self._run
-            if self._state == "running" and run is not None:
+            run = self._usable(again=again)
+            if run is not None:
                 return run
-            if self._state == "closing":
-                raise ClientClosed("the client is closing")
-            if self._state == "closed" and not again:
-                raise ClientClosed(_CLOSED)
-            if self._blocked is not None and self._blocked.alive:
-                raise ClientClosed("the client's last loop has not ended: a callable or a hook of yours blocks it")
-            run = _Run()
-            run.thread.start()
-            self._blocked, self._run, self._state = None, run, "running"
+            fresh = _Run()
+            fresh.thread.start()
+            # looked at again: a signal's handler may have come in between, in this thread, and begun one or closed it
+            try:
+                run = self._usable(again=again)
+            except ClientClosed:
+                fresh.thread.stop(timeout_s=0)
+                raise
+            if run is not None:
+                fresh.thread.stop(timeout_s=0)
+                return run
+            self._blocked, self._run, self._state = None, fresh, "running"
             self._client._handover.reopen()
             ending.on_exit(self)
-            run.thread.submit(self._open, run)
-            return run
+            fresh.thread.submit(self._open, fresh)
+            return fresh
+
+    def _usable(self, *, again: bool) -> _Run | None:
+        """The run that takes calls; ``None`` if one may be begun."""
+        if self._state == "running" and self._run is not None:
+            return self._run
+        if self._state == "closing":
+            raise ClientClosed("the client is closing")
+        if self._state == "closed" and not again:
+            raise ClientClosed(_CLOSED)
+        if self._blocked is not None and self._blocked.alive:
+            raise ClientClosed("the client's last loop has not ended: a callable or a hook of yours blocks it")
+        return None
 
     async def _open(self, run: _Run) -> None:
+        if run.opening:
+            return
+        run.opening = True
         try:
             await self._client.__aenter__()
         except BaseException as error:
@@ -303,13 +333,11 @@ class SyncClient:
                 if run.closing is None:  # the next call tries again, on a loop of its own
                     self._run, self._state = None, "new"
                     ending.closed(self)
-            with suppress(InvalidStateError):
-                run.opened.set_exception(error)
+            run.opened.give(error=error)
             if run.closing is None:
                 run.thread.stop(timeout_s=0)
         else:
-            with suppress(InvalidStateError):
-                run.opened.set_result(None)
+            run.opened.give()
 
     def _finish(self, run: _Run, until: float) -> CloseReport:
         """Wait for the close that has begun, and end the loop. Several threads may: each does all of it."""

@@ -21,6 +21,23 @@ R = TypeVar("R")
 logger = Log(__name__)
 
 
+class Raised(RuntimeError):
+    """What was raised in a thread and cannot be raised again on an event loop, such as a ``SystemExit``.
+
+    Attributes:
+        kind: The name of its type.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind} was raised in a thread")
+        self.kind = kind
+
+
+def kind_of(error: BaseException) -> str:
+    """The name of an error's type, also if a thread raised it: never its text, which may quote an event."""
+    return error.kind if isinstance(error, Raised) else type(error).__name__
+
+
 class OwnedThread:
     """Runs one job at a time, in order, off the event loop. Started when first used; a daemon."""
 
@@ -89,6 +106,6 @@ def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | No
         future.set_result(result)
     elif isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt, SystemExit)):
         # of a job's own making: a future cannot carry the first two, and the others would end the loop
-        future.set_exception(RuntimeError(f"{type(error).__name__} was raised in a thread"))
+        future.set_exception(Raised(type(error).__name__))
     else:
         future.set_exception(error)

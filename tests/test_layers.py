@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "capi_async"
 #: Part to the parts it may import; a part may always import itself, unless said below.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "answer": set(),
     "backoff": set(),
     "bounded": set(),
     "cipher": {"errors"},
@@ -39,17 +40,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "thread"},
     "telemetry": {"outcome"},
     "engine": {
-        "backoff", "clock", "errors", "event", "limiter", "log", "outcome", "pii", "redaction", "spec", "spool.base",
+        "answer", "backoff", "clock", "errors", "event", "limiter", "log", "outcome", "pii", "redaction", "spec", "spool.base",
         "telemetry.base", "thread",
     },
     "config": {"destinations", "engine", "errors", "frames", "nearest", "plain", "spec"},
     "client": {
-        "clock", "config", "engine", "errors", "event", "log", "outcome", "pii", "plain", "spec", "spool",
+        "answer", "clock", "config", "engine", "errors", "event", "log", "outcome", "pii", "plain", "spec", "spool",
         "telemetry.base", "transport",
     },
     "ending": {"log"},
-    "loop_thread": {"errors"},
-    "sync": {"client", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome", "spec", "spool.base"},
+    "loop_thread": {"answer", "errors"},
+    "sync": {
+        "answer", "client", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome", "spec",
+        "spool.base",
+    },
     "sources": {
         "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",
         "outcome", "spec", "thread", "transport",

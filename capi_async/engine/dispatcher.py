@@ -17,6 +17,7 @@ from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake
 from capi_async.engine.notices import EVERY_S, Notices
+from capi_async.engine.outage import Outage
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery
 from capi_async.engine.room import Overflow, Room
@@ -42,6 +43,8 @@ _STOP_S = 0.5
 #: Share of a longer deadline that is kept for that, and its most seconds.
 _STOP_SHARE = 0.1
 _STOP_MOST_S = 1.0
+#: Turns of the event loop that tasks which were cancelled get to end in, also when the deadline has passed.
+_TICKS = 20
 #: Seconds that a client which is entered again waits for its earlier run to let go of the spool.
 _AFTER_S = 60.0
 
@@ -100,6 +103,7 @@ class Dispatcher:
         self._freed = asyncio.Event()
         self._notices = notices
         self._hooks = Hooks(hooks, notices)
+        outage = Outage(now=clock.monotonic)
         self.workers = {
             destination.name: Worker(
                 destination,
@@ -107,6 +111,7 @@ class Dispatcher:
                 transport=transport,
                 thread=self._thread,
                 hooks=self._hooks,
+                outage=outage,
                 settled=self._on_settled,
                 ending=self._is_ending,
                 clock=clock,
@@ -231,23 +236,42 @@ class Dispatcher:
             if self._supervisor is not None:
                 self._supervisor.cancel()
                 await asyncio.wait([self._supervisor], timeout=self._left_s(until))
-                lingering = [not await worker.ended(self._left_s(until)) for worker in self.workers.values()]
-                if not self._supervisor.done() or any(lingering):
-                    # storage that stands still, or a callable of the user's that swallows its cancellation: closing
-                    # is a hard bound all the same
-                    logger.error(
-                        "a task refuses to end: storage stands still, or a callable of yours swallows its "
-                        "cancellation; let CancelledError pass",
-                        extra={"fix": "let CancelledError pass in your callables"},
-                    )
-                elif not self._supervisor.cancelled() and (error := self._supervisor.exception()) and not self.failed:
-                    logger.error(
-                        "the supervisor failed: %s; what is in memory is not delivered, enter the client again",
-                        type(error).__name__,
-                        extra={"error": type(error).__name__},
-                    )
+                for worker in self.workers.values():
+                    await worker.end_callables(self._left_s(until))
+                await self._ticks()
+                self._say_end(self._supervisor)
         finally:
             self._thread.stop()
+
+    async def _ticks(self) -> None:
+        """A deadline may have passed before any task could end: what needs no time to do so is given none."""
+        for _ in range(_TICKS):
+            if self._supervisor is None or (self._supervisor.done() and not self._callables()):
+                return
+            await asyncio.sleep(0)
+
+    def _callables(self) -> list[str]:
+        return [one for worker in self.workers.values() for one in worker.callables()]
+
+    def _say_end(self, supervisor: asyncio.Task[None]) -> None:
+        """Say what has not ended: closing is a hard bound all the same."""
+        if guilty := self._callables():
+            logger.error(
+                "a task refuses to end: %s swallows its cancellation; let CancelledError pass",
+                ", ".join(guilty),
+                extra={"tasks": guilty, "fix": "let CancelledError pass in your callables"},
+            )
+        elif not supervisor.done():
+            logger.warning(
+                "closing: storage has not let go at the deadline and is left to end by itself; close with a longer "
+                "deadline to wait for it"
+            )
+        elif not supervisor.cancelled() and (error := supervisor.exception()) and not self.failed:
+            logger.error(
+                "the supervisor failed: %s; what is in memory is not delivered, enter the client again",
+                type(error).__name__,
+                extra={"error": type(error).__name__},
+            )
 
     def _left_s(self, until: float) -> float:
         return max(0.0, until - self._clock.monotonic())
@@ -280,6 +304,8 @@ class Dispatcher:
         if self._opened.done() and (unopened := self._opened.exception()) is not None:
             if isinstance(unopened, asyncio.CancelledError):  # the loop ended before the spool was open
                 self._say_unclosed()
+            else:
+                self._say_unopened(unopened)
             return
         why = "its tasks were cancelled from outside" if error is None else f"a fault ({type(error).__name__})"
         self.failed = f"the client has ended by itself: {why}; close it and enter it again"
@@ -290,6 +316,25 @@ class Dispatcher:
         # a loop that ends cancels all its tasks, and runs no timers any more: then there is nobody to be told
         self.loop.call_later(_TELL_S, logger.error, "%s", self.failed)
         self._say_unclosed()
+
+    def _say_unopened(self, error: BaseException) -> None:
+        """The spool could not be opened. Who only enqueued may never ask what became of it."""
+        unstored = self.intake.unstored + self._not_handed_over()
+        what = f"{error}" if isinstance(error, CapiError) else type(error).__name__
+        self.failed = f"the spool did not open ({what}); mend that, close the client and enter it again"
+        if unstored:
+            logger.error(
+                "the spool did not open: %s; %d events that had been handed in are not stored: mend that, and hand "
+                "them in again",
+                what,
+                unstored,
+                extra={"unstored": unstored},
+            )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the spool was opened."""
+        return self._opened.done() and not self._opened.cancelled() and self._opened.exception() is None
 
     def _say_unclosed(self) -> None:
         """Nobody closed the client before its loop ended or its tasks were cancelled: what memory holds is stuck."""

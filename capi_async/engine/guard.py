@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from capi_async.thread import kind_of
+
 T = TypeVar("T")
 
 
@@ -81,16 +83,20 @@ class Guard(Generic[T]):
             raise Fault("CancelledError")
         result = task.result()
         if isinstance(result, BaseException):
-            raise Fault(type(result).__name__)
+            raise Fault(kind_of(result))
         return result
 
-    async def ended(self, timeout_s: float) -> bool:
-        """Cancel what still runs; False if something of it does not end within ``timeout_s``."""
+    @property
+    def running(self) -> bool:
+        """Whether a call of it still runs."""
+        return bool(self._running)
+
+    async def end(self, timeout_s: float) -> None:
+        """Cancel what still runs, and wait for that for ``timeout_s`` at most."""
         for task in self._running:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_s)
-        return not self._running
 
     async def _caught(self) -> T | BaseException:
         try:

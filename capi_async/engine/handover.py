@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
 from functools import partial
 
+from capi_async.answer import Answer
 from capi_async.engine.intake import Intake
 from capi_async.engine.receipt import Delivery, Receipt
 from capi_async.errors import CapiError, ClientClosed, QueueFull
@@ -28,7 +28,7 @@ class Handover:
     def __init__(self, names: Sequence[str], *, max_events: int) -> None:
         self._names = names
         self._max_events = max_events
-        self._waiting: deque[tuple[Event, Receipt, Future[None]]] = deque()
+        self._waiting: deque[tuple[Event, Receipt, Answer]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._intake: Intake | None = None
         self._delivery = Delivery()
@@ -38,7 +38,7 @@ class Handover:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, event: Event) -> tuple[Receipt, Future[None]]:
+    def put(self, event: Event) -> tuple[Receipt, Answer]:
         """Hand in one event from any thread, without waiting; its receipt, and what tells that it is stored.
 
         Raises:
@@ -47,7 +47,7 @@ class Handover:
         """
         if len(self._waiting) >= self._max_events:
             raise QueueFull("too many events wait to be taken over by the event loop; nothing was stored")
-        stored: Future[None] = Future()
+        stored = Answer()
         receipt = Receipt(event.event_id, self._names, self._delivery, _acceptance=stored)
         self._waiting.append((event, receipt, stored))
         if self._closed and self._take_back((event, receipt, stored)):
@@ -64,7 +64,7 @@ class Handover:
                 raise ClientClosed("the client's event loop has ended; make one client per loop") from None
         return receipt, stored
 
-    def _take_back(self, item: tuple[Event, Receipt, Future[None]]) -> bool:
+    def _take_back(self, item: tuple[Event, Receipt, Answer]) -> bool:
         """Whether it was still in the queue; if not, its caller is told by whoever took it out."""
         try:
             self._waiting.remove(item)
@@ -121,15 +121,14 @@ class Handover:
             self._waiting.popleft()
 
 
-def _stored(stored: Future[None], future: asyncio.Future[None]) -> None:
+def _stored(stored: Answer, future: asyncio.Future[None]) -> None:
     if future.cancelled():
         _told(stored, ClientClosed("the client closed while this event was stored", stored=None))
     elif (error := future.exception()) is not None:
         _told(stored, error)
-    elif not stored.done():
-        stored.set_result(None)
+    else:
+        stored.give()
 
 
-def _told(stored: Future[None], error: BaseException) -> None:
-    if not stored.done():
-        stored.set_exception(error)
+def _told(stored: Answer, error: BaseException) -> None:
+    stored.give(error=error)

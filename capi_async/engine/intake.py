@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,6 +41,9 @@ _LOOK_S = 0.25
 #: asked in time. And how long those wait who said nothing, because they do not await.
 _STORING_S = 1.0
 _ENQUEUED_S = 60.0
+
+#: Seconds after which code of the user's that prepares events is named in the log, if it has not returned.
+_STUCK_S = 5.0
 
 #: Seconds that those who wait may take before others get their turn.
 _TURN_S = 0.01
@@ -93,6 +98,8 @@ class Intake:
         #: Callers who were let in and have not handed in yet.
         self._expected = 0
         self._sweeping: asyncio.TimerHandle | None = None
+        #: What was said of last to hold the thread.
+        self._named: tuple[str, float] | None = None
         self.closed = False
         #: Set whenever nothing is being stored.
         self._quiet = asyncio.Event()
@@ -540,6 +547,7 @@ class Intake:
     def _sweep(self) -> None:
         """Tell callers whose time is up, also while storage hangs. One timer for all: a timer each would cost more."""
         self._sweeping = None
+        self._look_at_thread()
         now = self._clock.monotonic()
         for ticket in (*self._taken.values(), *self._tickets):
             if ticket.deadline is None or ticket.timeout_s is None or ticket.appending:
@@ -550,6 +558,23 @@ class Intake:
                 ticket.fail(ticket.full(f"no room within {ticket.timeout_s} s"))
         if self._tickets or self._taken:
             self._sweep_later()
+
+    def _look_at_thread(self) -> None:
+        """Name the code of the user's that holds the one thread in which events are prepared."""
+        at = self._preparer.at
+        if at is None or at is self._named or (held_s := time.monotonic() - at[1]) < _STUCK_S:
+            return
+        self._named = at
+        whose = f"{at[0]}: to_wire()" if at[0] else "code of yours inside an event, such as its time zone,"
+        self._hooks.note(
+            logging.ERROR,
+            ("stuck", at[0]),
+            "%s has not returned for %.0f s, and no event of any destination is prepared meanwhile: "
+            "mend it, it must wait for nothing",
+            whose,
+            held_s,
+            extra={"destination": at[0], "seconds": round(held_s, 1)},
+        )
 
     def abandon(self, why: str, error: CapiError | None = None, *, appending: bool = True) -> None:
         """Tell everybody who waits that nothing will come of it.

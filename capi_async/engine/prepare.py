@@ -122,6 +122,8 @@ class Preparer:
         wanted = dict.fromkeys(name for destination in destinations for name in destination.identifiers)
         self._plan = Plan(wanted, phone_region=phone_region)
         self._require_consent = consent == "require"
+        #: Whose code runs in :meth:`run` ("" for what the events hold), and since when, in monotonic seconds.
+        self.at: tuple[str, float] | None = None
 
     def run(
         self, events: Sequence[Event], receipts: Sequence[Receipt], now: float
@@ -133,17 +135,27 @@ class Preparer:
         Args:
             now: Seconds since the epoch.
         """
+        try:
+            return self._run(events, receipts, now)
+        finally:
+            self.at = None
+
+    def _run(
+        self, events: Sequence[Event], receipts: Sequence[Receipt], now: float
+    ) -> tuple[list[Record], list[Refused]]:
         made: list[list[Record]] = [[] for _ in self._targets]
         refused: list[Refused] = []
         latest = datetime.fromtimestamp(now, UTC)
         turn = _Turn()
         for start in range(0, len(events), _STRIDE):
             turn.offer()
+            self.at = ("", time.monotonic())
             stop = start + _STRIDE
             for stride in self._identify(events[start:stop], receipts[start:stop], refused, latest):
                 shared: dict[str, list[Record | None]] = {}
                 for target, records in zip(self._targets, made, strict=True):
                     turn.offer()
+                    self.at = (target.name, time.monotonic())
                     if not stride.usual:
                         row = self._closely(target, stride, refused, now)
                     elif target.leader is None:

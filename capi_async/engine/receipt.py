@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 from msgspec import Struct
 
+from capi_async.answer import Answer
 from capi_async.outcome import PENDING, Outcome
 
 
@@ -95,9 +95,9 @@ class Receipt(Struct, gc=False, eq=False):
         Each says with ``stored`` what became of the event: False (surely not stored), True, or ``None`` (unknown).
         """
         acceptance = self._acceptance
-        if isinstance(acceptance, Future):  # handed in from another thread
-            acceptance = asyncio.wrap_future(acceptance)
-        if acceptance is not None:
+        if isinstance(acceptance, Answer):  # handed in from another thread
+            await acceptance.arrived()
+        elif acceptance is not None:
             await asyncio.shield(acceptance)
 
     def settle(self, destination: str, outcome: Outcome) -> None:

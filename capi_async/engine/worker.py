@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from anyio.abc import TaskGroup
@@ -17,8 +19,9 @@ from capi_async.engine.batcher import Batch, Batcher
 from capi_async.engine.echoes import Echoes
 from capi_async.engine.gate import Gate
 from capi_async.engine.guard import Fault, Guard, is_end
-from capi_async.engine.hooks import Hooks, line
+from capi_async.engine.hooks import SLOW_S, Hooks, line
 from capi_async.engine.judge import Judgement, absorbed, judge
+from capi_async.engine.outage import Outage
 from capi_async.errors import ConfigError, SpoolError, TransportError
 from capi_async.limiter import TokenBucket, Window
 from capi_async.log import Log
@@ -26,7 +29,7 @@ from capi_async.outcome import Outcome, Response, Verdict, ambiguous, retry
 from capi_async.spec import Destination, Request, Transport
 from capi_async.spool.base import Record, Revoked, Spool
 from capi_async.telemetry.base import RequestDone, Settled, StateChanged
-from capi_async.thread import OwnedThread
+from capi_async.thread import OwnedThread, kind_of
 
 logger = Log(__name__)
 
@@ -50,6 +53,9 @@ _REACH = 10_000
 #: Seconds between two tries to hand records back to storage that failed.
 _AGAIN_S = 1.0
 
+#: Seconds beyond its timeout after which a transport that has not returned is given up.
+_OVERTIME_S = 5.0
+
 #: No answer for this long, with requests under way, is no progress: new events need not wait for this destination.
 STALL_S = 5.0
 
@@ -58,6 +64,7 @@ class Worker:
     """Delivers what the spool holds for one destination.
 
     Args:
+        outage: What is said while storage fails.
         linger_s: Seconds that an event waits for company.
         ending: Whether the client is ending all tasks: only then is a CancelledError the end of ours.
         max_attempts: Failed requests that one event may be part of.
@@ -72,6 +79,7 @@ class Worker:
         transport: Transport,
         thread: OwnedThread,
         hooks: Hooks,
+        outage: Outage,
         settled: Callable[[], None],
         ending: Callable[[], bool],
         clock: Clock,
@@ -86,6 +94,7 @@ class Worker:
         self._transport = transport
         self._thread = thread
         self._hooks = hooks
+        self._outage = outage
         self._settled = settled
         self._ending = ending
         self._clock = clock
@@ -95,7 +104,7 @@ class Worker:
         self._max_attempts = limits.max_attempts or max_attempts
         self._forever = forever
         self._batcher = Batcher(
-            limit_of=destination.batch_limit,
+            limit_of=self._batch_limit,
             max_bytes=limits.max_batch_bytes,
             linger_s=linger_s if destination.linger_s is None else destination.linger_s,
             now=clock.monotonic,
@@ -115,6 +124,8 @@ class Worker:
         self._stranded_until = 0.0
         self._woken = asyncio.Event()
         self._under_way: dict[int, Batch] = {}
+        #: Calls of the transport that have not returned.
+        self._sending = 0
         self._answered_at = clock.monotonic()
         self._refused_credential: str | None = None
         self._looked_at = -LOOK_S
@@ -150,7 +161,12 @@ class Worker:
         """Work until cancelled. Deliveries run in ``group``: a fault here takes none of them with it."""
         while True:
             self._woken.clear()
-            wait_s = await self._step(group)
+            try:
+                wait_s = await self._step(group)
+            except SpoolError as error:  # what was held is stranded, and handed back when storage works again
+                self._outage.failed(error)
+                await asyncio.sleep(_AGAIN_S)
+                continue
             if wait_s != 0.0:
                 await self._sleep(wait_s)
 
@@ -163,9 +179,14 @@ class Worker:
         await self._spool.release(cut_off)
         await self.put_back()
 
-    async def ended(self, timeout_s: float) -> bool:
-        """Whether the callables of the user's that still ran have ended, too."""
-        return await self._ask_credential.ended(timeout_s)
+    async def end_callables(self, timeout_s: float) -> None:
+        """Cancel the callables of the user's that still run, and wait for that for ``timeout_s`` at most."""
+        await self._ask_credential.end(timeout_s)
+
+    def callables(self) -> list[str]:
+        """Which code of the user's runs at this moment and awaits something."""
+        found = [f"{self.name}: its credential callable"] if self._ask_credential.running else []
+        return [*found, f"{self.name}: the transport"] if self._sending else found
 
     async def put_back(self) -> None:
         """Hand back what waits here for company or for a token, so that the spool may dispose of it."""
@@ -186,7 +207,7 @@ class Worker:
         except BaseException as error:
             if self._ended(error):
                 raise
-            self._log_fault("handing back", type(error).__name__)
+            self._say_fault("handing back", error)
             self._strand(records)
 
     def _strand(self, records: Sequence[Record]) -> None:
@@ -253,11 +274,7 @@ class Worker:
             )
         except SpoolError:
             # better our own pace than none: the file comes back, or the spool itself will say what is wrong
-            logger.warning(
-                "%s: the request rate that processes share is out of reach; this process keeps its own",
-                self.name,
-                extra={"destination": self.name},
-            )
+            self._say_alone()
             return 0.0
         if drawn is None or drawn >= 1.0:
             return 0.0
@@ -272,11 +289,16 @@ class Worker:
                 self._shared_name, rate=limits.requests_per_s, burst=limits.burst, seconds=seconds
             )
         except SpoolError:
-            logger.warning(
-                "%s: the request rate that processes share is out of reach; this process keeps its own",
-                self.name,
-                extra={"destination": self.name},
-            )
+            self._say_alone()
+
+    def _say_alone(self) -> None:
+        self._hooks.note(
+            logging.WARNING,
+            ("rate", self.name),
+            "%s: the request rate that processes share is out of reach; this process keeps its own",
+            self.name,
+            extra={"destination": self.name},
+        )
 
     async def _fill(self, limit: int | None) -> None:
         """Lease until a whole batch is at hand, but not what could not leave soon anyway."""
@@ -294,11 +316,14 @@ class Worker:
         if leased:
             try:
                 self._batcher.add(await self._fit(leased))
-            except BaseException:  # a destination's own code, or storage: what was leased must not get lost
+            except BaseException as error:  # a destination's own code, or storage: what was leased must not get lost
                 known = {id(record) for record in leased}
                 leased += [record for record in self._batcher.drain() if id(record) not in known]
                 self._strand(leased)
+                if isinstance(error, Fault):  # it is in the log, and has paused this destination
+                    return 0
                 raise
+        self._outage.works()
         return len(leased)
 
     async def _newest(self) -> Batch | None:
@@ -319,18 +344,76 @@ class Worker:
         return batch
 
     async def _fit(self, records: list[Record]) -> Sequence[Record]:
-        """Only what this configuration made, or would make today, may be sent."""
+        """Only what this configuration made, or would make today, may be sent.
+
+        Raises:
+            Fault: The destination cannot tell; it is paused.
+        """
         strange = [
             record
             for record in records
             if record.account is not self._account
-            and not (self.destination.owns(record.account) and record.wire == self.destination.wire)
+            and not (self._owns(record.account) and record.wire == self.destination.wire)
         ]
         if not strange:
             return records
         await self._settle(strange, [_UNKNOWN] * len(strange))
         gone = {id(record) for record in strange}
         return [record for record in records if id(record) not in gone]
+
+    def _owns(self, account: str) -> bool:
+        try:
+            return bool(self.destination.owns(account))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # what it cannot tell of must neither be sent nor be given up
+            name = type(error).__name__
+            self._log_fault("owns()", name)
+            self._blame(Verdict(kind="unauthorized", reason=f"owns() failed with {name}", fix="mend the destination"))
+            raise Fault(name) from None
+
+    def _batch_limit(self, head: bytes) -> int:
+        """Events that one request of this head may carry; one, which every platform takes, if nobody can tell."""
+        most = self._limits.max_batch_events
+        try:
+            with self._timed("batch_limit()"):
+                limit: object = self.destination.batch_limit(head)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a destination's fault slows it and nobody else
+            problem = f"failed with {type(error).__name__}"
+        else:
+            if isinstance(limit, int) and limit >= 1:
+                return min(limit, most)
+            problem = "gave no number of events from 1 on"
+        self._hooks.note(
+            logging.ERROR,
+            ("fault", self.name, "batch_limit()", problem),
+            "%s: batch_limit() %s; until it is mended each request carries one event",
+            self.name,
+            problem,
+            extra={"destination": self.name, "in": "batch_limit()", "problem": problem},
+        )
+        return 1
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        """Say so if a destination's own code, which is called on the event loop, holds it."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            took_s = time.perf_counter() - began
+            if took_s > SLOW_S:
+                self._hooks.note(
+                    logging.WARNING,
+                    ("slow", self.name, what),
+                    "%s: %s held the event loop for %.2f s; let it return sooner",
+                    self.name,
+                    what,
+                    took_s,
+                    extra={"destination": self.name, "in": what, "seconds": round(took_s, 2)},
+                )
 
     def _next(self, *, probing: bool) -> Batch | None:
         """The next batch to send; a probe carries a single record, since it may well be in vain."""
@@ -364,7 +447,7 @@ class Worker:
             if self._ended(error):
                 raise  # whoever ends all tasks hands the records back
             if not isinstance(error, Fault):
-                self._log_fault("delivery", type(error).__name__)
+                self._say_fault("delivery", error)
             after_s = DELIVERY.interval_s(max(one.attempts for one in batch.records))
             await self._hand_back(batch.records, after_s=after_s)
         del self._under_way[id(batch)]
@@ -410,6 +493,7 @@ class Worker:
         if self.destination.gzip and request.body:
             request = await self._thread.run(_compressed, request)
         await self._spool.mark_attempted(records)
+        self._outage.works()
         for record in records:
             record.attempts += 1
         self.requests += 1
@@ -417,7 +501,7 @@ class Worker:
         error_kind = ""
         batch.sent_at = self._clock.wall()
         try:
-            response = await self._transport.send(request, timeout_s=self._limits.request_timeout_s)
+            response = await self._send(request)
             if not isinstance(response, Response):
                 raise TypeError  # named below, like whatever else a transport may do
         except TransportError as failure:
@@ -428,7 +512,7 @@ class Worker:
         except BaseException as error:
             if self._ended(error):
                 raise
-            name = type(error).__name__
+            name = kind_of(error)
             self._log_fault("the transport", name)
             self._window.fail()
             self._trouble(f"the transport failed with {name}")
@@ -458,6 +542,21 @@ class Worker:
             )
         return verdicts, response
 
+    async def _send(self, request: Request) -> Response:
+        """The transport's answer; a transport of the user's may forget its timeout.
+
+        Raises:
+            TransportError: There is none.
+            TimeoutError: It took much longer than it may.
+        """
+        timeout_s = self._limits.request_timeout_s
+        self._sending += 1
+        try:
+            async with asyncio.timeout(timeout_s + _OVERTIME_S):
+                return await self._transport.send(request, timeout_s=timeout_s)
+        finally:
+            self._sending -= 1
+
     def _counts_twice(self, records: Sequence[Record]) -> bool:
         """Whether the platform would count a second copy of one of these, so that none may be sent."""
         resend = self.destination.resend
@@ -471,7 +570,8 @@ class Worker:
             reason = f"the credential's callable failed with {fault.name}"
             return Verdict(kind="unauthorized", reason=reason, fix="mend the callable")
         try:
-            request = self.destination.request(head, [record.body for record in records], token)
+            with self._timed("request()"):
+                request = self.destination.request(head, [record.body for record in records], token)
             if _sendable(request):
                 return request, token
             reason = "request() gave nothing that can be sent: it needs an http address, text and bytes"
@@ -512,6 +612,12 @@ class Worker:
             raise ConfigError("the credential's callable gave characters that cannot stand in a header")
         return token
 
+    def _say_fault(self, where: str, error: BaseException) -> None:
+        if isinstance(error, SpoolError):
+            self._outage.failed(error)
+        else:
+            self._log_fault(where, kind_of(error))
+
     def _log_fault(self, where: str, error: str) -> None:
         # the type only: the text may quote an event
         self._hooks.note(
@@ -530,7 +636,8 @@ class Worker:
 
     def _classify(self, response: Response, count: int) -> list[Verdict]:
         try:
-            verdicts = list(self.destination.classify(response, count))
+            with self._timed("classify()"):
+                verdicts = list(self.destination.classify(response, count))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
