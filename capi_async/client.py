@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal
+from weakref import WeakMethod
 
 import aiohttp
 import anyio
@@ -301,7 +302,7 @@ class Client:
             ClientClosed: ``aclose()`` has begun, or the client does not run in this process.
         """
         receipt, stored = self._enqueue(event)
-        _when_told(stored, self._unstored_one)
+        _when_told(stored, WeakMethod(self._unstored_one))
         return receipt
 
     def _unstored_one(self, error: BaseException) -> None:
@@ -360,7 +361,7 @@ class Client:
         except Exception as error:  # never raises: whatever was given to it
             self._untracked_one(error)
             return None
-        _when_told(stored, self._untracked_one)
+        _when_told(stored, WeakMethod(self._untracked_one))
         return receipt
 
     def _untracked_one(self, error: BaseException) -> None:
@@ -495,13 +496,13 @@ class Client:
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
-        if engine is None or self._pid != os.getpid():
+        if engine is None or engine.told or self._pid != os.getpid():
             return
         try:
             # what a durable spool holds is delivered later; what never reached it is lost with any
             ledger = {} if self._spool.durable else self._spool.ledger()
             left = {name: counts.pending for name, counts in ledger.items() if counts.pending}
-            waiting = engine.intake.waiting + len(self._handover)
+            waiting = engine.intake.unstored + engine.intake.waiting + len(self._handover)
         except Exception:  # the interpreter is being taken down
             return
         if not left and not waiting:
@@ -725,14 +726,18 @@ def _loop_here() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _when_told(stored: asyncio.Future[None] | Answer, tell: Callable[[BaseException], None]) -> None:
-    """Have ``tell`` called with the error, if it comes to one: nobody else may ever look at it."""
+def _when_told(stored: asyncio.Future[None] | Answer, method: WeakMethod[Callable[[BaseException], None]]) -> None:
+    """Have a method called with the error, if it comes to one: nobody else may ever look at it.
+
+    Receipts hold ``stored``, and the garbage collector does not look into them: a client that they held would never be
+    found when nobody else holds it any more.
+    """
 
     def look(done: asyncio.Future[None] | Answer) -> None:
         if isinstance(done, asyncio.Future) and done.cancelled():
             return
         error = done.error() if isinstance(done, Answer) else done.exception()
-        if error is not None:
+        if error is not None and (tell := method()) is not None:
             tell(error)
 
     if isinstance(stored, Answer):

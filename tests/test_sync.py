@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from capi_async import ClientClosed, EventError, SyncClient, User
+from capi_async.telemetry.base import Hook, Settled
 from tests.engine.acme import EMAIL, Acme, event, events
 
 
@@ -176,3 +177,54 @@ def test_a_signal_that_closes_the_client_in_the_middle_of_a_call_ends_both(
         signal.signal(signal.SIGUSR1, before)
     assert len(reports) == 1
     assert not client._client.ledger()["acme"].accepted
+
+
+def test_a_close_of_a_blocked_loop_comes_back_and_says_what_blocks_it(
+    acme: Acme, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hook that never returns cannot be ended: the close is a bound all the same."""
+    blocked, go = threading.Event(), threading.Event()
+
+    class Blocks(Hook):
+        def on_settled(self, settled: Settled) -> None:
+            blocked.set()
+            go.wait(30)
+
+    client = SyncClient([acme], linger_s=0, hooks=[Blocks()])
+    client.send(event(1))
+    assert blocked.wait(10)
+    waiting = ThreadPoolExecutor(1).submit(client.send, event(2), timeout_s=30)
+    report = client.close(0.1)
+    assert report is not None
+    assert "closed, but its loop does not end: a callable, a hook or a transport of yours blocks it" in caplog.text
+    with pytest.raises(ClientClosed):
+        waiting.result(10)
+    with pytest.raises(ClientClosed, match="has not ended"):
+        client.start()
+    go.set()
+    for thread in threading.enumerate():
+        if thread.name == "capi_async-loop":
+            thread.join(10)
+    client.start()
+    assert client.send(event(3)).outcomes(5)["acme"].kind == "delivered"
+    client.close()
+
+
+def test_two_threads_that_close_at_once_get_the_same_report(acme: Acme) -> None:
+    """Each waits until it is closed; neither hangs, neither fails."""
+    for _ in range(10):
+        client = SyncClient([acme], linger_s=0)
+        client.send_many(events(5))
+        start = threading.Barrier(4)
+
+        def close(client: SyncClient = client, start: threading.Barrier = start) -> Any:
+            start.wait()
+            return client.close(5)
+
+        with ThreadPoolExecutor(4) as pool:
+            reports = [one.result(20) for one in [pool.submit(close) for _ in range(4)]]
+        # one that came when all was over is told that nothing runs
+        there = [report for report in reports if report is not None]
+        assert there
+        assert all(report.complete and report.ledger["acme"].delivered == 5 for report in there)
+        assert client._client.ledger()["acme"].delivered == 5

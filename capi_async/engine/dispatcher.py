@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
-from anyio import create_task_group
-from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from capi_async.clock import Clock
+from capi_async.engine.gate import Gate
+from capi_async.engine.group import Group
 from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake
@@ -93,12 +93,12 @@ class Dispatcher:
         self._ended = ended
         self._not_handed_over = not_handed_over
         self._after = after
-        self._group: TaskGroup | None = None
+        self._group: Group | None = None
         self._stopping = False
+        #: Whether the log has what an end that nobody asked for left behind.
+        self.told = False
         #: Why nothing is taken or delivered any more, although nobody has closed the client; empty while all is well.
         self.failed = ""
-        #: What receipts of this run hang on; with ``deliver=False`` nobody here will ever settle them.
-        self.delivery = Delivery(over=not settings.deliver, pending=self._pending)
         self._thread = OwnedThread("capi_async-prepare")
         self._freed = asyncio.Event()
         self._notices = notices
@@ -121,6 +121,10 @@ class Dispatcher:
             )
             for destination in destinations
         }
+        gates = {name: worker.gate for name, worker in self.workers.items()}
+        #: What receipts of this run hang on; with ``deliver=False`` nobody here will ever settle them. Nothing in it
+        #: leads back to us: the garbage collector does not look into receipts, and would never find the circle.
+        self.delivery = Delivery(over=not settings.deliver, pending=partial(_pending, gates))
         room = Room(
             spool,
             max_events=settings.max_pending_events,
@@ -281,20 +285,12 @@ class Dispatcher:
         """The task that has not ended before the spool is closed."""
         return self._supervisor
 
-    def _pending(self, name: str) -> Outcome:
-        """The outcome of what waits for a destination."""
-        worker = self.workers.get(name)
-        if worker is None or worker.gate.state == "open":
-            return PENDING
-        gate = worker.gate
-        return Outcome(kind="pending", reason=f"{name} is {gate.state}: {gate.reason}", fix=worker.fix)
-
     def _is_ending(self) -> bool:
         """Whether all tasks are being ended, so that a CancelledError in one of them is its end."""
         supervisor, group = self._supervisor, self._group
         if supervisor is None or supervisor.done() or supervisor.cancelling() or self.loop.is_closed():
             return True
-        return group is not None and group.cancel_scope.cancel_called
+        return group is not None and group.ending
 
     def _on_end(self, supervisor: asyncio.Task[None]) -> None:
         """The supervisor has ended; if nobody asked it to, everybody is told."""
@@ -319,6 +315,7 @@ class Dispatcher:
 
     def _say_unopened(self, error: BaseException) -> None:
         """The spool could not be opened. Who only enqueued may never ask what became of it."""
+        self.told = True
         unstored = self.intake.unstored + self._not_handed_over()
         what = f"{error}" if isinstance(error, CapiError) else type(error).__name__
         self.failed = f"the spool did not open ({what}); mend that, close the client and enter it again"
@@ -338,6 +335,7 @@ class Dispatcher:
 
     def _say_unclosed(self) -> None:
         """Nobody closed the client before its loop ended or its tasks were cancelled: what memory holds is stuck."""
+        self.told = True
         # what a durable spool holds is delivered later; what never reached it is lost with any
         left = {} if self._spool.durable else {name: self._spool.depth(name).events for name in self._names}
         unstored = self.intake.unstored + self.intake.waiting + self._not_handed_over()
@@ -411,22 +409,34 @@ class Dispatcher:
             raise
         self._opened.set_result(None)
         self._freed.set()
+        group = self._group = Group()
         try:
-            async with create_task_group() as group:
-                self._group = group
-                group.start_soon(self._keep, "intake", self.intake.run)
-                group.start_soon(self._sum_up)
-                if self._settings.deliver:
-                    for name, worker in self.workers.items():
-                        # requests are tasks of this group, not of the part that begins them
-                        group.start_soon(self._keep, name, partial(worker.run, group))
-        finally:
+            group.start_soon(self._keep, "intake", self.intake.run)
+            group.start_soon(self._sum_up)
             if self._settings.deliver:
-                await self._end_workers()
+                for name, worker in self.workers.items():
+                    # requests are tasks of this group, not of the part that begins them
+                    group.start_soon(self._keep, name, partial(worker.run, group))
+            await group.failed()
+        except GeneratorExit:
+            raise  # thrown away together with a loop that was closed: nothing can be awaited any more
+        except BaseException:
+            await self._end(group)
+            raise
+
+    async def _end(self, group: Group) -> None:
+        """End all tasks, then the spool, whatever fails in between."""
+        try:
+            await group.end()
+        finally:
             try:
-                await self._spool.close()
+                if self._settings.deliver:
+                    await self._end_workers()
             finally:
-                await self._ended()
+                try:
+                    await self._spool.close()
+                finally:
+                    await self._ended()
 
     async def _earlier(self) -> None:
         """Wait for an earlier run that was given up at its deadline: two must not work on one spool object.
@@ -468,7 +478,7 @@ class Dispatcher:
                 await asyncio.sleep(wait_s)
                 await run()
             except BaseException as error:
-                if is_end(error, ending=self._is_ending()):
+                if is_end(error, ending=self._is_ending()) or self.loop.is_closed():
                     raise
                 kinds = ", ".join(sorted({type(one).__name__ for one in _leaves(error)}))
                 now = self._clock.monotonic()
@@ -482,6 +492,14 @@ class Dispatcher:
                     )
                 logger.debug("where it failed", extra={"at": [_where(one) for one in _leaves(error)]})
             wait_s = _RESTART_S
+
+
+def _pending(gates: Mapping[str, Gate], name: str) -> Outcome:
+    """The outcome of what waits for a destination."""
+    gate = gates.get(name)
+    if gate is None or gate.state == "open":
+        return PENDING
+    return Outcome(kind="pending", reason=f"{name} is {gate.state}: {gate.reason}", fix=gate.fix)
 
 
 def flush_s(deadline_s: float) -> float:

@@ -48,6 +48,8 @@ class Gate:
         self._probing = False
         self.state: State = "open"
         self.reason = ""
+        #: What to do about :attr:`reason`.
+        self.fix = ""
 
     def wait_s(self) -> float | None:
         """0 if a request may leave, else seconds until the next probe; ``None``: not before something changes."""

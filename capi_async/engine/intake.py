@@ -216,6 +216,8 @@ class Intake:
                     if is_end(error, ending=self._ending()):
                         raise
                     self._failed([ticket for ticket, _ in current if not ticket.parked], error)
+        except GeneratorExit:
+            raise  # thrown away together with a loop that was closed: nobody can be told on it
         except BaseException as error:
             if not is_end(error, ending=self._ending()):
                 self._failed([ticket for ticket, _ in (*current, *runs) if not ticket.parked], error)
@@ -223,7 +225,7 @@ class Intake:
             self.abandon(_CLOSED)
             raise
         finally:
-            if ahead is not None:
+            if ahead is not None and not ahead.get_loop().is_closed():
                 ahead.cancel()
             self._busy = False
 

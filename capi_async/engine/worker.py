@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
 from capi_async.backoff import DELIVERY
@@ -18,6 +17,7 @@ from capi_async.clock import Clock
 from capi_async.engine.batcher import Batch, Batcher
 from capi_async.engine.echoes import Echoes
 from capi_async.engine.gate import Gate
+from capi_async.engine.group import Group
 from capi_async.engine.guard import Fault, Guard, is_end
 from capi_async.engine.hooks import SLOW_S, Hooks, line
 from capi_async.engine.judge import Judgement, absorbed, judge
@@ -113,8 +113,6 @@ class Worker:
         self._window = Window(limits.max_in_flight)
         self._echoes = Echoes(destination.names.values(), thread)
         self.gate = Gate(now=clock.monotonic)
-        #: What to do about :attr:`Gate.reason`.
-        self.fix = ""
         self._ask_credential = Guard(self._reveal, name=f"capi_async-credential-{destination.name}")
         self._splits: list[Batch] = []
         #: Whether the next batch is a fresh one, also while others are searched for what was refused in them.
@@ -157,7 +155,7 @@ class Worker:
         """Requests whose records are not settled or released yet."""
         return len(self._under_way)
 
-    async def run(self, group: TaskGroup) -> None:
+    async def run(self, group: Group) -> None:
         """Work until cancelled. Deliveries run in ``group``: a fault here takes none of them with it."""
         while True:
             self._woken.clear()
@@ -218,7 +216,7 @@ class Worker:
     def _ended(self, error: BaseException) -> bool:
         return is_end(error, ending=self._ending())
 
-    async def _step(self, group: TaskGroup) -> float | None:
+    async def _step(self, group: Group) -> float | None:
         """Do what can be done now; 0 to come again at once, else how long to sleep, ``None`` until woken."""
         if self._stranded and (wait_s := self._stranded_until - self._clock.monotonic()) <= 0:
             records, self._stranded = self._stranded, []
@@ -227,7 +225,7 @@ class Worker:
             return _sooner(wait_s, await self._go_on(group))
         return await self._go_on(group)
 
-    async def _go_on(self, group: TaskGroup) -> float | None:
+    async def _go_on(self, group: Group) -> float | None:
         if self.finishing:
             await self.put_back()
             return None
@@ -702,7 +700,7 @@ class Worker:
             self._announce("broken", reason)
 
     def _announce(self, state: str, reason: str, fix: str = "") -> None:
-        self.fix = fix
+        self.gate.fix = fix
         level = logging.INFO if state == "open" else logging.WARNING if state == "broken" else logging.ERROR
         waiting = self._spool.depth(self.name).events
         logger.log(

@@ -63,7 +63,7 @@ def client(server: Server, **options: Any) -> Client:
 @pytest.mark.parametrize("drain", [True, False])
 @pytest.mark.parametrize("where", ["append", "settle", "release", "close"])
 async def test_closing_is_as_long_as_its_deadline_while_storage_stands_still(
-    server: Server, where: str, drain: bool
+    server: Server, where: str, drain: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No grace is added; nobody is told no of what may be stored, and no event is counted twice."""
     spool = Still(where)
@@ -77,6 +77,9 @@ async def test_closing_is_as_long_as_its_deadline_while_storage_stands_still(
     started = loop.time()
     report = await asyncio.wait_for(sender.aclose(0.6, drain=drain), 10)
     assert loop.time() - started < 1.5
+    # storage is to blame, and nobody's task
+    assert "refuses to end" not in caplog.text
+    assert ("closing: storage has not let go at the deadline" in caplog.text) == (where in ("release", "close"))
     [told] = await asyncio.gather(sending, return_exceptions=True)
     if where == "append":
         assert isinstance(told, ClientClosed)
@@ -333,3 +336,49 @@ async def test_entering_that_is_cancelled_leaves_the_spool_file_to_the_next(serv
         await sender.send(event(1))
         assert await sender.flush(10)
     assert server.ids == ["e1"]
+
+
+class Away(MemorySpool):
+    """Storage that is away for some calls."""
+
+    def __init__(self, method: str, failures: int) -> None:
+        super().__init__()
+        self.method = method
+        self.failures = failures
+
+    def _try(self, method: str) -> None:
+        if method == self.method and self.failures > 0:
+            self.failures -= 1
+            raise SpoolError("the server is away")
+
+    async def mark_attempted(self, records: Sequence[Record]) -> None:
+        self._try("mark_attempted")
+        await super().mark_attempted(records)
+
+    async def lease(self, *arguments: Any, **options: Any) -> list[Record]:
+        self._try("lease")
+        return await super().lease(*arguments, **options)
+
+    async def release(self, *arguments: Any, **options: Any) -> None:
+        self._try("release")
+        await super().release(*arguments, **options)
+
+
+@pytest.mark.parametrize("method", ["mark_attempted", "lease", "release"])
+async def test_an_outage_of_storage_is_said_once_and_is_nobody_elses_fault(
+    server: Server, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not once per destination and request, and no destination is told to be mended; then everything is delivered."""
+    monkeypatch.setattr("capi_async.engine.worker._AGAIN_S", 0.01)
+    server.replies = [reply(503)]
+    spool = Away(method, 12)
+    both = [Acme(base_url=server.url), Acme(name="second", base_url=server.url)]
+    async with Client(both, linger_s=0, spool=spool) as sender:
+        await sender.send_many(events(3))
+        assert await sender.flush(10)
+        assert [counts.delivered for counts in sender.ledger().values()] == [3, 3]
+    said = [one.getMessage() for one in caplog.records if one.name != "capi_async.engine.hooks"]
+    said = [text for text in said if "tried again" in text or "failed" in text]
+    assert len(said) == 1
+    assert said[0].startswith("storage failed: the server is away; ")
+    assert "see to the spool" in said[0]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -466,3 +467,150 @@ async def test_a_hook_that_always_raises_is_said_once_and_then_as_a_sum(
     assert len(said) == 2
     assert "(19 of this kind within" in said[1]
     assert "ada" not in caplog.text
+
+
+@pytest.mark.parametrize("fault", [leave, stop, strange], ids=lambda fault: fault.__name__)
+async def test_what_a_plain_credential_callable_raises_is_named_as_it_is(
+    server: Server, fault: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ran in a thread, where some kinds cannot be raised again; their names are kept all the same."""
+
+    def token() -> str:
+        fault()
+        return "token"
+
+    kinds = {leave: "SystemExit", stop: "StopIteration", strange: "Strange"}
+    async with client(acme(server, access_token=token)) as sender:
+        await sender.send(event(1))
+        await until(lambda: sender.states()["acme"].state == "paused")
+        assert sender.states()["acme"].reason == f"the credential's callable failed with {kinds[fault]}"
+        await sender.aclose(0)
+    assert f"acme: its credential callable failed with {kinds[fault]}; " in caplog.text
+
+
+class Limited(Acme, frozen=True, kw_only=True):
+    """Its ``batch_limit`` gives what it is told, or raises it."""
+
+    gives: Any = None
+
+    def batch_limit(self, head: bytes) -> int:
+        if isinstance(self.gives, type):
+            raise self.gives
+        found: int = self.gives
+        return found
+
+
+@pytest.mark.parametrize("gives", [0, -3, "ten", None, 2.5, Strange, KeyError])
+async def test_a_batch_limit_that_is_none_costs_company_and_is_named(
+    server: Server, gives: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One event fits into every request: they go one by one, and one line says why."""
+    async with client(Limited(base_url=server.url, gives=gives)) as sender:
+        await sender.send_many(events(3))
+        assert await sender.flush(5)
+        assert sender.ledger()["acme"].delivered == 3
+    assert [len(got.ids) for got in server.got] == [1, 1, 1]
+    said = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+    assert said
+    assert all(text.startswith("acme: batch_limit() ") for text in said)
+    assert "part failed" not in caplog.text
+
+
+async def test_a_batch_limit_beyond_the_platforms_is_not_believed(server: Server) -> None:
+    """A request carries no more than the limits say."""
+    async with client(Limited(base_url=server.url, gives=10**9, max_batch_events=2)) as sender:
+        await sender.send_many(events(5))
+        assert await sender.flush(5)
+    assert max(len(got.ids) for got in server.got) <= 2
+
+
+class Owner(Acme, frozen=True, kw_only=True):
+    """Cannot tell whose a record is, until it is mended."""
+
+    mended: ClassVar[list[int]] = []
+
+    def owns(self, account: str) -> bool:
+        if not self.mended:
+            raise Strange
+        return super().owns(account)
+
+
+async def test_a_destination_that_cannot_tell_its_records_pauses_and_gives_none_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it cannot tell of is neither sent nor ended as somebody else's."""
+    monkeypatch.setattr(Owner, "mended", [])
+    monkeypatch.setattr("capi_async.engine.worker._AGAIN_S", 0.01)
+    spool = f"sqlite:///{tmp_path}/events.db"
+    async with client(acme(server), spool=spool, deliver=False) as before:
+        await before.send_many(events(2))
+    async with client(Owner(base_url=server.url), spool=spool) as sender:
+        await until(lambda: sender.states()["acme"].state == "paused")
+        assert sender.states()["acme"].reason == "owns() failed with Strange"
+        assert sender.ledger()["acme"].pending == 2
+        Owner.mended.append(1)
+        assert await sender.flush(10)
+        assert sender.ledger()["acme"].delivered == 2
+    assert "acme: owns() failed with Strange; " in caplog.text
+    assert "part failed" not in caplog.text
+
+
+class Stuck(Acme, frozen=True, kw_only=True):
+    """Its ``to_wire`` does not return until it is let go."""
+
+    go: ClassVar[threading.Event]
+
+    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
+        self.go.wait(20)
+        return super().to_wire(event, ids)
+
+
+async def test_a_to_wire_that_does_not_return_is_named_once(
+    server: Server, other: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It holds the one thread in which events are prepared: which destination it is must be in the log."""
+    monkeypatch.setattr(Stuck, "go", threading.Event(), raising=False)
+    monkeypatch.setattr("capi_async.engine.intake._STUCK_S", 0.05)
+    async with client(acme(other, "fine"), Stuck(base_url=server.url)) as sender:
+        receipt = sender.enqueue(event(1))
+        await until(lambda: "to_wire()" in caplog.text)
+        sender.enqueue(event(2))
+        Stuck.go.set()
+        assert await sender.flush(10)
+        assert {one.kind for one in (await receipt.outcomes(5)).values()} == {"delivered"}
+    said = [one.getMessage() for one in caplog.records if "to_wire()" in one.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith("acme: to_wire() has not returned for ")
+
+
+async def test_a_transport_that_forgets_its_timeout_is_given_up_and_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The destination breaks and goes on, instead of waiting for ever without a word."""
+    monkeypatch.setattr("capi_async.engine.worker._OVERTIME_S", 0.02)
+    hung = []
+
+    class Endless:
+        async def send(self, request: Request, *, timeout_s: float) -> Response:
+            if not hung:
+                hung.append(1)
+                await asyncio.Event().wait()
+            return Response(status=200, body=b'{"ok":true}', headers={})
+
+    async with client(acme(server, request_timeout_s=0.02), transport=Endless()) as sender:
+        await sender.send(event(1))
+        assert await sender.flush(10)
+        assert sender.ledger()["acme"].delivered == 1
+    assert "acme: the transport failed with TimeoutError; " in caplog.text
+
+
+async def test_code_of_a_destination_that_holds_the_loop_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a hook is: everybody waits for it."""
+    monkeypatch.setattr("capi_async.engine.worker.SLOW_S", -1.0)
+    async with client(acme(server)) as sender:
+        await sender.send(event(1))
+        assert await sender.flush(5)
+    for what in ("batch_limit()", "request()", "classify()"):
+        assert f"acme: {what} held the event loop for " in caplog.text
