@@ -40,8 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "thread"},
     "telemetry": {"outcome"},
     "engine": {
-        "answer", "backoff", "clock", "errors", "event", "limiter", "log", "outcome", "pii", "redaction", "spec", "spool.base",
-        "telemetry.base", "thread",
+        "answer", "backoff", "clock", "errors", "event", "limiter", "log", "outcome", "pii", "redaction", "spec",
+        "spool.base", "telemetry.base", "thread",
     },
     "config": {"destinations", "engine", "errors", "frames", "nearest", "plain", "spec"},
     "client": {
