@@ -12,10 +12,10 @@ import re
 import time as _time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.structs import astuple, force_setattr
 
 from capi_async import event_json
@@ -31,15 +31,12 @@ from capi_async.event_checks import (
     TOO_LARGE,
     USUAL_CHARS,
     USUAL_ITEMS,
-    ShortText,
     is_short,
-    is_usual,
     kind_of,
     require_aware,
     require_one_of,
     require_text,
     shown_fields,
-    usual_form,
 )
 from capi_async.plain import made_plain, measured, plain_integer, plain_text
 
@@ -99,6 +96,7 @@ AttStatus: TypeAlias = Literal["authorized", "denied", "restricted", "not_determ
 
 # tuples, because a value that cannot be hashed must be refused too
 _SOURCES: Final = get_args(Source)
+_SOURCE_SET: Final = frozenset(_SOURCES)
 _CONTENT_TYPES: Final = (None, *get_args(ContentType))
 _DELIVERY: Final = (None, *get_args(DeliveryCategory))
 _ATT: Final = (None, *get_args(AttStatus))
@@ -635,46 +633,58 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     extra: Mapping[str, Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
+        # Written out, in the order of the fields, because it runs for every event: a local costs a tenth of an
+        # attribute, and one call for all would let subclasses of text pass. Names in short: see the fields above.
+        (
+            name, event_id, time, source, user, value, currency, order_id, items, page, click, app, device, consent,
+            search, pieces, kind, content, category, description, method, ltv, delivery, subscription, to, test,
+            properties, extra,
+        ) = astuple(self)  # fmt: skip
         if (
-            type(self.user) is not User
-            or type(self.page) is not Page
-            or type(self.click) is not ClickIds
-            or (self.consent is not None and type(self.consent) is not Consent)
-            or type(self.time) is not datetime
-            or self.time.tzinfo is not UTC
-            or (self.num_items is not None and type(self.num_items) is not int)
-            or not is_usual(astuple(self), _UsualEvent)
-            or not self.name.strip()
-            # in full, because it runs for every event: subclasses of text pass the check above
-            or type(self.name) is not str
-            or type(self.event_id) is not str
-            or type(self.source) is not str
-            or (self.currency is not None and type(self.currency) is not str)
-            or (self.order_id is not None and type(self.order_id) is not str)
-            or (self.search_string is not None and type(self.search_string) is not str)
-            or (self.content_type is not None and type(self.content_type) is not str)
-            or (self.content_name is not None and type(self.content_name) is not str)
-            or (self.content_category is not None and type(self.content_category) is not str)
-            or (self.description is not None and type(self.description) is not str)
-            or (self.method is not None and type(self.method) is not str)
-            or (self.delivery_category is not None and type(self.delivery_category) is not str)
-            or (self.subscription_id is not None and type(self.subscription_id) is not str)
+            type(name) is not str or name.isspace() or not 0 < len(name) <= USUAL_CHARS
+            or type(event_id) is not str or len(event_id) > USUAL_CHARS
+            or type(time) is not datetime or time.tzinfo is not UTC
+            or type(source) is not str or source not in _SOURCE_SET
+            or type(user) is not User
+            or (currency is not None and not is_short(currency))
+            or (order_id is not None and not is_short(order_id))
+            or type(page) is not Page
+            or type(click) is not ClickIds
+            or app is not None
+            or device is not None
+            or (consent is not None and type(consent) is not Consent)
+            or (search is not None and not is_short(search))
+            or (pieces is not None and (type(pieces) is not int or pieces < 0))
+            or (kind is not None and (type(kind) is not str or kind not in _CONTENT_TYPES))
+            or (content is not None and not is_short(content))
+            or (category is not None and not is_short(category))
+            or (description is not None and not is_short(description))
+            or (method is not None and not is_short(method))
+            or ltv is not None
+            or (delivery is not None and (type(delivery) is not str or delivery not in _DELIVERY))
+            or (subscription is not None and not is_short(subscription))
+            or to is not None
+            or type(test) is not bool
+            or type(properties) is not dict
+            or type(extra) is not dict or extra
         ):  # fmt: skip
             self._check()
-        if not self.event_id:
+            event_id, currency, items = self.event_id, self.currency, self.items
+            properties, extra = self.properties, self.extra
+        if not event_id:
             force_setattr(self, "event_id", f"{self.name}:{self.order_id}" if self.order_id else new_event_id())
-        if self.value is not None:
-            force_setattr(self, "value", amount(self.value, "value"))
-        code = self.currency
-        if code is not None and not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
-            upper = code.strip().upper()
+        if value is not None:
+            force_setattr(self, "value", amount(value, "value"))
+        if currency is not None and not (
+            len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()
+        ):
+            upper = currency.strip().upper()
             if not _CURRENCY(upper):
                 raise EventError("currency", "needs a three-letter ISO 4217 code such as USD")
             force_setattr(self, "currency", upper)
-        items = self.items
         if items != () and not (type(items) is tuple and len(items) == 1 and type(items[0]) is Item):
             self._check_items()
-        if self.properties or self.extra:
+        if properties or extra:
             self._check_free()
 
     def _check_items(self) -> None:
@@ -783,21 +793,6 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return f"Event({self.name!r}, event_id={self.event_id!r}, time={self.time.isoformat()!r}, …)"
 
 
-_UsualEvent: Final = usual_form(
-    Event,
-    {
-        **dict.fromkeys(("name", "event_id"), ShortText),
-        **dict.fromkeys(_EVENT_TEXTS, ShortText | None),
-        "source": Source,
-        "num_items": Annotated[int, Meta(ge=0)] | None,
-        "content_type": ContentType | None,
-        "delivery_category": DeliveryCategory | None,
-        "test": bool,
-        "properties": dict[Any, Any],
-        "extra": Annotated[dict[Any, Any], Meta(max_length=0)],
-    },
-    nothing=("app", "device", "predicted_ltv", "to"),
-)
 _PARTS: Final = (
     ("user", User, NO_USER), ("page", Page, NO_PAGE), ("click", ClickIds, NO_CLICK),
     ("app", App, None), ("device", Device, None), ("consent", Consent, None),

@@ -6,16 +6,14 @@ made plain where it is a subclass of somebody's, or refused with the field's pat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from capi_async.early import ready
 from capi_async.errors import EventError
 from capi_async.plain import plain_text, shown
 
@@ -53,36 +51,6 @@ def is_short(value: object) -> bool:
     Whatever is not, may be good all the same; it is then looked at more closely.
     """
     return type(value) is str and len(value) <= USUAL_CHARS
-
-
-#: Text of no length to speak of.
-ShortText: TypeAlias = Annotated[str, Meta(max_length=USUAL_CHARS)]
-
-
-def usual_form(kind: type[Struct], forms: Mapping[str, Any], *, nothing: Sequence[str] = ()) -> type[Struct]:
-    """A struct with the fields of ``kind``, in their order, as nearly every one of its kind has them.
-
-    Args:
-        forms: Field to the type that its usual value has; :func:`is_usual` lets any value of other fields pass.
-        nothing: Fields that are usually ``None``.
-    """
-    known = {**forms, **dict.fromkeys(nothing, None)}
-    if unknown := known.keys() - set(kind.__struct_fields__):
-        raise TypeError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
-    fields = [(name, known.get(name, Any)) for name in kind.__struct_fields__]
-    return ready(msgspec.defstruct(f"Usual{kind.__name__}", fields, array_like=True, gc=False))
-
-
-def is_usual(values: tuple[Any, ...], usual: type[Struct]) -> bool:
-    """Whether all values of a struct have their :func:`usual_form`: one call for all of its fields.
-
-    Subclasses of text pass. Whatever does not, may be good all the same; it is then checked field by field.
-    """
-    try:
-        msgspec.convert(values, usual)
-    except (msgspec.ValidationError, UnicodeError):
-        return False
-    return True
 
 
 def require_text(struct: Struct, where: str, names: Sequence[str], *, besides: type | None = None) -> None:

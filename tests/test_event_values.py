@@ -368,3 +368,24 @@ def test_unknown_field_names_are_not_repeated_whole() -> None:
         assert str(found).isprintable()
         assert len(str(found)) < 150
     assert "nmae" in str(refused(lambda: Event.from_dict({"name": "lead", "nmae": 1})))
+
+
+class _Strange:
+    """Of no type that any field takes."""
+
+
+@pytest.mark.parametrize("field", [name for name in Event.__struct_fields__ if name != "items"])
+def test_a_value_of_a_strange_type_is_refused_by_its_own_field(field: str) -> None:
+    """The quick look at an event names its fields in their order: one out of place would be found here."""
+    fields: dict[str, Any] = {"name": "purchase", "event_id": "1", field: _Strange()}
+    with pytest.raises(EventError) as caught:
+        Event(**fields)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("field", list(User.__struct_fields__))
+def test_a_users_value_of_a_strange_type_is_refused_by_its_own_field(field: str) -> None:
+    """No field is left out of the look at all of them."""
+    with pytest.raises(EventError) as caught:
+        User(**{field: _Strange()})
+    assert caught.value.field == f"user.{field}"

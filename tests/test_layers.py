@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nearest": set(),
     "plain": {"errors"},
     "amounts": {"errors", "plain"},
-    "event_checks": {"early", "errors", "plain"},
+    "event_checks": {"errors", "plain"},
     "event_json": {"errors", "event_checks", "nearest", "plain"},
     "event": {"amounts", "errors", "event_checks", "event_json", "plain"},
     "redaction": set(),

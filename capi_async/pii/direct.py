@@ -22,6 +22,8 @@ _inet_pton: Final = socket.inet_pton
 _LONGEST_NAME: Final = 63
 #: First bytes of networks that are nobody's in public, in part or as a whole.
 _LOOK_CLOSER: Final = frozenset({0, 10, 100, 127, 169, 172, 192, *range(224, 256)})
+#: Two quotes may stand around a word that stands for nothing.
+_LONGER_THAN_QUOTED_PLACEHOLDERS: Final = LONGEST_PLACEHOLDER + 2
 _lines_of_five: Final = re.compile(r"(?:[0-9]{5}\n)*+").fullmatch
 _lines_of_letters: Final = re.compile(r"(?:[A-Za-z]++\n)*+").fullmatch
 
@@ -49,7 +51,7 @@ class LastName(_Direct):
     def __init__(self, wanted: Set[str], notes: Notes) -> None:
         super().__init__("last_name", wanted, notes)
         names = ("last_name_plain", "last_name_joined", "last_name_spaced", "last_name_letters")
-        self._plain, self._joined, self._spaced, self._letters = (name in wanted for name in names)
+        self._kinds = tuple([name in wanted for name in names])
         self._short = bool(self.wanted) and self.wanted <= set(names)
 
     def read(self, value: Any) -> tuple[Any, ...]:
@@ -59,11 +61,12 @@ class LastName(_Direct):
             if small in PLACEHOLDERS:
                 return self[value]
             digest = sha256(small.encode()).hexdigest()
+            plain, joined, spaced, letters = self._kinds
             return (
-                digest if self._plain else None,
-                digest if self._joined else None,
-                digest if self._spaced else None,
-                digest if self._letters else None,
+                digest if plain else None,
+                digest if joined else None,
+                digest if spaced else None,
+                digest if letters else None,
                 None,
                 None,
             )
@@ -75,8 +78,7 @@ class LastName(_Direct):
             lines = as_lines(keys, _lines_of_letters, longest=_LONGEST_NAME)
             if lines is not None and PLACEHOLDERS.isdisjoint((small := lines.lower()).split("\n")):
                 digests = list(spread(keys, digests_of(small)))
-                wanted = (self._plain, self._joined, self._spaced, self._letters, False, False)
-                return [digests if one else NOBODYS for one in wanted]
+                return [digests if one else NOBODYS for one in (*self._kinds, False, False)]
         return super().columns(keys, odd)
 
 
@@ -137,6 +139,6 @@ class UserAgent(_Direct):
 
     def read(self, value: str) -> tuple[Any, ...]:
         """The place of ``value``."""
-        if self.wanted and value.isascii() and LONGEST_PLACEHOLDER + 2 < len(value) <= MAX_LENGTH:
+        if self.wanted and value.isascii() and _LONGER_THAN_QUOTED_PLACEHOLDERS < len(value) <= MAX_LENGTH:
             return (value.strip() or None,)
         return self[value]

@@ -18,7 +18,7 @@ from capi_async.pii.refused import (
     LOOKS_HASHED,
     MAX_LENGTH,
     PLACEHOLDER,
-    PLACEHOLDER_STARTS,
+    PLACEHOLDERS,
     Empty,
     Refused,
     is_placeholder,
@@ -41,6 +41,10 @@ _lines_of_emails: Final = re.compile(
 _lines_of_numbers: Final = re.compile(rf"(?:\+1[0-9]{{10}}\n|(?!{TRUNK_ZERO})\+[2-9][0-9]{{7,14}}\n)*+").fullmatch
 
 _DIGITS_READ: Final = "64 hex digits read as a digest"
+
+
+#: Empty text is among them: it is no id either.
+_QUOTES: Final = ("", '"', "'")
 
 
 def _email_clear(value: str) -> str:
@@ -272,20 +276,25 @@ class ExternalIds(ListField):
 
     def __init__(self, wanted: Set[str], notes: Notes) -> None:
         super().__init__("external_id", wanted, notes)
-        self._hashed, self._clear = "external_id" in wanted, "external_id_clear" in wanted
-        self._lower, self._small = "external_id_lower" in wanted, "external_id_plain" in wanted
+        kinds = ("external_id", "external_id_lower", "external_id_plain", "external_id_clear")
+        self._kinds = tuple([kind in wanted for kind in kinds])
 
     def read(self, values: Values, region: str | None = None) -> Places:
         if type(values) is not str or len(values) >= 64:
             return self._general(values, None)
         text = values.strip()
-        if not text or "*" in text or not text.isascii() or (text[0] in PLACEHOLDER_STARTS and is_placeholder(text)):
+        small = text.lower()
+        # a word that stands for nothing may be quoted, on one side too: what has a quote there is looked at in general
+        quoted = text[:1] in _QUOTES or text[-1:] in _QUOTES
+        if quoted or "*" in text or not text.isascii() or small in PLACEHOLDERS:
             return self._general(values, None)
-        small = text.lower() if self._lower or self._small else text
-        digests = (sha256(small.encode()).hexdigest(),)
+        hashed, lower, plain, clear = self._kinds
+        digests = (sha256((small if lower or plain else text).encode()).hexdigest(),)
         return (
-            (digests if text == small else (sha256(text.encode()).hexdigest(),)) if self._hashed else None,
-            _again("".join(small.split()), small, digests) if self._lower else None,
-            digests if self._small else None,
-            text if self._clear else None,
+            (digests if text == small or not (lower or plain) else (sha256(text.encode()).hexdigest(),))
+            if hashed
+            else None,
+            _again("".join(small.split()), small, digests) if lower else None,
+            digests if plain else None,
+            text if clear else None,
         )

@@ -59,15 +59,16 @@ def phone(text: str, region: str | None = None) -> str:
 
 def _is_e164(text: str) -> bool:
     """Plus sign, eight to fifteen ASCII digits, the first of them no zero."""
+    if text.startswith("+1"):
+        return len(text) == _NANP and text[2:].isdigit() and text.isascii()
     return (
         9 <= len(text) <= 16
-        and text.isascii()
         and text[0] == "+"
         and text[1] != "0"
         and text[1:].isdigit()
-        and (text[1] != "1" or len(text) == _NANP)
+        and text.isascii()
         # a zero behind a country code of two or three digits is looked at more closely
-        and not (text[1] != "1" and (text[3] == "0" or text[4] == "0") and _trunk_zero(text))
+        and not ((text[3] == "0" or text[4] == "0") and _trunk_zero(text))
     )
 
 

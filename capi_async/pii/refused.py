@@ -22,8 +22,6 @@ PLACEHOLDERS: Final = frozenset(
         "<null>", "<na>", "[object object]", "[object undefined]", "[object null]", "{}", "[]",
     }
 )  # fmt: skip
-#: What they begin with, quoted or not: nothing else need be looked up.
-PLACEHOLDER_STARTS: Final = frozenset(char for text in PLACEHOLDERS for char in (text[0], text[0].upper(), '"', "'"))
 #: Longer texts need not be looked up.
 LONGEST_PLACEHOLDER: Final = max(map(len, PLACEHOLDERS))
 

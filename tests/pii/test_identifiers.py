@@ -325,3 +325,17 @@ def test_what_stands_for_nothing_is_nobodys(field: str, text: str) -> None:
     together = names.identify_all([User(last_name="Doe", email="a@b.co"), user] * 4, [Page()] * 8)
     for found in together[1::2]:
         assert filled(found) == filled(names.identify(user))
+
+
+@pytest.mark.parametrize("text", ["null", "NULL", '"null"', "'undefined'", 'null"', "'nan", " None ", "(not set)"])
+def test_a_word_for_nothing_is_no_external_id_however_it_is_quoted(text: str) -> None:
+    """Everybody without an id would be the same person."""
+    ids = Plan(["external_id", "external_id_lower", "external_id_plain"]).identify(User(external_id=text))
+    assert (ids.external_id, ids.external_id_lower, ids.external_id_plain) == (None, None, None)
+    assert "external_id" in ids.refused
+
+
+@pytest.mark.parametrize("text", ["null-1", "'n1'x", "undefinedly", "none of yours"])
+def test_an_external_id_that_only_begins_like_a_word_for_nothing_is_taken(text: str) -> None:
+    """Only the whole text stands for nothing."""
+    assert Plan(["external_id_plain"]).identify(User(external_id=text)).external_id_plain is not None
