@@ -27,9 +27,9 @@ from rich.table import Table
 
 from capi_async import ClickIds, Client, Event, Receipt
 from capi_async.cli.accounts import sandbox_destinations
-from capi_async.cli.loop import run
+from capi_async.cli.running import run
+from capi_async.cli.summary import Summary
 from capi_async.cli.table import facts, print_whole, show
-from capi_async.cli.tally import Tally
 from capi_async.spool.base import Ledger
 
 #: One event in so many is poisoned.
@@ -53,7 +53,7 @@ class Finished(msgspec.Struct):
     sent: list[Sent]
     ledger: Mapping[str, Ledger]
     stats: Mapping[str, Mapping[str, Any]]
-    tally: Tally
+    summary: Summary
     seconds: float
 
 
@@ -74,10 +74,10 @@ def _poison(event: Event) -> Event:
 async def deliver(events: Sequence[Event], sandbox: SandboxProcess, console: Console) -> Finished:
     """Send all events to all seven platforms and wait until each has its outcome."""
     destinations = sandbox_destinations(sandbox.url, overrides=_OVERRIDES)
-    tally = Tally(destination.name for destination in destinations)
+    summary = Summary(destination.name for destination in destinations)
     started = time.monotonic()
     receipts: list[Receipt] = []
-    async with Client(destinations, hooks=[tally]) as client:
+    async with Client(destinations, hooks=[summary]) as client:
         watcher = asyncio.create_task(_watch(client, len(events), console))
         for at in range(0, len(events), _CHUNK):
             receipts += await client.send_many(events[at : at + _CHUNK], timeout_s=30.0)
@@ -100,7 +100,7 @@ async def deliver(events: Sequence[Event], sandbox: SandboxProcess, console: Con
         every = msgspec.json.decode(await answer.read())
     # the sandbox plays a shop, too, which nothing is sent to
     stats = {name: every[name] for name in ledger}
-    return Finished(sent, ledger, stats, tally, seconds)
+    return Finished(sent, ledger, stats, summary, seconds)
 
 
 async def _watch(client: Client, total: int, console: Console) -> None:
@@ -120,7 +120,7 @@ async def _watch(client: Client, total: int, console: Console) -> None:
 def tell(done: Finished, fails: Mapping[str, Sequence[str]], console: Console) -> None:
     """The tables of both sides, and the checks."""
     console.print("\n[bold]What the client says[/]")
-    show(console, facts(done.ledger, done.tally))
+    show(console, facts(done.ledger, done.summary))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("platform", no_wrap=True)
     for heading in ("events held", "copies absorbed", "counted twice", "refused", "requests", "of these failed"):

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Final
 
-from capi_async.cli.loop import run
+from capi_async.cli.running import run
 from capi_async.sandbox import Fault, Sandbox
 
 #: Events that hold this text are refused by every platform, with its own validation error.

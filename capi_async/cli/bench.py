@@ -13,7 +13,7 @@ from rich.table import Table
 from capi_async.bench import contenders, environment, harness, latency
 from capi_async.bench import report as reporting
 from capi_async.bench import scaling as curves
-from capi_async.cli.failing import EXIT_LOST, plainly, say
+from capi_async.cli.running import EXIT_LOST, plainly, say
 from capi_async.errors import ConfigError
 
 

@@ -14,13 +14,12 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from capi_async.cli.failing import say
 from capi_async.cli.mapping import Mapper
-from capi_async.cli.pump import pumped
-from capi_async.cli.readers import Good, Problem, Source, read
+from capi_async.cli.readers import Good, Problem, Source, pumped, read
 from capi_async.cli.reporting import Reporter
+from capi_async.cli.running import say
+from capi_async.cli.summary import Summary
 from capi_async.cli.table import DestinationFacts, facts
-from capi_async.cli.tally import Tally
 from capi_async.cli.unidentified import Unidentified
 from capi_async.client import Client
 from capi_async.errors import CapiError, EventError
@@ -73,8 +72,8 @@ class Delivery:
         deadline_s: float,
         group_by: str = "",
     ) -> None:
-        self._tally = Tally(destination.name for destination in destinations)
-        self._client = Client(destinations, hooks=[self._tally], **options)
+        self._summary = Summary(destination.name for destination in destinations)
+        self._client = Client(destinations, hooks=[self._summary], **options)
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
         self._group_by = group_by
@@ -103,7 +102,7 @@ class Delivery:
             for source in sources:
                 source.close()
             report = await client.aclose(_INTERRUPTED_S if interrupted else 0.0)
-        found = facts(client.ledger(), self._tally)
+        found = facts(client.ledger(), self._summary)
         return Ended(
             destinations=found,
             events=self._events,
@@ -154,7 +153,7 @@ class Delivery:
                 continue
             break
         self._events += len(good)
-        skipped = self._tally.take_unidentified()
+        skipped = self._summary.take_unidentified()
         self._unread.look(self._client, (one.event for one in good if one.event.event_id in skipped))
         for one in good:
             self._reporter.repeats.look(one)

@@ -14,8 +14,8 @@ from capi_async.cli.lines import Good
 from capi_async.cli.mapping import Mapper
 from capi_async.cli.readers import Source, read
 from capi_async.cli.reporting import Reporter
+from capi_async.cli.summary import Reason, note_reason
 from capi_async.cli.table import print_whole, show_reasons
-from capi_async.cli.tally import Reason, note_reason
 from capi_async.cli.terminal import cell, show_line
 from capi_async.cli.unidentified import Unidentified
 from capi_async.client import Client

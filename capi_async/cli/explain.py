@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from capi_async.cli.accounts import destinations_for
-from capi_async.cli.failing import plainly, say
 from capi_async.cli.mapping import Mapper
 from capi_async.cli.readers import Good, Note, Problem, open_source, read
+from capi_async.cli.running import plainly, say
 from capi_async.cli.terminal import write, write_json
 from capi_async.client import Client
 from capi_async.engine.explain import Explanation

@@ -12,11 +12,11 @@ from typing import Annotated, Final
 import typer
 
 from capi_async.cli.encodings import require_utf8, text_of
-from capi_async.cli.failing import plainly, say
 from capi_async.cli.lines import Good, Read
 from capi_async.cli.mapping import Mapper
 from capi_async.cli.quoting import DELIMITERS
 from capi_async.cli.readers import open_source, read
+from capi_async.cli.running import plainly, say
 from capi_async.cli.terminal import write
 from capi_async.errors import ConfigError
 from capi_async.event import Event

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from capi_async.cli.failing import EXIT_LOST, plainly
+from capi_async.cli.running import EXIT_LOST, plainly
 from capi_async.cli.subjects import read_subjects
 from capi_async.cli.terminal import say, write, write_json
 from capi_async.clock import SYSTEM_CLOCK

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import sys
-from collections.abc import Generator
+import threading
+from collections.abc import AsyncGenerator, Generator
+from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias, cast
+from typing import BinaryIO, Final, Literal, TypeAlias, TypeVar, cast
 
 from msgspec import Struct
 
@@ -17,9 +20,14 @@ from capi_async.cli.lines import Good, Note, Problem, Read
 from capi_async.cli.mapping import Mapper
 from capi_async.errors import ConfigError
 
-__all__ = ["Format", "Good", "Note", "Problem", "Read", "Source", "open_source", "read"]
+__all__ = ["Format", "Good", "Note", "Problem", "Read", "Source", "open_source", "pumped", "read"]
+
+T = TypeVar("T")
 
 Format: TypeAlias = Literal["jsonl", "csv"]
+
+#: Pieces read ahead.
+_AHEAD: Final = 2
 
 
 class Source(Struct, kw_only=True):
@@ -100,3 +108,46 @@ def read(source: Source, mapper: Mapper | None, *, group_by: str = "") -> Genera
             yield from read_csv(source.name, source.stream, mapper, group_by)
     finally:
         source.close()
+
+
+async def pumped(pieces: Generator[T, None, None]) -> AsyncGenerator[T, None]:
+    """The same pieces, read by a thread a little ahead of their use.
+
+    The thread is a daemon: one that waits for a terminal or a pipe must not hold up the end of the program.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[T | BaseException | None] = asyncio.Queue()
+    room = threading.Semaphore(_AHEAD)
+    over = threading.Event()
+
+    def hand(piece: T | BaseException | None) -> None:
+        try:
+            loop.call_soon_threadsafe(queue.put_nowait, piece)
+        except RuntimeError:  # the loop has been closed: nobody waits any more
+            over.set()
+
+    def work() -> None:
+        try:
+            with closing(pieces):
+                for piece in pieces:
+                    room.acquire()
+                    if over.is_set():
+                        return
+                    hand(piece)
+            hand(None)
+        except BaseException as error:
+            hand(error)
+
+    threading.Thread(target=work, name="capi_async-read", daemon=True).start()
+    try:
+        while True:
+            piece = await queue.get()
+            if piece is None:
+                return
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+            room.release()
+    finally:
+        over.set()
+        room.release()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from capi_async.cli.failing import say
 from capi_async.cli.lines import Good, Note, Problem
 from capi_async.cli.repeats import Repeats
+from capi_async.cli.running import say
 from capi_async.errors import EventError
 
 #: Bad lines shown and kept one by one; the others are only counted. Likewise notes.

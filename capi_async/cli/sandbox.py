@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from capi_async.cli.failing import plainly
-from capi_async.cli.loop import run
+from capi_async.cli.running import plainly, run
 from capi_async.cli.terminal import cell
 from capi_async.errors import ConfigError
 from capi_async.nearest import nearest

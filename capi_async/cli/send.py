@@ -14,10 +14,9 @@ from rich.console import Console
 from capi_async.cli.accounts import configured, destinations_for, sandbox_destinations, sandbox_notes
 from capi_async.cli.delivery import Delivery, Ended
 from capi_async.cli.dry_run import DryRun, dry_run, show_dry_run
-from capi_async.cli.failing import EXIT_INTERRUPTED, EXIT_LOST, plainly
-from capi_async.cli.loop import run
 from capi_async.cli.mapping import EXAMPLE, Mapper
 from capi_async.cli.readers import Source, open_source
+from capi_async.cli.running import EXIT_INTERRUPTED, EXIT_LOST, plainly, run
 from capi_async.cli.table import show
 from capi_async.cli.terminal import say, show_line, write_json
 from capi_async.errors import ConfigError

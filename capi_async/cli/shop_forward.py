@@ -15,11 +15,11 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from capi_async.cli.failing import say
 from capi_async.cli.listening import listen
-from capi_async.cli.shop import chosen_shops, opened_shop
+from capi_async.cli.running import say
+from capi_async.cli.shop_access import chosen_shops, opened_shop
+from capi_async.cli.summary import Summary
 from capi_async.cli.table import DestinationFacts, facts
-from capi_async.cli.tally import Tally
 from capi_async.client import Client
 from capi_async.errors import ConfigError
 from capi_async.sandbox import Sandbox
@@ -92,12 +92,12 @@ class Forwarding:
     ) -> None:
         self._plan = plan
         self._sandbox = sandbox
-        self._tally = Tally(destination.name for destination in destinations)
+        self._summary = Summary(destination.name for destination in destinations)
         spool = plan.spool or options.get("spool", "memory")
         if spool == "memory" and sandbox is None:
             spool = DEFAULT_SPOOL
             say(f"capi-async: purchases wait in {DEFAULT_SPOOL}; --spool names another place")
-        self._client = Client(destinations, hooks=[self._tally], **{**options, "spool": remembering(spool)})
+        self._client = Client(destinations, hooks=[self._summary], **{**options, "spool": remembering(spool)})
 
     async def run(self) -> Result:
         """Until Ctrl-C, SIGTERM, or with ``once`` until everything that was found is delivered."""
@@ -130,7 +130,7 @@ class Forwarding:
                     await _until_told(forwarder)
                 troubles = forwarder.troubles
             await client.flush(plan.deadline_s)
-            found = facts(client.ledger(), self._tally)
+            found = facts(client.ledger(), self._summary)
         return Result(
             orders=forwarder.counts,
             destinations=found,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from capi_async.cli.tally import Reason, Tally
+from capi_async.cli.summary import Reason, Summary
 from capi_async.cli.terminal import cell, show_line
 from capi_async.spool.base import Ledger
 
@@ -53,21 +53,21 @@ class DestinationFacts(Struct, frozen=True, kw_only=True):
         return sum(getattr(self, kind) for kind in LOST)
 
 
-def facts(ledger: Mapping[str, Ledger], tally: Tally) -> dict[str, DestinationFacts]:
+def facts(ledger: Mapping[str, Ledger], summary: Summary) -> dict[str, DestinationFacts]:
     """What is to be told of each destination."""
-    return {name: _facts_of(name, counts, tally) for name, counts in ledger.items()}
+    return {name: _facts_of(name, counts, summary) for name, counts in ledger.items()}
 
 
-def _facts_of(name: str, counts: Ledger, tally: Tally) -> DestinationFacts:
-    requests = tally.requests(name)
+def _facts_of(name: str, counts: Ledger, summary: Summary) -> DestinationFacts:
+    requests = summary.requests(name)
     return DestinationFacts(
         **{kind: getattr(counts, kind) for kind in (*_ALWAYS, *_IF_ANY)},
         requests=requests,
-        events_per_request=round(tally.carried(name) / requests, 1) if requests else 0.0,
-        seconds=round(tally.seconds(name), 3),
-        p50_s=tally.percentile(name, 0.50),
-        p99_s=tally.percentile(name, 0.99),
-        reasons=tally.reasons(name),
+        events_per_request=round(summary.carried(name) / requests, 1) if requests else 0.0,
+        seconds=round(summary.seconds(name), 3),
+        p50_s=summary.percentile(name, 0.50),
+        p99_s=summary.percentile(name, 0.99),
+        reasons=summary.reasons(name),
     )
 
 

@@ -18,9 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from capi_async.cli.accounts import configured, sandbox_destinations
-from capi_async.cli.failing import EXIT_LOST, plainly, say
-from capi_async.cli.loop import run
-from capi_async.cli.shop import DEFAULT_TOKENS, chosen_shops, demo_orders, opened_shop
+from capi_async.cli.running import EXIT_LOST, plainly, run, say
+from capi_async.cli.shop_access import DEFAULT_TOKENS, chosen_shops, demo_orders, opened_shop
 from capi_async.cli.shop_forward import Forwarding, Plan, Result
 from capi_async.cli.table import print_whole, show
 from capi_async.cli.terminal import cell, show_line, write_json

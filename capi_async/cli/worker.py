@@ -15,9 +15,8 @@ import typer
 from aiohttp import web
 
 from capi_async.cli.accounts import configured
-from capi_async.cli.failing import plainly, say
 from capi_async.cli.listening import listen
-from capi_async.cli.loop import run
+from capi_async.cli.running import plainly, run, say
 from capi_async.client import Client, CloseReport
 from capi_async.clock import SYSTEM_CLOCK
 from capi_async.errors import CapiError, ConfigError

@@ -173,7 +173,7 @@ class Fleet:
             command = ["-m", "tests.chaos.redis_web", config, str(self._folder / "answers"), str(next(self._runs))]
             command += [str(EVENTS_PER_S)]
         else:
-            command = ["-m", "capi_async.cli", "worker", "--config", config, "--host", ""]
+            command = ["-m", "capi_async", "worker", "--config", config, "--host", ""]
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log)
 

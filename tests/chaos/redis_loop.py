@@ -102,7 +102,7 @@ class WorkerProcess:
     """One ``capi-async worker``."""
 
     def __init__(self, config: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "capi_async.cli", "worker", "--config", str(config), "--port", "0", *options]
+        command = [sys.executable, "-m", "capi_async", "worker", "--config", str(config), "--port", "0", *options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.said: list[str] = []
 

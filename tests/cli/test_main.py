@@ -12,7 +12,7 @@ import pytest
 
 import capi_async
 from capi_async.cli import main as main_module
-from capi_async.cli.tally import Durations
+from capi_async.cli.summary import Durations
 from tests.cli.conftest import Run
 
 
@@ -55,7 +55,7 @@ def test_unknown_options_are_exit_code_2(run: Run) -> None:
 
 def test_the_sandbox_serves_until_ctrl_c() -> None:
     """It prints where every platform is, answers there, and ends without a traceback."""
-    command = [sys.executable, "-m", "capi_async.cli", "sandbox", "--port", "0", "--no-rates"]
+    command = [sys.executable, "-m", "capi_async", "sandbox", "--port", "0", "--no-rates"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stderr

@@ -141,7 +141,7 @@ def test_a_configuration_file_names_the_destinations(run: Run, tmp_path: Path) -
 
 def test_ctrl_c_closes_and_prints_the_table(tmp_path: Path) -> None:
     """In a real process whose standard input stays open; exit code 130."""
-    command = [sys.executable, "-m", "capi_async.cli", "send", "-", "--sandbox", "--to", "snap"]
+    command = [sys.executable, "-m", "capi_async", "send", "-", "--sandbox", "--to", "snap"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin
         assert process.stdout

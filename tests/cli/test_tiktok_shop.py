@@ -57,7 +57,7 @@ class Command:
 
     async def start(self, *arguments: object, **environment: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", "-m", "capi_async.cli", "tiktok-shop", *map(str, arguments)),
+            *(sys.executable, "-W", "error", "-m", "capi_async", "tiktok-shop", *map(str, arguments)),
             cwd=self.folder,
             env={**self._environment, **environment},
             stdin=asyncio.subprocess.PIPE,

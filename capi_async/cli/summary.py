@@ -61,7 +61,7 @@ class _One:
         self.reasons: dict[tuple[str, str, str], Reason] = {}
 
 
-class Tally(Hook):
+class Summary(Hook):
     """Listens to a client."""
 
     def __init__(self, names: Iterable[str]) -> None:

@@ -1,11 +1,12 @@
-"""Expected errors as one line and an exit code, never as a traceback."""
+"""How a command runs and ends: its event loop, its exit codes, and expected errors as one line each."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -14,6 +15,7 @@ from capi_async.errors import CapiError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 #: Something was rejected or lost.
 EXIT_LOST = 1
@@ -40,6 +42,16 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
     return run
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, on uvloop where the extra ``speedups`` is installed."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)
 
 
 class _Lines(logging.Handler):
