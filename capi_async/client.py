@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import ssl as ssl_module
@@ -11,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from weakref import WeakMethod
 
 import aiohttp
@@ -22,6 +23,7 @@ from capi_async.answer import Answer
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.config import ClientOptions, from_env, load
 from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
+from capi_async.engine.edits import BeforeSend
 from capi_async.engine.explain import Explanation, explain
 from capi_async.engine.handover import Handover
 from capi_async.engine.notices import Notices
@@ -32,6 +34,7 @@ from capi_async.engine.subject import matches_subject
 from capi_async.errors import CapiError, ClientClosed, ConfigError, EventError, QueueFull, SpoolError
 from capi_async.event import Event, User
 from capi_async.log import Log
+from capi_async.modes import MODES, Mode, environment_options
 from capi_async.outcome import Outcome
 from capi_async.pii.reference import is_currency
 from capi_async.plain import listed
@@ -40,6 +43,9 @@ from capi_async.spool import open_spool
 from capi_async.spool.base import Ledger, LetterFilter, Remembering, Spool
 from capi_async.telemetry.base import Hook, StateName
 from capi_async.transport import HttpTransport
+
+if TYPE_CHECKING:
+    from capi_async.sandbox import Sandbox
 
 logger = Log(__name__)
 
@@ -122,6 +128,16 @@ class Client:
         trust_env: Use the environment's proxies; never for a loopback address.
         ssl: Context for private certificate authorities; it must check certificates and host names.
         hooks: Listeners, see :class:`~capi_async.telemetry.base.Hook`.
+        before_send: Called with each event in the prepare thread: gives the event to send in its place (with the same
+            ``event_id``), or ``None``: it is skipped everywhere. Where it raises, the event is rejected.
+        mode: ``live``; ``sandbox``: events go to a sandbox, with its own credential, and never to a platform; ``off``:
+            they are checked and prepared, and skipped. In the last two, events wait in memory whatever ``spool`` says,
+            so that what a durable spool holds for the platforms stays there.
+        sandbox_url: For ``sandbox``: where one runs, such as ``http://127.0.0.1:8787``; unless given, one in this
+            process is used, without a socket: :attr:`sandbox`.
+
+    Attributes:
+        sandbox: The :class:`~capi_async.sandbox.Sandbox` inside this process, or ``None``.
 
     Raises:
         ConfigError: Before any I/O; the text names the setting.
@@ -146,10 +162,27 @@ class Client:
         trust_env: bool = False,
         ssl: ssl_module.SSLContext | None = None,
         hooks: Sequence[Hook] = (),
+        before_send: BeforeSend | None = None,
+        mode: Mode = "live",
+        sandbox_url: str | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.destinations: Final = tuple(destinations)
-        _check_destinations(self.destinations)
+        destinations = tuple(destinations)
+        _check_destinations(destinations)
+        _check_choice("mode", mode, MODES)
+        if before_send is not None and (not callable(before_send) or inspect.iscoroutinefunction(before_send)):
+            raise ConfigError("before_send must be a plain function: it is called in a thread")
+        self.mode: Final = mode
+        sandbox: Sandbox | None = None
+        off: frozenset[str] = frozenset()
+        if mode != "live":
+            from capi_async.switch import switched  # brings the sandbox along
+
+            destinations, instead, sandbox, off = switched(mode, destinations, sandbox_url, clock)
+            spool, deliver = "memory", True
+            transport = instead or transport
+        self.sandbox: Final = sandbox
+        self.destinations: Final = destinations
         _check_choice("overflow", overflow, ("wait", "fail", "drop_oldest"))
         _check_choice("consent", consent, ("vouch", "require"))
         for name, value in (
@@ -177,8 +210,9 @@ class Client:
         self._spool = open_spool(spool, clock=clock)
         self._consent: ConsentPolicy = consent
         self._phone_region = phone_region
-        self._preparer = self._make_preparer()
-        self._explainer = self._make_preparer()
+        self._before_send = before_send
+        self._preparer = self._make_preparer(off)
+        self._explainer = self._make_preparer()  # says what would be sent, also where nothing is
         self._http: HttpTransport | None = None
         if transport is None:
             transport = self._http = HttpTransport(session=session, trust_env=trust_env, ssl=ssl)
@@ -201,19 +235,27 @@ class Client:
     def from_env(cls, **options: Any) -> Client:
         """A client for every destination that the environment describes; ``options`` as of the constructor.
 
+        ``CAPI_ASYNC_MODE`` gives the ``mode``, and ``CAPI_ASYNC_SANDBOX_URL`` the ``sandbox_url``. In another mode
+        than ``live`` settings may be missing, and without any every platform is taken.
+
         Raises:
             ConfigError: No destination is complete, or one is half set.
         """
-        return cls(from_env(), **options)
+        options = environment_options() | options
+        return cls(from_env(mode=options.get("mode", "live")), **options)
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str], **options: Any) -> Client:
         """A client from a TOML file; ``options`` override the file's.
 
+        ``CAPI_ASYNC_MODE`` and ``CAPI_ASYNC_SANDBOX_URL`` override the file's too. In another mode than ``live``
+        settings whose ``env:`` or ``file:`` leads nowhere may be missing.
+
         Raises:
             ConfigError: The file cannot be read, or a setting is unknown or wrong.
         """
-        destinations, settings = load(path)
+        options = environment_options() | options
+        destinations, settings = load(path, mode=options.get("mode"))
         return cls(destinations, **{**_as_options(settings), **options})
 
     async def __aenter__(self) -> Client:
@@ -712,8 +754,14 @@ class Client:
         if self._http is not None:
             await self._http.aclose()
 
-    def _make_preparer(self) -> Preparer:
-        return Preparer(self.destinations, consent=self._consent, phone_region=self._phone_region)
+    def _make_preparer(self, off: frozenset[str] = frozenset()) -> Preparer:
+        return Preparer(
+            self.destinations,
+            consent=self._consent,
+            phone_region=self._phone_region,
+            before_send=self._before_send,
+            off=off,
+        )
 
     def __repr__(self) -> str:
         return f"Client({', '.join(self._names)})"
@@ -761,7 +809,7 @@ def _as_options(settings: ClientOptions) -> dict[str, Any]:
 
 
 def _check_choice(
-    name: str, value: str, choices: tuple[Literal["wait", "fail", "drop_oldest", "vouch", "require"], ...]
+    name: str, value: str, choices: Sequence[Literal["wait", "fail", "drop_oldest", "vouch", "require"] | Mode]
 ) -> None:
     if value not in choices:
         raise ConfigError(f"{name} is one of {', '.join(choices)}")

@@ -15,11 +15,12 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from capi_async.destinations import destination_class, installed_types
+from capi_async.destinations import destination_class, destination_types, installed_types, row_of
 from capi_async.engine.prepare import ConsentPolicy
 from capi_async.engine.room import Overflow
 from capi_async.errors import ConfigError
 from capi_async.frames import frameless
+from capi_async.modes import Mode
 from capi_async.nearest import nearest
 from capi_async.plain import listed, shown
 from capi_async.spec import Destination, Secret
@@ -46,6 +47,8 @@ class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     consent: ConsentPolicy = "vouch"
     phone_region: str | None = None
     trust_env: bool = False
+    mode: Mode = "live"
+    sandbox_url: str | None = None
 
     def __repr__(self) -> str:
         # the address of a spool may hold a password
@@ -54,11 +57,15 @@ class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @frameless(ConfigError)
 def load(
-    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None
+    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None, *, mode: Mode | None = None
 ) -> tuple[list[Destination], ClientOptions]:
     """Read ``capi.toml``.
 
     ``"env:NAME"`` takes a value from the environment and ``"file:/run/secrets/x"`` from a file.
+
+    Args:
+        mode: The client's, instead of the file's. Unless it is ``live``, what leads nowhere is filled in as
+            :func:`from_env` does.
 
     Raises:
         ConfigError: The file cannot be read, is no TOML, or a setting is unknown or wrong; the text names it.
@@ -92,16 +99,26 @@ def load(
             ", ".join(literal),
             extra={"settings": ", ".join(literal), "fix": "use env:NAME or file:/path, or chmod 600"},
         )
+    live = (mode or data.get("mode", "live")) == "live"
+    if not live:
+        tables = {name: _filled(name, table, environment) for name, table in tables.items()}
+        data.pop("spool", None)  # events wait in memory
     destinations = [make(name, _resolved(name, table, environment)) for name, table in tables.items()]
     options = _converted(_resolved("", data, environment), ClientOptions, str(file))
     return destinations, options
 
 
 @frameless(ConfigError)
-def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
+def from_env(environ: Mapping[str, str] | None = None, *, mode: Mode = "live") -> list[Destination]:
     """Every destination whose required variables are set, such as ``SNAP_PIXEL_ID`` and ``SNAP_ACCESS_TOKEN``.
 
     Where two types read the same variables (a current API and its older form), only the current one is looked at.
+    ``SNAP_BASE_URL``, ``SNAP_TEST`` (``true``) and, where the platform has one, ``TIKTOK_TEST_EVENT_CODE`` are read
+    for every type.
+
+    Args:
+        mode: Unless it is ``live``, an account that is missing or half set is filled in with one that the sandbox has;
+            if none is named, every platform is taken.
 
     Raises:
         ConfigError: No destination is complete, or one is half set; the text names the missing variables.
@@ -117,11 +134,14 @@ def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
         if names in seen:
             continue
         seen.add(names)
-        values = {
+        values: dict[str, Any] = {
             field: environment[name]
             for field, candidates in kind.env.items()
             if (name := next((one for one in candidates if environment.get(one)), None))
         }
+        values = _shared_settings(type_name, kind, environment) | values
+        if mode != "live" and any(field in values for field in required):
+            values = {**row_of(type_name).settings(), **values}
         missing = [field for field in required if field not in values]
         if not missing:
             made.append(make(type_name, values))
@@ -130,6 +150,8 @@ def from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
             half.append("; ".join([f"{type_name} lacks {lacking}", *_misspelt(kind, environment)]))
     if half:
         raise ConfigError(f"the environment is half set: {'; '.join(half)}")
+    if not made and mode != "live":
+        return [make(name, row_of(name).settings()) for name in destination_types()]
     if not made:
         hints = (
             hint for type_name in installed_types() for hint in _misspelt(destination_class(type_name), environment)
@@ -147,6 +169,7 @@ def _misspelt(kind: type[Destination], environment: Mapping[str, str]) -> list[s
     unset = [name for names in kind.env.values() for name in names if not environment.get(name)]
     starts = {name[:3] for name in unset}
     every = {name for one in installed_types() for names in destination_class(one).env.values() for name in names}
+    every |= {f"{one.upper()}_{shared}" for one in installed_types() for shared in _SHARED_VARIABLES}
     return [
         f"{name} is set, which nothing reads{hint}"
         for name in environment
@@ -157,6 +180,8 @@ def _misspelt(kind: type[Destination], environment: Mapping[str, str]) -> list[s
     ]
 
 
+#: What is read for every type, behind its name.
+_SHARED_VARIABLES: Final = ("BASE_URL", "TEST", "TEST_EVENT_CODE")
 #: Share of equal characters from which on a variable's name is taken for a misspelt one.
 _NEAR: Final = 0.85
 
@@ -185,6 +210,51 @@ def make(name: str, settings: Mapping[str, Any]) -> Destination:
         if type(value) is int and key in kind.env and key not in _CREDENTIALS:
             values[key] = str(value)
     return _converted({"name": name, **values}, kind, name)
+
+
+def _shared_settings(type_name: str, kind: type[Destination], environment: Mapping[str, str]) -> dict[str, Any]:
+    """What every type reads from the environment beside its own variables.
+
+    Raises:
+        ConfigError: A switch that is neither on nor off.
+    """
+    found: dict[str, Any] = {}
+    prefix = type_name.upper()
+    for field in ("base_url", "test_event_code"):
+        if field in kind.__struct_fields__ and (text := environment.get(f"{prefix}_{field.upper()}", "").strip()):
+            found[field] = text
+    if text := environment.get(f"{prefix}_TEST", "").strip().lower():
+        if text not in _SWITCH:
+            raise ConfigError(f"{prefix}_TEST is one of {', '.join(_SWITCH)}, not {shown(text)!r}")
+        found["test"] = _SWITCH[text]
+    return found
+
+
+_SWITCH: Final = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+
+
+def _filled(name: str, table: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """A table in which what leads nowhere is what the sandbox's account has; credentials are not even looked for."""
+    row = row_of(str(table.get("type", name)))
+    found: dict[str, Any] = dict(row.settings()) if row.account is not None else {}
+    for key, value in table.items():
+        try:
+            if key not in _CREDENTIALS:
+                found[key] = _value(f"{name}.{key}", value, environment)
+            elif row.account is None:
+                found[key] = value
+        except ConfigError:
+            continue
+    return found
 
 
 def _holds_secret(spool: object) -> bool:

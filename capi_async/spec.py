@@ -272,6 +272,9 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
         max_batch_events, max_batch_bytes, requests_per_s, burst, max_in_flight, max_age_s, max_attempts,
         request_timeout_s: Override the platform's figure for this account.
         linger_s: Override the client's.
+        value: What this account is told as an event's value instead of ``Event.value``, in the event's currency: the
+            name of one of its ``properties`` (``"margin"``), or a function of the event. ``None`` from either means
+            that the event has no value here.
     """
 
     #: The platform's name in configurations, such as ``snap``.
@@ -309,6 +312,7 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
     max_age_s: float | None = None
     max_attempts: int | None = None
     request_timeout_s: float | None = None
+    value: Any = None
 
     def __post_init__(self) -> None:
         """Fill defaults and check what all destinations share; subclasses call it first."""
@@ -333,6 +337,8 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
             value = getattr(self, field)
             if value is not None and not value > 0:
                 raise ConfigError(f"{self.name}: {field} must be greater than 0")
+        if self.value is not None and not _chooses(self.value):
+            raise ConfigError(f"{self.name}: value is the name of a property, or a plain function of an event")
         ceiling = self.limits.max_batch_events
         if self.max_batch_events is not None and self.max_batch_events > ceiling:
             raise ConfigError(f"{self.name}: max_batch_events cannot exceed the platform's {ceiling}")
@@ -409,6 +415,13 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
 
 
 #: Settings of every destination that concern delivery, not what is said of an event.
+def _chooses(value: object) -> bool:
+    """Whether this can be a destination's ``value``: it is called in a thread, where nothing can be awaited."""
+    if isinstance(value, str):
+        return bool(value)
+    return callable(value) and not inspect.iscoroutinefunction(value)
+
+
 _NEVER_IN_BODIES: Final = frozenset(
     {
         "name", "base_url", "resend", "gzip", "linger_s", "max_batch_events", "max_batch_bytes", "requests_per_s",

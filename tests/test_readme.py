@@ -87,11 +87,15 @@ def _is_call(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
 
 
+def _is_person(node: ast.AST) -> bool:
+    return _is_call(node, "User") or _is_call(node, "Page")
+
+
 def _people(tree: ast.AST) -> dict[str, object]:
     """What a snippet names before it makes its event of it."""
     found: dict[str, object] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and _is_call(node.value, "User") and isinstance(node.targets[0], ast.Name):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _is_person(node.value):
             found[node.targets[0].id] = _evaluated(node.value, {})
     return found
 

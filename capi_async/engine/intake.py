@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from capi_async.clock import Clock
+from capi_async.engine.edits import BEFORE_SEND
 from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.line import NOTHING, Erasure, Line, Prepared, Run, Ticket
@@ -568,6 +569,8 @@ class Intake:
             return
         self._named = at
         whose = f"{at[0]}: to_wire()" if at[0] else "code of yours inside an event, such as its time zone,"
+        if at[0] == BEFORE_SEND:
+            whose = BEFORE_SEND
         self._hooks.note(
             logging.ERROR,
             ("stuck", at[0]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from capi_async.engine.batcher import Batcher
 from capi_async.engine.culprit import largest, too_deep, unencodable
+from capi_async.engine.edits import BEFORE_SEND, BeforeSend, edited, with_own_value
 from capi_async.engine.notices import EVERY_S
 from capi_async.engine.receipt import Receipt
 from capi_async.event import Event
@@ -42,6 +43,7 @@ _NO_CONSENT: Final = Outcome(
     reason="no consent given, and this client requires it",
     fix="set consent=Consent(...)",
 )
+_OFF: Final = Outcome(kind="skipped", reason="the client is off", fix="set mode='live' to send")
 _EXPIRED: Final = Outcome(kind="expired", field="time", reason="older than this platform takes")
 _FAR_AHEAD: Final = Outcome(
     kind="rejected", field="time", reason="lies in the future", fix="check the clock, and seconds against milliseconds"
@@ -68,17 +70,21 @@ class _Target:
 
     Attributes:
         leader: An earlier destination that makes the same bodies, see :attr:`Destination.head_settings`.
+        off: What could be sent is skipped.
     """
 
-    __slots__ = ("account", "destination", "leader", "max_body", "max_future_s", "name", "said", "to_wire", "wire")
+    __slots__ = (
+        "account", "destination", "leader", "max_body", "max_future_s", "name", "off", "said", "to_wire", "wire",
+    )  # fmt: skip
 
-    def __init__(self, destination: Destination, before: Sequence[_Target]) -> None:
+    def __init__(self, destination: Destination, before: Sequence[_Target], *, off: bool) -> None:
         limits = destination.effective_limits()
         self.destination = destination
+        self.off = off
         self.name = destination.name
         #: What its code raised to when that was logged last, in monotonic seconds.
         self.said: dict[str, float] = {}
-        self.to_wire = destination.to_wire
+        self.to_wire = destination.to_wire if destination.value is None else with_own_value(destination)
         self.account = destination.account()
         self.wire = destination.wire
         self.max_body = limits.max_batch_bytes - Batcher.ENVELOPE_BYTES
@@ -111,14 +117,23 @@ class Preparer:
         destinations: All that the client serves.
         consent: ``require`` skips events that carry no ``Consent``.
         phone_region: ISO 3166-1 alpha-2 country in which numbers without country code are read.
+        before_send: Gives the event to send in the place of another one, or ``None``: it is skipped.
+        off: Names of destinations to which nothing is sent: what could be, is skipped.
     """
 
     def __init__(
-        self, destinations: Sequence[Destination], *, consent: ConsentPolicy = "vouch", phone_region: str | None = None
+        self,
+        destinations: Sequence[Destination],
+        *,
+        consent: ConsentPolicy = "vouch",
+        phone_region: str | None = None,
+        before_send: BeforeSend | None = None,
+        off: Set[str] = frozenset(),
     ) -> None:
         self._targets: list[_Target] = []
         for destination in destinations:
-            self._targets.append(_Target(destination, self._targets))
+            self._targets.append(_Target(destination, self._targets, off=destination.name in off))
+        self._before_send = before_send
         wanted = dict.fromkeys(name for destination in destinations for name in destination.identifiers)
         self._plan = Plan(wanted, phone_region=phone_region)
         self._require_consent = consent == "require"
@@ -147,6 +162,8 @@ class Preparer:
         refused: list[Refused] = []
         latest = datetime.fromtimestamp(now, UTC)
         turn = _Turn()
+        if self._before_send is not None:
+            events, receipts = self._edit(self._before_send, events, receipts, refused, turn)
         for start in range(0, len(events), _STRIDE):
             turn.offer()
             self.at = ("", time.monotonic())
@@ -156,7 +173,7 @@ class Preparer:
                 for target, records in zip(self._targets, made, strict=True):
                     turn.offer()
                     self.at = (target.name, time.monotonic())
-                    if not stride.usual:
+                    if target.off or not stride.usual:
                         row = self._closely(target, stride, refused, now)
                     elif target.leader is None:
                         row = shared[target.name] = self._lead(target, stride, refused, now)
@@ -164,6 +181,26 @@ class Preparer:
                         row = self._follow(target, stride, shared[target.leader.name], refused, now)
                     records += [record for record in row if record is not None]
         return [record for records in made for record in records] if len(made) > 1 else made[0], refused
+
+    def _edit(
+        self,
+        before_send: BeforeSend,
+        events: Sequence[Event],
+        receipts: Sequence[Receipt],
+        refused: list[Refused],
+        turn: _Turn,
+    ) -> tuple[list[Event], list[Receipt]]:
+        """The events as the caller's own function gives them; those that it vetoes are refused everywhere."""
+        kept: list[tuple[Event, Receipt]] = []
+        for event, receipt in zip(events, receipts, strict=True):
+            turn.offer()
+            self.at = (BEFORE_SEND, time.monotonic())
+            made = edited(event, before_send)
+            if isinstance(made, Event):
+                kept.append((made, receipt))
+            else:
+                refused += [Refused(target.name, event.event_id, made, receipt) for target in self._targets]
+        return [event for event, _ in kept], [receipt for _, receipt in kept]
 
     def _identify(
         self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], latest: datetime
@@ -281,9 +318,14 @@ class Preparer:
         self, destination: Destination, event: Event, now: float
     ) -> tuple[Record | Outcome, Identifiers, Sequence[str]]:
         """One event for one destination, its identifiers, and what was adjusted on the way; for ``explain``."""
+        if self._before_send is not None:
+            changed = edited(event, self._before_send)
+            if isinstance(changed, Outcome):
+                return changed, self._plan.identify(event.user, event.page), []
+            event = changed
         ids = self._plan.identify(event.user, event.page)
         target = next(target for target in self._targets if target.name == destination.name)
-        made = self._one(target, event, ids, now)
+        made: Record | Outcome = self._one(target, event, ids, now)
         warnings: list[str] = []
         if type(made) is Record:
             if event.time.timestamp() > now:
@@ -328,6 +370,8 @@ class Preparer:
                 field=largest(event),
                 fix="shorten it",
             )
+        if target.off:
+            return _OFF
         return Record(
             target.name,
             event.event_id,

@@ -292,6 +292,23 @@ class Sandbox:
             known = f"there are {', '.join(self._platforms)}{nearest(name, self._platforms)}"
             raise ValueError(f"no platform {name!r} here; {known}") from None
 
+    def answer(
+        self, method: str, path: str, body: bytes, *, query: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Reply:
+        """What a platform says to one request, without a socket and without faults; it is recorded like any other.
+
+        Args:
+            path: Begins with the platform's prefix: ``/snap/v3/...``.
+            headers: Whatever their case, as a ``CIMultiDict`` finds them.
+
+        Raises:
+            ValueError: No such platform.
+        """
+        prefix, _, rest = path.removeprefix("/").partition("/")
+        clock = self._clock
+        call = Call(method, f"/{rest}", query, headers, body, clock.wall(), clock.monotonic())
+        return self._platform(prefix).handle(call, self._arrivals)
+
     # Over HTTP.
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
