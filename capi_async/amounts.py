@@ -89,7 +89,8 @@ _BLANK: Final = "is empty text; leave the field out where there is no amount"
 _COMMA: Final = re.compile(r"[0-9]+,[0-9]{1,2}")
 _GROUPED: Final = re.compile(r"[0-9]{1,3}(?:[,.'’\s][0-9]{3})+(?:[.,][0-9]{1,2})?")
 _DRESSED: Final = re.compile(r"[^0-9]*[0-9][0-9.,'’\s]*[^0-9]*")
-_RIGHT: Final = "write digits with a point before the cents, such as '12.50' or '1234.50'"
+#: How an amount is written.
+RIGHT: Final = "write digits with a point before the cents, such as '12.50' or '1234.50'"
 
 
 def unread(text: str) -> str:
@@ -98,11 +99,9 @@ def unread(text: str) -> str:
     if not bare:
         return _BLANK
     if _COMMA.fullmatch(bare):
-        return f"is not a decimal number: it has a decimal comma; {_RIGHT}"
+        return f"is not a decimal number: it has a decimal comma; {RIGHT}"
     if _GROUPED.fullmatch(bare):
-        return f"is not a decimal number: it has a separator between the thousands; {_RIGHT}"
+        return f"is not a decimal number: it has a separator between the thousands; {RIGHT}"
     if _DRESSED.fullmatch(bare):
-        return (
-            f"is not a decimal number: something stands before or after it (a currency belongs in currency); {_RIGHT}"
-        )
-    return f"is not a decimal number; {_RIGHT}"
+        return f"is not a decimal number: something stands before or after it (a currency belongs in currency); {RIGHT}"
+    return f"is not a decimal number; {RIGHT}"

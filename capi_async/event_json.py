@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
 
+from capi_async.amounts import RIGHT, unread
 from capi_async.errors import EventError
 from capi_async.event_checks import MAX_ITEMS, MAX_JSON_BYTES, TIME_ADVICE
+from capi_async.json_keys import twice_at
 from capi_async.nearest import nearest
 from capi_async.plain import shown
 
@@ -72,8 +74,12 @@ def _structs(annotation: object) -> Iterator[type[Struct]]:
 _INDEX: Final = re.compile(r"\[[^]]*\]")
 
 
-def _translated(error: msgspec.ValidationError, kind: type[Struct]) -> EventError:
-    """Our error for a decoder's, with the path of the field and without its value."""
+def _translated(error: msgspec.ValidationError, kind: type[Struct], plain: Callable[[], Any]) -> EventError:
+    """Our error for a decoder's, with the path of the field and without its value.
+
+    Args:
+        plain: Gives the object in plain values.
+    """
     match = _AT.fullmatch(str(error))
     text, path = (match["text"], match["path"] or "") if match else (str(error), "")
     cause = error.__cause__
@@ -86,9 +92,30 @@ def _translated(error: msgspec.ValidationError, kind: type[Struct]) -> EventErro
         return EventError(f"{path}.{shown(unknown['name'])}".lstrip("."), f"there is no such field{hint}")
     if path.endswith(("time", "fbclid_seen")):
         return EventError(path, TIME_ADVICE)
+    if text.startswith("Invalid decimal"):
+        return EventError(path, _amount_advice(plain, path))
+    if text.startswith("Expected `decimal"):
+        return EventError(path, f"needs an amount, as a number or decimal text; {RIGHT}")
     if text.startswith("Invalid enum value"):
         text = "not one of the values this field takes"
     return EventError(path, text if _EXPECTED.match(text) else text.partition("`")[0].strip())
+
+
+def _amount_advice(plain: Callable[[], Any], path: str) -> str:
+    """What is wrong with the text at a path that is no amount."""
+    try:
+        value = plain()
+        for step in _STEP.findall(path):
+            value = value[int(step[1:-1])] if step[0] == "[" else value[step]
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):  # a value that only the decoder reads
+        value = "?"
+    return unread(value) if isinstance(value, str) else f"is not a decimal number; {RIGHT}"
+
+
+_STEP: Final = re.compile(r"\[\d+\]|[^.\[\]]+")
+_TWICE: Final = (
+    "stands twice in the same object, and readers of JSON disagree on which one counts; leave out the one that is wrong"
+)
 
 
 def _malformed(data: bytes | str, error: msgspec.DecodeError) -> str:
@@ -114,15 +141,19 @@ def decoded(data: bytes | str, decoder: msgspec.json.Decoder[T]) -> T:
     if len(data) > _USUAL_JSON:
         _require_bounds(data)
     try:
-        return decoder.decode(data)
+        made = decoder.decode(data)
+        twice = twice_at(data)
     except msgspec.ValidationError as error:
-        raise _translated(error, decoder.type) from None
+        raise _translated(error, decoder.type, lambda: json.loads(data)) from None
     except RecursionError:
         raise EventError("", _TOO_DEEP) from None
     except msgspec.DecodeError as error:
         raise EventError("", _malformed(data, error)) from None
     except UnicodeError:
         raise EventError("", "not UTF-8 text") from None
+    if twice is not None:
+        raise EventError(twice, _TWICE)
+    return made
 
 
 def converted(data: Mapping[str, Any], kind: type[T]) -> T:
@@ -132,6 +163,6 @@ def converted(data: Mapping[str, Any], kind: type[T]) -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise _translated(error, kind) from None
+        raise _translated(error, kind, lambda: data) from None
     except RecursionError:
         raise EventError("", _TOO_DEEP) from None

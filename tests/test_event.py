@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -380,3 +381,32 @@ def test_reprs_hold_nobodys_data() -> None:
         assert clear not in shown
     assert repr(user) == "User(email=…, phone=…, external_id=…, first_name=…, date_of_birth=…, ip=…)"
     assert repr(made) == "Event('purchase', event_id='e1', time='2026-01-15T12:00:00+00:00', …)"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("12,50", "decimal comma"),
+        ("1,234.50", "between the thousands"),
+        ("1.234,50", "between the thousands"),
+        ("1 234", "between the thousands"),
+        ("$12.50", "before or after it"),
+        ("12.50 USD", "before or after it"),
+        (" ", "empty text"),
+        ("twelve", "not a decimal number"),
+    ],
+)
+@pytest.mark.parametrize("way", ["python", "json", "dict"])
+def test_an_amount_that_cannot_be_read_says_what_is_wrong_and_what_is_right(text: str, wrong: str, way: str) -> None:
+    """By every way in, with the field, and without the text itself."""
+    plain = {"name": "purchase", "items": [{"id": "1"}, {"id": "2", "price": text}]}
+    made: dict[str, Callable[[], object]] = {
+        "python": lambda: Event("purchase", items=(Item(id="1"), Item(id="2", price=text))),
+        "json": lambda: Event.from_json(json.dumps(plain)),
+        "dict": lambda: Event.from_dict(plain),
+    }
+    with pytest.raises(EventError) as caught:
+        made[way]()
+    assert caught.value.field == ("items.price" if way == "python" else "items[1].price")
+    assert wrong in caught.value.reason
+    assert text.strip() == "" or text not in str(caught.value)
