@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from msgspec import Meta
 
 #: Of empty text: whoever sends it has hashed a field that was absent.
 _OF_NOTHING: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-_DIGEST: Final = rf"\A(?!{_OF_NOTHING})[0-9a-f]{{64}}\Z"
-_is_digest: Final = re.compile(_DIGEST).match
+#: The pattern of a SHA-256 digest in lower case that is not that of empty text.
+DIGEST: Final = rf"\A(?!{_OF_NOTHING})[0-9a-f]{{64}}\Z"
+_is_digest: Final = re.compile(DIGEST).match
 
 #: A SHA-256 digest in lower case.
-Digest: TypeAlias = Annotated[str, Meta(pattern=_DIGEST)]
+Digest: TypeAlias = Annotated[str, Meta(pattern=DIGEST)]
 #: An IPv4 or IPv6 address in any spelling, not its digest.
 Ip: TypeAlias = Annotated[str, Meta(pattern=r"\A(?=.*[.:])[0-9a-fA-F:.]{2,45}\Z")]
+Currency: TypeAlias = Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z")]
+Filled: TypeAlias = Annotated[str, Meta(min_length=1)]
+#: Sixteen texts about app and device, by position (Snap, Meta): a missing one is "", never left out.
+ExtInfo: TypeAlias = Annotated[Sequence[str], Meta(min_length=16, max_length=16)]
 ContentType: TypeAlias = Annotated[str, Meta(pattern=r"\A(product|product_group)\Z")]
 
 if TYPE_CHECKING:
     #: One digest, or a list of them.
     Digests: TypeAlias = str | Sequence[str]
+    #: A number, or the text of one.
+    NumberOrText: TypeAlias = Decimal | str
 else:
+
+    class NumberOrText(str):
+        """See :func:`read`."""
+
+        __slots__ = ()
 
     class Digests:
         """See :func:`read`. No union says it: msgspec 0.21 breaks memory when one holds a pattern beside a list."""
@@ -42,10 +55,21 @@ def read(kind: Any, value: Any) -> Any:
     Raises:
         ValueError: The value has not the form; it says what would.
     """
-    if kind is not Digests:
-        raise TypeError(kind.__name__)
-    found = [value] if isinstance(value, str) else value
-    if not isinstance(found, (list, tuple)) or not all(isinstance(one, str) and _is_digest(one) for one in found):
-        raise ValueError("needs a SHA-256 digest in lower case, or a list of them,")
-    counted: Any = Digests
-    return counted(len(found))
+    made: Any = kind
+    if kind is Digests:
+        found = [value] if isinstance(value, str) else value
+        if not isinstance(found, (list, tuple)) or not all(isinstance(one, str) and _is_digest(one) for one in found):
+            raise ValueError("needs a SHA-256 digest in lower case, or a list of them,")
+        return made(len(found))
+    if kind is NumberOrText:
+        if isinstance(value, bool) or not (isinstance(value, (int, float, Decimal)) or _is_number(value)):
+            raise ValueError("needs a number, or the text of one,")
+        return made(value)
+    raise TypeError(made.__name__)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, str) and _NUMBER.fullmatch(value) is not None
+
+
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")

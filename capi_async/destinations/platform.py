@@ -66,7 +66,7 @@ from msgspec import Struct
 
 from capi_async.destinations import refusals
 from capi_async.destinations.base import with_good_clicks, without_odd_clicks
-from capi_async.destinations.raw import checked_by, laid_over, lost_key, misfit
+from capi_async.destinations.raw import checked_by, laid_over, lost_key, misfit, not_of_the_event
 from capi_async.errors import ConfigError
 from capi_async.event import NO_CLICK, Event
 from capi_async.pii.identifiers import Identifiers
@@ -116,13 +116,16 @@ class Platform(Destination, frozen=True, kw_only=True):
     resend_window_s: ClassVar[float] = 48 * HOUR
     #: The platform refuses keys that its documentation does not list.
     closed_schema: ClassVar[bool] = False
-    #: The object of the event's own in which ``Event.properties`` lie; empty: the platform has no place for them.
-    properties_at: ClassVar[str] = ""
+    #: The key of the event's own object in which ``Event.properties`` lie; empty: beside its other keys; ``None``: the
+    #: platform has no place for them.
+    properties_at: ClassVar[str | None] = None
     #: Those that it takes; ``None``: all.
     property_keys: ClassVar[frozenset[str] | None] = None
     #: The struct of an event with every documented key in it, by which what ``extra`` and properties bring is checked;
     #: a subclass of the struct that :meth:`body` makes. ``None``: that struct has them all.
     documented: ClassVar[type[Struct] | None] = None
+    #: Keys that belong to the request or the account, which ``extra`` therefore cannot set.
+    of_the_account: ClassVar[frozenset[str]] = frozenset()
     #: Fields of ``event.click`` that are sent; those that have not their form are left out.
     clicks: ClassVar[tuple[str, ...]] = ()
     #: The parameter of the page's address that holds the first of them; empty: it is not looked for.
@@ -195,8 +198,10 @@ class Platform(Destination, frozen=True, kw_only=True):
         facts = {
             key: value for key, value in event.properties.items() if value is not None and (keys is None or key in keys)
         }
-        if facts:
-            body[self.properties_at] = {**facts, **body.get(self.properties_at, {})}
+        if facts and (at := self.properties_at):
+            body[at] = {**facts, **body.get(at, {})}
+        elif facts:
+            body.update({**facts, **body})
         return None
 
     def lacks(self, body: Any, event: Event, warnings: list[str]) -> Refusal | None:
@@ -301,12 +306,13 @@ class Platform(Destination, frozen=True, kw_only=True):
     def _completed(self, made: Struct, event: Event, warnings: list[str]) -> tuple[Any, Any] | Refusal:
         """The event's own object with properties and ``extra`` in it, and the same as a struct."""
         extra = self.extra_of(event) if event.extra else None
-        if not extra and not (event.properties and self.properties_at):
+        free = event.properties if self.properties_at is not None else {}
+        if not extra and not free:
             return made, made
         body = laid_over(made, {})
-        if extra and (refusal := lost_key(extra, self.dedup_key)):
+        if extra and (refusal := lost_key(extra, self.dedup_key) or not_of_the_event(extra, self.of_the_account)):
             return refusal
-        if event.properties and self.properties_at and (refusal := self.lay_properties(body, event, warnings)):
+        if free and (refusal := self.lay_properties(body, event, warnings)):
             return refusal
         if extra:
             body = laid_over(body, extra)
@@ -314,5 +320,5 @@ class Platform(Destination, frozen=True, kw_only=True):
         if checked is None:
             return body, made
         if isinstance(checked, str):
-            return misfit(checked, extra or {}, event.properties, self.properties_at)
+            return misfit(checked, extra or {}, free, self.properties_at or "")
         return (checked, checked) if self.closed_schema else (body, checked)

@@ -61,6 +61,16 @@ def lost_key(extra: Mapping[str, Any], key: str) -> Refusal | None:
     )
 
 
+def not_of_the_event(extra: Mapping[str, Any], keys: frozenset[str]) -> Refusal | None:
+    """A refusal if ``extra`` sets what belongs to the request or the account."""
+    for key in extra:
+        if key in keys:
+            return Refusal(
+                "rejected", f"extra.{key}", "a field of the request, not of the event", "set it on the destination"
+            )
+    return None
+
+
 def checked_by(kind: type[Struct], body: Mapping[str, Any]) -> Struct | str | None:
     """The struct of a merged object; else the decoder's words on its first field that the platform would refuse.
 
@@ -101,7 +111,7 @@ def misfit(said: str, extra: Mapping[str, Any], properties: Mapping[str, Any], p
     Args:
         said: The decoder's words.
         extra: What the caller gave for this platform; what is wrong is looked for there first.
-        properties_at: The object on the wire in which the event's properties lie.
+        properties_at: The key on the wire in which the event's properties lie; empty: beside the others.
     """
     match = _SAID.match(said)
     what, path = (match["what"], match["path"] or "") if match else (said, "")
@@ -147,8 +157,11 @@ _UNITS: Final = {"str": "characters", "array": "entries"}
 def _whose(path: str, extra: Mapping[str, Any], properties: Mapping[str, Any], properties_at: str) -> str:
     """The path as the caller knows it: in ``extra``, or in the event's properties."""
     steps = _STEP.findall(path)
-    if not _leads_into(extra, steps) and steps[:1] == [properties_at] and len(steps) > 1 and steps[1] in properties:
-        return f"properties.{'.'.join(steps[1:]).replace('.[', '[')}"
+    place = [properties_at] if properties_at else []
+    if not _leads_into(extra, steps) and steps[: len(place)] == place and steps[len(place) :]:
+        own = steps[len(place) :]
+        if own[0] in properties:
+            return ".".join(["properties", *own]).replace(".[", "[")
     return ".".join(["extra", *steps]).replace(".[", "[")
 
 

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from capi_async.destinations.snap import Snap, SnapV2
-from capi_async.destinations.snap.shared import EVENT_NAMES
+from capi_async.destinations.snap.names import EVENT_NAMES
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, App, ClickIds, Consent, Device, Event, Hashed, Item, Page, User
 from capi_async.spec import DAY, HOUR, Refusal, Wire
@@ -433,11 +434,19 @@ def test_requirements_are_checked_on_the_merged_event() -> None:
 
 
 @pytest.mark.parametrize("part", ["user_data", "custom_data", "app_data"])
-@pytest.mark.parametrize("value", ["text", None, [1]])
+@pytest.mark.parametrize("value", ["text", [1]])
 def test_extra_that_breaks_the_shape_is_refused(part: str, value: object) -> None:
     """Never an exception, never half an event."""
     refused = refusal(snap(), event(extra={"snap": {part: value}}))
-    assert (refused.kind, refused.field) == ("rejected", "extra")
+    assert (refused.kind, refused.field) == ("rejected", f"extra.{part}")
+
+
+def test_an_object_can_be_taken_away_but_for_the_persons() -> None:
+    """What of it is required is named."""
+    bought = event("page_view", value=1, currency="EUR")
+    assert "custom_data" not in body(snap(), replace(bought, extra={"snap": {"custom_data": None}}))
+    refused = refusal(snap(), replace(bought, extra={"snap": {"user_data": None}}))
+    assert (refused.kind, refused.field) == ("rejected", "extra.user_data")
 
 
 # --- requests

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import unquote
 
+from capi_async.destinations.extinfo import extinfo, may_track
 from capi_async.destinations.meta.wire import (
     LDU_COUNTRY_US,
     LDU_STATES,
@@ -18,7 +19,6 @@ from capi_async.destinations.meta.wire import (
     MetaUser,
 )
 from capi_async.event import ClickIds, Consent, Event
-from capi_async.extinfo import extinfo, may_track
 from capi_async.pii.clicks import is_click_id, is_meta_cookie
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import DAY, Refusal, epoch_millis

@@ -1,5 +1,6 @@
 """Snap: Conversions API v3 and v2, and what can be read back from them."""
 
+from capi_async.destinations.snap.destination import Snap
 from capi_async.destinations.snap.readback import (
     ReadbackError,
     TestEventLog,
@@ -12,7 +13,6 @@ from capi_async.destinations.snap.readback import (
     validate,
 )
 from capi_async.destinations.snap.v2 import SnapV2
-from capi_async.destinations.snap.v3 import Snap
 
 __all__ = [
     "ReadbackError",

@@ -1,12 +1,15 @@
-"""What Snap answers, in both versions: every field may be missing, null or joined by unknown ones."""
+"""How Snap's answers are read, in both versions: every field may be missing, null or joined by unknown ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+
+from capi_async.outcome import Response, Verdict, by_edge, by_status, split, unauthorized
 
 # What says on its face which event it means is read; a value of another type makes the answer unreadable,
 # which is safer than half an answer.
@@ -171,3 +174,64 @@ decode_v3: Final = msgspec.json.Decoder(AnswerV3).decode
 decode_v2: Final = msgspec.json.Decoder(AnswerV2).decode
 decode_logs: Final = msgspec.json.Decoder(LogsAnswer).decode
 decode_stats: Final = msgspec.json.Decoder(StatsAnswer).decode
+
+
+# "unexpected token" is a JSON parser speaking
+_TOKEN: Final = re.compile(
+    r"(?<!unexpected )\btokens?\b|(un|not )authori[sz]ed|unauthenticated|credential|permission", re.IGNORECASE
+)
+_FIX: Final = "check access_token, that it may use this asset, and base_url"
+
+
+def speaks_of_token(said: str) -> bool:
+    """Whether a refusal means the credential rather than an event."""
+    return bool(_TOKEN.search(said))
+
+
+def unsuccessful(
+    response: Response, count: int, said: str, code: str = "", *, of_events: bool = False
+) -> list[Verdict]:
+    """The reading of an answer that is no success and names no event for certain.
+
+    Snap documents 400, 401 and 429 only. Expired tokens are reported both as 401 and as a 400 that speaks
+    of the token, hence the look at the words. Whether anything of a refused request was stored is unknown.
+
+    Args:
+        of_events: The words are about some events only, so they cannot speak of the account.
+    """
+    if (edge := by_edge(response)) is not None:
+        return [edge] * count
+    status = response.status
+    words = f"HTTP {status}: {said}" if said else f"HTTP {status}"
+    if status in (401, 403, 404) or (status in (200, 400) and not of_events and speaks_of_token(said)):
+        verdict = unauthorized(words, code=code, fix=_FIX)
+    elif status == 200 or (400 <= status < 500 and status not in (408, 413, 429)):
+        verdict = split(words, code=code, atomic=False)
+    else:
+        return by_status(response, count)
+    return [verdict] * count
+
+
+def unsuccessful_raw(response: Response, count: int) -> list[Verdict]:
+    """The same for a body that is not the documented JSON: a 2xx is ambiguous, else the text itself is looked at."""
+    if 200 <= response.status < 300:
+        return by_status(response, count)
+    text = " ".join(response.body[:1000].decode("utf-8", "replace").split())
+    # words of a proxy or a relay are worth telling, their markup is not
+    return unsuccessful(response, count, "" if text.startswith(("<", "{", "[")) else text)
+
+
+def positions(indexes: Collection[int], count: int) -> dict[int, int] | None:
+    """Each named index with its place in the request, or ``None`` if that cannot be known.
+
+    Whether Snap counts from 0 or from 1 is not documented; a set of indexes that fits only one of the two
+    readings settles it.
+    """
+    if not indexes:
+        return None
+    low, high = min(indexes), max(indexes)
+    from_zero = low >= 0 and high < count
+    from_one = low >= 1 and high <= count
+    if from_zero is from_one:
+        return None
+    return {index: index - from_one for index in indexes}

@@ -29,10 +29,10 @@ from capi_async.destinations.snap.answers import (
     decode_stats,
     decode_v2,
     decode_v3,
+    speaks_of_token,
 )
-from capi_async.destinations.snap.shared import speaks_of_token
+from capi_async.destinations.snap.destination import Snap
 from capi_async.destinations.snap.v2 import SnapV2
-from capi_async.destinations.snap.v3 import Snap
 from capi_async.errors import CapiError, ConfigError
 from capi_async.event import Event
 from capi_async.frames import frameless_async

@@ -19,40 +19,23 @@ from typing import Any, ClassVar, Final
 
 from msgspec.structs import force_setattr
 
-from capi_async.destinations.base import ODD_PAGE, is_web, with_good_clicks
-from capi_async.destinations.raw import lost_key
-from capi_async.destinations.snap.answers import decode_v2
-from capi_async.destinations.snap.shared import (
-    CLICKS,
-    NO_APP_ID,
-    SnapAccount,
-    amount_text,
-    encoded_head,
-    lacking,
-    plain,
+from capi_async.destinations.base import ODD_PAGE, is_web
+from capi_async.destinations.cart import amount_text
+from capi_async.destinations.snap.account import NO_ASSET, SnapAccount, lacking, plain, texts
+from capi_async.destinations.snap.answers import (
+    decode_v2,
     positions,
     speaks_of_token,
-    texts,
     unsuccessful,
     unsuccessful_raw,
 )
-from capi_async.destinations.snap.wire import SnapV2Event, SnapV2Head
+from capi_async.destinations.snap.names import ACTION_SOURCES
+from capi_async.destinations.snap.wire import SnapV2AnyEvent, SnapV2Event, SnapV2Head
 from capi_async.errors import ConfigError
 from capi_async.event import Event, Item
 from capi_async.outcome import ACCEPTED, UNREADABLE, Response, Verdict, ambiguous, rejected, retry
 from capi_async.pii.identifiers import Identifiers
-from capi_async.spec import (
-    DAY,
-    HOUR,
-    Limits,
-    PerAccount,
-    Refusal,
-    Request,
-    Wire,
-    decode_head,
-    json_slices,
-    merge,
-)
+from capi_async.spec import DAY, Limits, Refusal, Request, decode_head, encode_head, json_slices
 
 _SOUNDEX: Final = (
     "first_name_soundex", "middle_name_soundex", "last_name_soundex", "city_soundex", "state_soundex",
@@ -94,10 +77,7 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         burst=50.0,
         max_age_s=37 * DAY,
     )
-    # an account that sends no Soundex codes does not have them computed either
-    identifiers: ClassVar[tuple[str, ...]] = PerAccount(  # type: ignore[assignment]  # it gives that tuple
-        _IDENTIFIERS + _SOUNDEX, lambda made: _IDENTIFIERS + _SOUNDEX if made.soundex else _IDENTIFIERS
-    )
+    identifiers: ClassVar[tuple[str, ...]] = _IDENTIFIERS + _SOUNDEX
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pixel_id": ("SNAP_PIXEL_ID",),
         "access_token": ("SNAP_ACCESS_TOKEN",),
@@ -105,6 +85,11 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         "snap_app_id": ("SNAP_APP_ID",),
     }
     dedup_key: ClassVar[str] = "client_dedup_id"
+    # the documented ones that no canonical field fills; v2 has no place for others
+    properties_at: ClassVar[str] = ""
+    property_keys: ClassVar[frozenset[str]] = frozenset({"level", "event_tag"})
+    of_the_account: ClassVar[frozenset[str]] = frozenset({"pixel_id", "snap_app_id"})
+    documented: ClassVar = SnapV2AnyEvent
     docs: ClassVar[str] = "snap_business_sdk 1.0.0 and developers.snap.com (v2), read 2026-11"
 
     launchpad_url: str | None = None
@@ -128,16 +113,20 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         if not isinstance(tokens, str):
             force_setattr(self, "limited_use", tuple(tokens))
 
-    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
-        admitted = self.admit(event)
-        if isinstance(admitted, Refusal):
-            return admitted
-        name, source, asset = admitted
-        event, warnings = with_good_clicks(event, CLICKS, "ScCid")
-        url = ids.page_url
+    def identifiers_of(self) -> tuple[str, ...]:
+        # an account that sends no Soundex codes does not have them computed either
+        return _IDENTIFIERS + _SOUNDEX if self.soundex else _IDENTIFIERS
+
+    def head(self, event: Event, *, test: bool) -> bytes | Refusal:
+        if self.assets[event.source] is None:
+            return NO_ASSET
+        return _TEST_HEAD if test else _LIVE_HEAD
+
+    def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> SnapV2Event:
+        source, url = ACTION_SOURCES[event.source], ids.page_url
         if url is not None and source != "WEB" and not is_web(url):
-            url, warnings = None, (*warnings, ODD_PAGE)
-        at = event.time.timestamp()
+            url = None
+            warnings.append(ODD_PAGE)
         click, items, consent, value, pieces = event.click, event.items, event.consent, event.value, event.num_items
         # by position and in the struct's order: this runs per event, and keywords cost more
         made = SnapV2Event(
@@ -173,36 +162,33 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
             self.partner,
         )
         if source == "MOBILE_APP":
-            if event.app is None or not event.app.id:
-                return NO_APP_ID
-            made.snap_app_id, made.app_id = asset, event.app.id
+            made.snap_app_id, made.app_id = self.snap_app_id, event.app.id if event.app else None
         else:
-            made.pixel_id = asset
+            made.pixel_id = self.pixel_id
         if items:
             _lay_items(made, items)
         if consent and consent.sale_opt_out:
             made.data_use = self.limited_use
         if self.soundex:
             _lay_soundex(made, ids)
-        body: SnapV2Event | dict[str, Any] = made
-        if event.properties and (refusal := _lay_properties(made, event.properties)):
-            return refusal
-        if event.extra and (extra := self.extra_of(event)):
-            body = merge(made, extra)
-            refusal = lost_key(extra, "client_dedup_id") or _lacking(body)
-        else:
-            refusal = lacking(
-                name, source, url, event.value, event.currency, ids.email, ids.phone_digits, ids.ip_hashed,
-                ids.user_agent, ids.mobile_ad_id,
-            )  # fmt: skip
-        return refusal or Wire(
-            body,
-            encoded_head(SnapV2Head, event.test or self.test),
-            at + (self.max_age_s or self.limits.max_age_s),
-            48 * HOUR,
-            None,
-            warnings,
-        )
+        return made
+
+    def lay_properties(self, body: dict[str, Any], event: Event, warnings: list[str]) -> Refusal | None:
+        facts = plain({key: value for key, value in event.properties.items() if key in self.property_keys})
+        if isinstance(facts, Refusal):
+            return facts
+        said = texts(facts)
+        if isinstance(said, Refusal):
+            return said
+        body.update(said)
+        return None
+
+    def lacks(self, body: SnapV2Event, event: Event, warnings: list[str]) -> Refusal | None:
+        return lacking(
+            body.event_type, body.event_conversion_type, body.page_url, body.app_id, _NOT_ASKED, body.price,
+            body.currency, body.hashed_email, body.hashed_phone_number, body.hashed_ip_address, body.user_agent,
+            body.hashed_mobile_ad_id,
+        )  # fmt: skip
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         path = "conversion/validate" if decode_head(head, SnapV2Head).test else "conversion"
@@ -280,21 +266,7 @@ def _lay_soundex(made: SnapV2Event, ids: Identifiers) -> None:
     made.hashed_state_sdx = ids.state_soundex
 
 
-def _lay_properties(made: SnapV2Event, properties: Mapping[str, Any]) -> Refusal | None:
-    """Take the two documented keys that no canonical field fills; v2 has no place for others."""
-    facts = plain({key: properties[key] for key in ("level", "event_tag") if key in properties})
-    if isinstance(facts, Refusal):
-        return facts
-    said = texts(facts)
-    if isinstance(said, Refusal):
-        return said
-    made.level, made.event_tag = said.get("level"), said.get("event_tag")
-    return None
-
-
-def _lacking(body: Mapping[str, Any]) -> Refusal | None:
-    return lacking(
-        body.get("event_type"), body.get("event_conversion_type"), body.get("page_url"),
-        body.get("price"), body.get("currency"), body.get("hashed_email"), body.get("hashed_phone_number"),
-        body.get("hashed_ip_address"), body.get("user_agent"), body.get("hashed_mobile_ad_id"),
-    )  # fmt: skip
+_LIVE_HEAD: Final = encode_head(SnapV2Head(test=False))
+_TEST_HEAD: Final = encode_head(SnapV2Head(test=True))
+#: v2 does not ask for the device's system.
+_NOT_ASKED: Final = True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from capi_async.destinations import refusals
+from capi_async.destinations.cart import amount_text
 from capi_async.event import Event
-from capi_async.spec import Refusal, decimal_text
+from capi_async.spec import Refusal
 
 _IOS: Final = "i2"
 
@@ -15,9 +17,7 @@ def extinfo(event: Event) -> tuple[str, ...] | Refusal:
     app, device = event.app, event.device
     system = {"ios": _IOS, "android": "a2"}.get(device.os or "") if device else None
     if device is None or system is None:
-        return Refusal(
-            "rejected", "device.os", "app events need the device's system", "set device=Device(os='ios' or 'android')"
-        )
+        return refusals.NO_SYSTEM
     return (
         system,
         (app and (app.package or app.id)) or "",
@@ -30,7 +30,7 @@ def extinfo(event: Event) -> tuple[str, ...] | Refusal:
         device.carrier or "",
         _text(device.screen_width),
         _text(device.screen_height),
-        decimal_text(device.screen_density) or "",
+        "" if device.screen_density is None else amount_text(device.screen_density),
         _text(device.cpu_cores),
         _text(device.storage_gb),
         _text(device.storage_free_gb),
