@@ -6,6 +6,7 @@
     ├── QueueFull       no room; ``stored`` says what that means for the event
     ├── SpoolError      storage failed; ``stored`` likewise, and the backend's error is ``__cause__``
     ├── ContextError    a stored request context, or its store, cannot be used
+    ├── ConsentError    a consent string cannot be read
     ├── TransportError  a request that got no answer (read-back calls only)
     └── ClientClosed    ``aclose()`` has begun, or the client belongs to another loop or process; ``stored`` likewise
 
@@ -91,6 +92,10 @@ class ContextError(CapiError):
     Its text was changed, cut, is of another version, or sealed with another key; or the store that keeps it failed, in
     which case the backend's error is ``__cause__``.
     """
+
+
+class ConsentError(CapiError, ValueError):
+    """A consent string, or a state of Google's Consent Mode, cannot be read. Its text is never part of the message."""
 
 
 class TransportError(CapiError):

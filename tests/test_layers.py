@@ -61,6 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",
         "outcome", "spec", "thread", "transport",
     },
+    "consent": {"errors", "event", "log"},
     "context": {"cipher", "errors", "event", "files", "log", "pii", "thread"},
     "testing": {"errors", "outcome", "spec", "spool.base"},
     "sandbox": {"bounded", "clock", "nearest"},
