@@ -22,15 +22,15 @@ from msgspec import Struct
 from capi_async.answer import Answer
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.config import ClientOptions, from_env, load
+from capi_async.engine.capacity import Overflow
 from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
 from capi_async.engine.edits import BeforeSend
+from capi_async.engine.erasure import matches_subject
 from capi_async.engine.explain import Explanation, explain
 from capi_async.engine.handover import Handover
 from capi_async.engine.notices import Notices
 from capi_async.engine.prepare import ConsentPolicy, Preparer
 from capi_async.engine.receipt import Receipt
-from capi_async.engine.room import Overflow
-from capi_async.engine.subject import matches_subject
 from capi_async.errors import CapiError, ClientClosed, ConfigError, EventError, QueueFull, SpoolError
 from capi_async.event import Event, User
 from capi_async.log import Log
@@ -593,7 +593,7 @@ class Client:
         if self._engine is not None and self._engine.failed:
             return {name: DestinationState(state="broken", reason=self._engine.failed) for name in self._names}
         return {
-            name: DestinationState(state=workers[name].gate.state, reason=workers[name].gate.reason)
+            name: DestinationState(state=workers[name].breaker.state, reason=workers[name].breaker.reason)
             if name in workers
             else DestinationState(state="open")
             for name in self._names

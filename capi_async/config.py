@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.destinations import destination_class, destination_types, installed_types, row_of
+from capi_async.engine.capacity import Overflow
 from capi_async.engine.prepare import ConsentPolicy
-from capi_async.engine.room import Overflow
 from capi_async.errors import ConfigError
 from capi_async.frames import frameless
 from capi_async.modes import Mode

@@ -108,9 +108,9 @@ def destinations(server: Server) -> list[Destination]:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff and probes in thousandths of their seconds."""
     from capi_async.backoff import Backoff
-    from capi_async.engine import gate, worker
+    from capi_async.engine import breaker, worker
 
-    for module in (gate, worker):
+    for module in (breaker, worker):
         monkeypatch.setattr(module, "DELIVERY", Backoff(first_s=0.0005, longest_s=0.06))
 
 

@@ -19,7 +19,7 @@ from capi_async.cli.running import EXIT_LOST, plainly
 from capi_async.cli.subjects import read_subjects
 from capi_async.cli.terminal import say, write, write_json
 from capi_async.clock import SYSTEM_CLOCK
-from capi_async.engine.subject import SubjectLooks
+from capi_async.engine.erasure import SubjectLooks
 from capi_async.errors import ConfigError
 from capi_async.event import User
 from capi_async.nearest import nearest

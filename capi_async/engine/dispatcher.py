@@ -11,8 +11,8 @@ from functools import partial
 from msgspec import Struct
 
 from capi_async.clock import Clock
-from capi_async.engine.gate import Gate
-from capi_async.engine.group import Group
+from capi_async.engine.breaker import Breaker
+from capi_async.engine.capacity import Capacity, Overflow
 from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake
@@ -20,7 +20,7 @@ from capi_async.engine.notices import EVERY_S, Notices
 from capi_async.engine.outage import Outage
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery
-from capi_async.engine.room import Overflow, Room
+from capi_async.engine.task_group import Group
 from capi_async.engine.worker import Worker
 from capi_async.errors import CapiError, SpoolError
 from capi_async.log import Log
@@ -121,11 +121,11 @@ class Dispatcher:
             )
             for destination in destinations
         }
-        gates = {name: worker.gate for name, worker in self.workers.items()}
+        breakers = {name: worker.breaker for name, worker in self.workers.items()}
         #: What receipts of this run hang on; with ``deliver=False`` nobody here will ever settle them. Nothing in it
         #: leads back to us: the garbage collector does not look into receipts, and would never find the circle.
-        self.delivery = Delivery(over=not settings.deliver, pending=partial(_pending, gates))
-        room = Room(
+        self.delivery = Delivery(over=not settings.deliver, pending=partial(_pending, breakers))
+        capacity = Capacity(
             spool,
             max_events=settings.max_pending_events,
             max_bytes=settings.max_pending_bytes,
@@ -137,7 +137,7 @@ class Dispatcher:
             preparer=preparer,
             thread=self._thread,
             spool=spool,
-            room=room,
+            capacity=capacity,
             names=self._names,
             hooks=self._hooks,
             ending=self._is_ending,
@@ -494,12 +494,12 @@ class Dispatcher:
             wait_s = _RESTART_S
 
 
-def _pending(gates: Mapping[str, Gate], name: str) -> Outcome:
+def _pending(breakers: Mapping[str, Breaker], name: str) -> Outcome:
     """The outcome of what waits for a destination."""
-    gate = gates.get(name)
-    if gate is None or gate.state == "open":
+    breaker = breakers.get(name)
+    if breaker is None or breaker.state == "open":
         return PENDING
-    return Outcome(kind="pending", reason=f"{name} is {gate.state}: {gate.reason}", fix=gate.fix)
+    return Outcome(kind="pending", reason=f"{name} is {breaker.state}: {breaker.reason}", fix=breaker.fix)
 
 
 def flush_s(deadline_s: float) -> float:

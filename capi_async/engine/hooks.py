@@ -62,7 +62,7 @@ class Hooks:
             self.settled(Settled(destination=destination, event_ids=event_ids, outcomes=outcomes))
 
     def refused(self, refused: Sequence[Refused]) -> None:
-        """Events that ended at the door."""
+        """Events that were refused before they were stored."""
         for one in refused:
             self.say(one.destination, (one.event_id,), (one.outcome,))
         if not self._hooks:

@@ -1,4 +1,4 @@
-"""The bounded door of a client: tickets in, micro-batches out, room for every record or a clear no."""
+"""Takes events from callers: submissions in, micro-batches out, room for every record or a clear no."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from capi_async.clock import Clock
+from capi_async.engine.capacity import Capacity
 from capi_async.engine.edits import BEFORE_SEND
+from capi_async.engine.erasure import Erasure, Prepared
 from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
-from capi_async.engine.line import NOTHING, Erasure, Line, Prepared, Run, Ticket
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Receipt
-from capi_async.engine.room import Room
+from capi_async.engine.wait_queue import NOTHING, Slice, Submission, WaitQueue
 from capi_async.errors import CapiError, ClientClosed, QueueFull, SpoolError
 from capi_async.event import Event
 from capi_async.log import Log
@@ -60,7 +61,7 @@ _CLOSED_MEANWHILE = "the client closed while this event was being stored; it may
 class Intake:
     """Takes events from callers, has them prepared, and commits them to the spool in order.
 
-    An event without room waits in line with the rest of its ticket, and costs nobody else's destinations anything.
+    An event without room waits with the rest of its submission, and costs nobody else's destinations anything.
     At each destination those who wait are served in order, and before all that come later.
 
     Args:
@@ -73,7 +74,7 @@ class Intake:
         preparer: Preparer,
         thread: OwnedThread,
         spool: Spool,
-        room: Room,
+        capacity: Capacity,
         names: Sequence[str],
         hooks: Hooks,
         ending: Callable[[], bool],
@@ -83,19 +84,19 @@ class Intake:
         self._preparer = preparer
         self._thread = thread
         self._spool = spool
-        self._room = room
+        self._capacity = capacity
         self._names = names
         self._hooks = hooks
         self._ending = ending
         self._clock = clock
         self._max_events = max_events
-        self._tickets: deque[Ticket] = deque()
-        self._taken: dict[int, Ticket] = {}
-        self._line = Line()
-        self._waiting = 0  # not taken into a micro-batch, or in line
+        self._submissions: deque[Submission] = deque()
+        self._taken: dict[int, Submission] = {}
+        self._queue = WaitQueue()
+        self._waiting = 0  # not taken into a micro-batch, or queued
         self._busy = False
         self._woken = asyncio.Event()
-        self._doors: deque[asyncio.Future[None]] = deque()
+        self._blocked: deque[asyncio.Future[None]] = deque()
         #: Callers who were let in and have not handed in yet.
         self._expected = 0
         self._sweeping: asyncio.TimerHandle | None = None
@@ -112,15 +113,17 @@ class Intake:
     @property
     def empty(self) -> bool:
         """Whether everything handed in is in the spool (or was refused)."""
-        return not self._tickets and not self._busy and not self._line
+        return not self._submissions and not self._busy and not self._queue
 
     @property
     def waiting(self) -> int:
         """Events handed in and not yet stored."""
         taken = sum(
-            ticket.at - ticket.stored - (len(ticket.place.rest) if ticket.place is not None else 0)
-            for ticket in self._taken.values()
-            if not ticket.future.done()
+            submission.at
+            - submission.stored
+            - (len(submission.position.unstored) if submission.position is not None else 0)
+            for submission in self._taken.values()
+            if not submission.future.done()
         )
         return self._waiting + taken
 
@@ -134,10 +137,10 @@ class Intake:
         """
         if self.closed:
             raise ClientClosed("the client is closed")
-        if self._waiting >= self._max_events or (self._doors and not waited):
+        if self._waiting >= self._max_events or (self._blocked and not waited):
             return None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._tickets.append(Ticket(events, receipts, future, timeout_s, self._clock.monotonic()))
+        self._submissions.append(Submission(events, receipts, future, timeout_s, self._clock.monotonic()))
         self._waiting += len(events)
         if self._sweeping is None:
             self._sweep_later()
@@ -160,68 +163,68 @@ class Intake:
             if future is not None:
                 return future
             left = timeout_s - (self._clock.monotonic() - started)
-            if left <= 0 or self._room.overflow == "fail":
+            if left <= 0 or self._capacity.overflow == "fail":
                 raise QueueFull("too many events wait to be prepared; nothing was stored")
-            door: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            # who was let in and found the place taken is the next one, not the last
-            (self._doors.appendleft if waited else self._doors.append)(door)
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            # a caller who was let in and found no room after all is the next one, not the last
+            (self._blocked.appendleft if waited else self._blocked.append)(turn)
             waited, let_in = True, False
             try:
                 async with asyncio.timeout(left):
-                    await door
+                    await turn
                 let_in = True
             except TimeoutError:
                 raise QueueFull(f"too many events wait to be prepared for {timeout_s} s; nothing was stored") from None
             finally:
-                if door.done() and not door.cancelled():
+                if turn.done() and not turn.cancelled():
                     self._expected -= 1
-                if not let_in:  # whoever gives up leaves its place to the next
+                if not let_in:  # a caller who gives up lets in the next
                     self._let_in()
 
     def _let_in(self) -> None:
-        """Let in as many of those who wait at the door as there is room for: each brings one event or more."""
-        while self._doors and self._waiting + self._expected < self._max_events:
-            door = self._doors.popleft()
-            if not door.done():
-                door.set_result(None)
+        """Let in as many of the callers who are blocked as there is room for: each brings one event or more."""
+        while self._blocked and self._waiting + self._expected < self._max_events:
+            turn = self._blocked.popleft()
+            if not turn.done():
+                turn.set_result(None)
                 self._expected += 1
 
     def freed(self) -> None:
         """Room came free in some queue."""
-        if self._line:
+        if self._queue:
             self._woken.set()
 
     async def run(self) -> None:
         """Prepare and commit until cancelled; under load one job is ahead: the thread never waits for the loop."""
         ahead: asyncio.Future[Any] | None = None
-        runs: list[Run] = []
-        current: list[Run] = []
+        slices: list[Slice] = []
+        current: list[Slice] = []
         try:
             while True:
                 if ahead is None:
-                    runs, ahead = self._next()
+                    slices, ahead = self._next()
                 if ahead is None:
                     await self._rest()
                     continue
                 self._busy = True
-                current, job = runs, ahead
+                current, job = slices, ahead
                 ahead = None
                 try:
                     records, refused = await job
                     if self._waiting >= _AHEAD_EVENTS:
-                        runs, ahead = self._next()
-                    if self._line:
+                        slices, ahead = self._next()
+                    if self._queue:
                         await self._serve()
                     await self._commit(current, records, refused)
                 except BaseException as error:
                     if is_end(error, ending=self._ending()):
                         raise
-                    self._failed([ticket for ticket, _ in current if not ticket.parked], error)
+                    self._failed([submission for submission, _ in current if not submission.queued], error)
         except GeneratorExit:
             raise  # thrown away together with a loop that was closed: nobody can be told on it
         except BaseException as error:
             if not is_end(error, ending=self._ending()):
-                self._failed([ticket for ticket, _ in (*current, *runs) if not ticket.parked], error)
+                self._failed([submission for submission, _ in (*current, *slices) if not submission.queued], error)
                 raise
             self.abandon(_CLOSED)
             raise
@@ -230,7 +233,7 @@ class Intake:
                 ahead.cancel()
             self._busy = False
 
-    def _failed(self, tickets: Sequence[Ticket], error: BaseException) -> None:
+    def _failed(self, submissions: Sequence[Submission], error: BaseException) -> None:
         """A fault that is no answer of storage costs those whose events it caught, and nobody else."""
         name = type(error).__name__
         logger.error(
@@ -238,11 +241,11 @@ class Intake:
             name,
             extra={"error": name},
         )
-        for ticket in tickets:
-            stored = None if ticket.appending else False
-            ticket.fail(SpoolError(f"storing failed with {name}", stored=stored, stored_events=ticket.stored))
-            ticket.appending = 0
-            self._taken.pop(id(ticket), None)
+        for submission in submissions:
+            stored = None if submission.appending else False
+            submission.fail(SpoolError(f"storing failed with {name}", stored=stored, stored_events=submission.stored))
+            submission.appending = 0
+            self._taken.pop(id(submission), None)
         self._quiet.set()
 
     async def finish(self, until: float) -> None:
@@ -267,13 +270,15 @@ class Intake:
         Returns when all that was handed in before is stored or waits for room, so that the spool knows of the rest.
         """
         erasure = Erasure(matches, outcome)
-        tickets = {id(ticket): ticket for ticket in (*self._tickets, *self._taken.values())}.values()
-        for ticket in tickets:
-            ticket.erasures = (*ticket.erasures, erasure)
-            if ticket.parked and ticket.place is not None:
-                ticket.place.rest = deque(map(erasure.of, ticket.place.rest))
+        submissions = {
+            id(submission): submission for submission in (*self._submissions, *self._taken.values())
+        }.values()
+        for submission in submissions:
+            submission.erasures = (*submission.erasures, erasure)
+            if submission.queued and submission.position is not None:
+                submission.position.unstored = deque(map(erasure.of, submission.position.unstored))
         until = self._clock.monotonic() + _ERASED_S
-        while waiting := [one.future for one in tickets if not one.future.done() and not one.parked]:
+        while waiting := [one.future for one in submissions if not one.future.done() and not one.queued]:
             left_s = until - self._clock.monotonic()
             if left_s <= 0:
                 break
@@ -284,7 +289,7 @@ class Intake:
     async def _rest(self) -> None:
         """Return when there may be something to do."""
         self._woken.clear()  # first of all: whatever comes from here on is not missed
-        if not self._line:
+        if not self._queue:
             self._busy = False
             await self._woken.wait()
             return
@@ -293,9 +298,9 @@ class Intake:
             await asyncio.sleep(0)  # there is more to store, but this is everybody's loop
             return
         self._busy = False
-        if self._tickets or not self._line:
+        if self._submissions or not self._queue:
             return
-        due_at = self._line.due_at()
+        due_at = self._queue.due_at()
         wait_s = _LOOK_S if due_at is None else min(_LOOK_S, max(0.0, due_at - self._clock.monotonic()))
         try:
             async with asyncio.timeout(wait_s):
@@ -303,142 +308,148 @@ class Intake:
         except TimeoutError:
             pass
 
-    def _next(self) -> tuple[list[Run], asyncio.Future[Any] | None]:
+    def _next(self) -> tuple[list[Slice], asyncio.Future[Any] | None]:
         events: list[Event] = []
         receipts: list[Receipt] = []
-        runs: list[Run] = []
-        while self._tickets and len(events) < MAX_MICRO_BATCH:
-            ticket = self._tickets[0]
-            if ticket.future.done():  # cancelled, timed out or failed: the rest is not stored
-                self._waiting -= len(ticket.events) - ticket.at
-                self._taken.pop(id(ticket), None)
-                self._tickets.popleft()
+        slices: list[Slice] = []
+        while self._submissions and len(events) < MAX_MICRO_BATCH:
+            submission = self._submissions[0]
+            if submission.future.done():  # cancelled, timed out or failed: the rest is not stored
+                self._waiting -= len(submission.events) - submission.at
+                self._taken.pop(id(submission), None)
+                self._submissions.popleft()
                 continue
-            stop = min(len(ticket.events), ticket.at + MAX_MICRO_BATCH - len(events))
-            if ticket.at == 0 and stop == len(ticket.events):
-                events += ticket.events
-                receipts += ticket.receipts
+            stop = min(len(submission.events), submission.at + MAX_MICRO_BATCH - len(events))
+            if submission.at == 0 and stop == len(submission.events):
+                events += submission.events
+                receipts += submission.receipts
             else:
-                events += ticket.events[ticket.at : stop]
-                receipts += ticket.receipts[ticket.at : stop]
-            runs.append((ticket, stop - ticket.at))
-            self._waiting -= stop - ticket.at
-            ticket.at = stop
-            self._taken[id(ticket)] = ticket
-            if stop == len(ticket.events):
-                self._tickets.popleft()
+                events += submission.events[submission.at : stop]
+                receipts += submission.receipts[submission.at : stop]
+            slices.append((submission, stop - submission.at))
+            self._waiting -= stop - submission.at
+            submission.at = stop
+            self._taken[id(submission)] = submission
+            if stop == len(submission.events):
+                self._submissions.popleft()
         if self._waiting < self._max_events:
             self._let_in()
         if not events:
-            return runs, None
-        return runs, self._thread.submit(self._preparer.run, events, receipts, self._clock.wall())
+            return slices, None
+        return slices, self._thread.submit(self._preparer.run, events, receipts, self._clock.wall())
 
-    async def _commit(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
+    async def _commit(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
         """Store a prepared micro-batch, whole if there is plenty of room, else what there is room for."""
         try:
-            clean = not self._line and not any(ticket.future.done() or ticket.erasures for ticket, _ in runs)
+            clean = not self._queue and not any(
+                submission.future.done() or submission.erasures for submission, _ in slices
+            )
             # the sum over all destinations is more than any of them gets: a cheap upper bound
             size = size_of(records)
-            if clean and self._room.plenty(self._names, len(records), size):
-                await self._commit_whole(runs, records, refused)
+            if clean and self._capacity.plenty(self._names, len(records), size):
+                await self._commit_whole(slices, records, refused)
             else:
-                await self._commit_apart(runs, records, refused)
+                await self._commit_apart(slices, records, refused)
         finally:
-            for ticket, _ in runs:
-                if ticket.future.done():
-                    self._taken.pop(id(ticket), None)
+            for submission, _ in slices:
+                if submission.future.done():
+                    self._taken.pop(id(submission), None)
 
-    async def _commit_whole(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
-        for ticket, taken in runs:
-            ticket.appending = taken
+    async def _commit_whole(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
+        for submission, taken in slices:
+            submission.appending = taken
         try:
-            await self._append(records, refused, [ticket for ticket, _ in runs])
+            await self._append(records, refused, [submission for submission, _ in slices])
         except Busy as error:
-            self._appended(runs)
+            self._appended(slices)
             now = self._clock.monotonic()
-            bounded = any(ticket.deadline is not None for ticket, _ in runs if not ticket.future.done())
-            for ticket, _ in runs:
-                if not bounded or (ticket.deadline is not None and ticket.deadline <= now):
-                    ticket.refuse(error)
+            bounded = any(submission.deadline is not None for submission, _ in slices if not submission.future.done())
+            for submission, _ in slices:
+                if not bounded or (submission.deadline is not None and submission.deadline <= now):
+                    submission.refuse(error)
             # those who said that they would wait longer
-            if not all(ticket.future.done() for ticket, _ in runs):
-                await self._commit_apart(runs, records, refused)
+            if not all(submission.future.done() for submission, _ in slices):
+                await self._commit_apart(slices, records, refused)
             return
         except SpoolError as error:
-            self._appended(runs)
-            for ticket, _ in runs:
-                ticket.refuse(error)
+            self._appended(slices)
+            for submission, _ in slices:
+                submission.refuse(error)
             return
-        self._appended(runs)
-        for ticket, taken in runs:
-            self._stored(ticket, taken)
+        self._appended(slices)
+        for submission, taken in slices:
+            self._stored(submission, taken)
 
-    def _appended(self, runs: Sequence[Run]) -> None:
-        for ticket, _ in runs:
-            ticket.appending = 0
+    def _appended(self, slices: Sequence[Slice]) -> None:
+        for submission, _ in slices:
+            submission.appending = 0
         self._quiet.set()
 
-    async def _append(self, records: Sequence[Record], refused: Sequence[Refused], tickets: Sequence[Ticket]) -> None:
-        until = min([ticket.deadline for ticket in tickets if ticket.deadline is not None], default=None)
+    async def _append(
+        self, records: Sequence[Record], refused: Sequence[Refused], submissions: Sequence[Submission]
+    ) -> None:
+        until = min(
+            [submission.deadline for submission in submissions if submission.deadline is not None], default=None
+        )
         left_s = _ENQUEUED_S if until is None else until - self._clock.monotonic()
         self._quiet.clear()
         await self._spool.append(records, refused, timeout_s=max(_STORING_S, left_s))
         self._hooks.refused(refused)
 
-    async def _commit_apart(self, runs: Sequence[Run], records: list[Record], refused: list[Refused]) -> None:
-        """Weigh event by event, and store together what there is room for; the rest waits in line."""
+    async def _commit_apart(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
+        """Weigh event by event, and store together what there is room for; the rest waits."""
         by_receipt: dict[int, Prepared] = {}
         for record in records:
             by_receipt.setdefault(id(record.receipt), ([], []))[0].append(record)
         for one in refused:
             by_receipt.setdefault(id(one.receipt), ([], []))[1].append(one)
-        admission = self._room.admission()
-        claimed = self._line.claimed()
-        taken_now: list[Run] = []
+        admission = self._capacity.admission()
+        claimed = self._queue.claimed()
+        taken_now: list[Slice] = []
         ended: list[Refused] = []
-        later: list[tuple[Ticket, deque[Prepared], frozenset[str]]] = []
-        for ticket, taken in runs:
-            if ticket.future.done():
+        later: list[tuple[Submission, deque[Prepared], frozenset[str]]] = []
+        for submission, taken in slices:
+            if submission.future.done():
                 continue
-            # a ticket in line has stored nothing of this run, nor of the one before
-            start = ticket.stored + (len(ticket.place.rest) if ticket.place is not None else 0)
-            mine = deque(by_receipt.get(id(one), ([], [])) for one in ticket.receipts[start : start + taken])
-            if ticket.erasures:
-                mine = deque(map(ticket.without, mine))
-            if ticket.parked:
-                later.append((ticket, mine, NOTHING))
+            # a queued submission has stored nothing of this slice, nor of the one before
+            start = submission.stored + (len(submission.position.unstored) if submission.position is not None else 0)
+            mine = deque(by_receipt.get(id(one), ([], [])) for one in submission.receipts[start : start + taken])
+            if submission.erasures:
+                mine = deque(map(submission.without, mine))
+            if submission.queued:
+                later.append((submission, mine, NOTHING))
                 continue
             full = NOTHING
             before = len(mine)
             while mine and not (full := admission.take(mine[0][0], claimed)):
                 ended += mine.popleft()[1]
             if before > len(mine):
-                taken_now.append((ticket, before - len(mine)))
+                taken_now.append((submission, before - len(mine)))
             if mine:
-                later.append((ticket, mine, full))
+                later.append((submission, mine, full))
                 claimed |= full
         if taken_now:
             try:
                 await admission.make_room()
             except SpoolError as error:
-                for ticket, _ in taken_now:
-                    ticket.refuse(error, stored=False)
+                for submission, _ in taken_now:
+                    submission.refuse(error, stored=False)
             else:
                 await self._commit_whole(taken_now, admission.kept, [*ended, *admission.dropped])
-        for ticket, mine, full in later:
-            if ticket.future.done():
+        for submission, mine, full in later:
+            if submission.future.done():
                 continue
-            if ticket.parked:
-                self._line.place(ticket).rest.extend(map(ticket.without, mine))
+            if submission.queued:
+                self._queue.position_of(submission).unstored.extend(map(submission.without, mine))
                 self._waiting += len(mine)
-            elif not self._gives_up(ticket):
-                self._park(ticket, mine, full)
+            elif not self._gives_up(submission):
+                self._let_wait(submission, mine, full)
 
-    async def _store(self, ticket: Ticket, events: deque[Prepared]) -> frozenset[str]:
-        """Store events of one in line, while there is room; the destinations that the next one has to wait for."""
-        while events and not ticket.future.done():
-            admission = self._room.admission()
-            claimed = self._line.claimed(ticket)  # somebody waits there who came first
+    async def _store(self, submission: Submission, events: deque[Prepared]) -> frozenset[str]:
+        """Store events of a queued submission while there is room; the destinations that the next has to wait for."""
+        while events and not submission.future.done():
+            admission = self._capacity.admission()
+            claimed = self._queue.claimed(submission)  # somebody waits there who came first
             ended: list[Refused] = []
             full = NOTHING
             before = len(events)
@@ -449,100 +460,102 @@ class Intake:
             ):
                 ended += events.popleft()[1]
             if count := before - len(events):
-                if ticket.parked:
+                if submission.queued:
                     self._waiting -= count
-                ticket.appending = count
+                submission.appending = count
                 try:
                     await admission.make_room()
-                    await self._append(admission.kept, [*ended, *admission.dropped], [ticket])
+                    await self._append(admission.kept, [*ended, *admission.dropped], [submission])
                 except BaseException as error:
                     if isinstance(error, SpoolError):
-                        ticket.refuse(error)
+                        submission.refuse(error)
                     elif is_end(error, ending=self._ending()):
                         raise
                     else:
-                        self._failed([ticket], error)
-                    self._appended([(ticket, count)])
+                        self._failed([submission], error)
+                    self._appended([(submission, count)])
                     break
-                self._appended([(ticket, count)])
-                self._stored(ticket, count)
-            elif not self._gives_up(ticket):
+                self._appended([(submission, count)])
+                self._stored(submission, count)
+            elif not self._gives_up(submission):
                 return full
         return NOTHING
 
-    def _gives_up(self, ticket: Ticket) -> bool:
+    def _gives_up(self, submission: Submission) -> bool:
         """Whether somebody without room does not wait for it, and was told."""
-        if self._room.overflow == "fail":
-            ticket.fail(ticket.full("a queue is at its bound"))
-        elif ticket.deadline is not None and ticket.deadline <= self._clock.monotonic():
-            ticket.fail(ticket.full(f"a queue stayed at its bound for {ticket.timeout_s} s"))
+        if self._capacity.overflow == "fail":
+            submission.fail(submission.full("a queue is at its bound"))
+        elif submission.deadline is not None and submission.deadline <= self._clock.monotonic():
+            submission.fail(submission.full(f"a queue stayed at its bound for {submission.timeout_s} s"))
         else:
             return False
         return True
 
-    def _park(self, ticket: Ticket, events: deque[Prepared], waits: frozenset[str]) -> None:
-        """Let a ticket wait in line; nothing more is taken of it until it is through."""
-        if ticket.place is None:
-            ticket.future.add_done_callback(lambda _future: self._on_done(ticket))
+    def _let_wait(self, submission: Submission, events: deque[Prepared], waits: frozenset[str]) -> None:
+        """Let a submission wait; nothing more is taken of it until all of it that was prepared is stored."""
+        if submission.position is None:
+            submission.future.add_done_callback(lambda _future: self._on_done(submission))
         # somebody may have been forgotten while the others of the same micro-batch were stored
-        self._line.place(ticket).rest = deque(map(ticket.without, events)) if ticket.erasures else events
-        self._line.put(ticket, waits)
+        self._queue.position_of(submission).unstored = (
+            deque(map(submission.without, events)) if submission.erasures else events
+        )
+        self._queue.put(submission, waits)
         self._waiting += len(events)
-        if ticket.at < len(ticket.events):
-            self._tickets.remove(ticket)  # at the front, where those are that were begun
+        if submission.at < len(submission.events):
+            self._submissions.remove(submission)  # at the front, where those are that were begun
 
     async def _serve(self) -> bool:
-        """Store what those in line have room for by now, oldest first; whether there may be more of it."""
+        """Store what there is room for by now, oldest submission first; whether there may be more of it."""
         until = self._clock.monotonic() + _TURN_S
         stored = 0
-        ticket = self._line.first()
-        while ticket is not None:
-            place = self._line.place(ticket)
-            before = ticket.stored
-            waits = await self._store(ticket, place.rest)
-            if ticket.future.done():
-                self._leave(ticket)
+        submission = self._queue.first()
+        while submission is not None:
+            position = self._queue.position_of(submission)
+            before = submission.stored
+            waits = await self._store(submission, position.unstored)
+            if submission.future.done():
+                self._leave(submission)
             elif not waits:
-                self._line.remove(ticket)
-                if ticket.at < len(ticket.events):
-                    self._tickets.appendleft(ticket)
-            elif ticket.stored > before:
-                self._line.put(ticket, waits)
+                self._queue.remove(submission)
+                if submission.at < len(submission.events):
+                    self._submissions.appendleft(submission)
+            elif submission.stored > before:
+                self._queue.put(submission, waits)
             else:
                 # what it waited for remains its own, or two destinations could be full by turns for ever
-                self._line.put(ticket, waits | place.waits)
-            stored += ticket.stored - before
+                self._queue.put(submission, waits | position.waits)
+            stored += submission.stored - before
             if stored and self._waiting < self._max_events:
                 self._let_in()
             if stored >= MAX_MICRO_BATCH or (stored and self._clock.monotonic() >= until):
                 return True
-            ticket = self._line.first(after=place.number)
+            submission = self._queue.first(after=position.number)
         return False
 
-    def _on_done(self, ticket: Ticket) -> None:
-        """A caller who waits in line gave up, or time did; or all is stored, and nothing remains to be done."""
-        if ticket.parked:
-            self._leave(ticket)
+    def _on_done(self, submission: Submission) -> None:
+        """A caller who waits gave up, or time did; or all is stored, and nothing remains to be done."""
+        if submission.queued:
+            self._leave(submission)
             self._woken.set()
 
-    def _leave(self, ticket: Ticket) -> None:
-        """Nobody waits for this ticket any more: what is left of it is not stored."""
-        self._taken.pop(id(ticket), None)
-        if ticket.place is None or not ticket.parked:
+    def _leave(self, submission: Submission) -> None:
+        """Nobody waits for this submission any more: what is left of it is not stored."""
+        self._taken.pop(id(submission), None)
+        if submission.position is None or not submission.queued:
             return
-        self._waiting -= len(ticket.place.rest) + len(ticket.events) - ticket.at
-        ticket.place.rest.clear()
-        self._line.remove(ticket)
+        self._waiting -= len(submission.position.unstored) + len(submission.events) - submission.at
+        submission.position.unstored.clear()
+        self._queue.remove(submission)
         if self._waiting < self._max_events:
             self._let_in()
 
-    def _stored(self, ticket: Ticket, count: int) -> None:
-        ticket.stored += count
-        if ticket.timeout_s is not None:
+    def _stored(self, submission: Submission, count: int) -> None:
+        submission.stored += count
+        if submission.timeout_s is not None:
             # the timeout bounds the wait for room, not the length of the list
-            ticket.deadline = self._clock.monotonic() + ticket.timeout_s
-        if ticket.stored == len(ticket.events) and not ticket.future.done():
-            ticket.future.set_result(None)
+            submission.deadline = self._clock.monotonic() + submission.timeout_s
+        if submission.stored == len(submission.events) and not submission.future.done():
+            submission.future.set_result(None)
 
     def _sweep_later(self) -> None:
         self._sweeping = asyncio.get_running_loop().call_later(0.1, self._sweep)
@@ -552,14 +565,14 @@ class Intake:
         self._sweeping = None
         self._look_at_thread()
         now = self._clock.monotonic()
-        for ticket in (*self._taken.values(), *self._tickets):
-            if ticket.deadline is None or ticket.timeout_s is None or ticket.appending:
+        for submission in (*self._taken.values(), *self._submissions):
+            if submission.deadline is None or submission.timeout_s is None or submission.appending:
                 continue
             # whoever will not wait for room is told whether there is any, and that takes the time to prepare it
-            spare_s = 0.0 if ticket.parked else max(0.0, _PREPARING_S - ticket.timeout_s)
-            if ticket.deadline + spare_s < now:
-                ticket.fail(ticket.full(f"no room within {ticket.timeout_s} s"))
-        if self._tickets or self._taken:
+            spare_s = 0.0 if submission.queued else max(0.0, _PREPARING_S - submission.timeout_s)
+            if submission.deadline + spare_s < now:
+                submission.fail(submission.full(f"no room within {submission.timeout_s} s"))
+        if self._submissions or self._taken:
             self._sweep_later()
 
     def _look_at_thread(self) -> None:
@@ -588,30 +601,30 @@ class Intake:
             error: What they are told, if it is something else than that the client has closed.
             appending: Also those whose events are being stored at this moment: of them nobody knows.
         """
-        kept: list[Ticket] = []
-        for ticket in {id(one): one for one in (*self._taken.values(), *self._tickets)}.values():
-            if ticket.future.done():
+        kept: list[Submission] = []
+        for submission in {id(one): one for one in (*self._taken.values(), *self._submissions)}.values():
+            if submission.future.done():
                 continue
-            if ticket.appending and not appending:
-                kept.append(ticket)
+            if submission.appending and not appending:
+                kept.append(submission)
                 continue
-            self.unknown += ticket.appending
-            self.unstored += len(ticket.events) - ticket.stored - ticket.appending
-            if ticket.appending:
-                ticket.fail(ClientClosed(_CLOSED_MEANWHILE, stored=None, stored_events=ticket.stored))
+            self.unknown += submission.appending
+            self.unstored += len(submission.events) - submission.stored - submission.appending
+            if submission.appending:
+                submission.fail(ClientClosed(_CLOSED_MEANWHILE, stored=None, stored_events=submission.stored))
             else:
                 if isinstance(error, SpoolError):
-                    ticket.refuse(error, stored=False)
+                    submission.refuse(error, stored=False)
                 else:
-                    ticket.fail(error or ClientClosed(why, stored=False, stored_events=ticket.stored))
-        self._tickets.clear()
-        self._taken = {id(ticket): ticket for ticket in kept}
-        self._line.clear()
+                    submission.fail(error or ClientClosed(why, stored=False, stored_events=submission.stored))
+        self._submissions.clear()
+        self._taken = {id(submission): submission for submission in kept}
+        self._queue.clear()
         self._waiting = 0
-        while self._doors:
-            door = self._doors.popleft()
-            if not door.done():
-                door.set_result(None)
+        while self._blocked:
+            turn = self._blocked.popleft()
+            if not turn.done():
+                turn.set_result(None)
                 self._expected += 1
         if self._sweeping is not None:
             self._sweeping.cancel()

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from capi_async.engine.batcher import Batcher
-from capi_async.engine.culprit import largest, too_deep, unencodable
 from capi_async.engine.edits import BEFORE_SEND, BeforeSend, edited, with_own_value
+from capi_async.engine.fault_field import largest, too_deep, unencodable
 from capi_async.engine.notices import EVERY_S
 from capi_async.engine.receipt import Receipt
 from capi_async.event import Event
@@ -97,7 +97,7 @@ class _Stride(NamedTuple):
     """Events that are taken through all destinations together.
 
     Attributes:
-        usual: None of them needs a closer look at the door; else all of them.
+        usual: None of them needs to be looked at by itself; else all of them do.
     """
 
     events: Sequence[Event]

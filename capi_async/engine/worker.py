@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from capi_async.backoff import DELIVERY
 from capi_async.clock import Clock
 from capi_async.engine.batcher import Batch, Batcher
+from capi_async.engine.breaker import Breaker
 from capi_async.engine.echoes import Echoes
-from capi_async.engine.gate import Gate
-from capi_async.engine.group import Group
 from capi_async.engine.guard import Fault, Guard, is_end
 from capi_async.engine.hooks import SLOW_S, Hooks, line
-from capi_async.engine.judge import Judgement, absorbed, judge
 from capi_async.engine.outage import Outage
+from capi_async.engine.settlement import Settlement, absorbed, settle_batch
+from capi_async.engine.task_group import Group
 from capi_async.errors import ConfigError, SpoolError, TransportError
 from capi_async.limiter import TokenBucket, Window
 from capi_async.log import Log
@@ -112,7 +112,7 @@ class Worker:
         self._bucket = TokenBucket(rate=limits.requests_per_s, burst=limits.burst, now=clock.monotonic)
         self._window = Window(limits.max_in_flight)
         self._echoes = Echoes(destination.names.values(), thread)
-        self.gate = Gate(now=clock.monotonic)
+        self.breaker = Breaker(now=clock.monotonic)
         self._ask_credential = Guard(self._reveal, name=f"capi_async-credential-{destination.name}")
         self._splits: list[Batch] = []
         #: Whether the next batch is a fresh one, also while others are searched for what was refused in them.
@@ -139,7 +139,7 @@ class Worker:
 
     def progressing(self) -> bool:
         """Whether waiting for room here makes sense."""
-        if self.gate.state != "open" or self._bucket.closed_s() > STALL_S:
+        if self.breaker.state != "open" or self._bucket.closed_s() > STALL_S:
             return False
         if not self._under_way:
             return True
@@ -173,7 +173,7 @@ class Worker:
         cut_off = [record for batch in self._under_way.values() for record in batch.records]
         self._under_way.clear()
         self._window.in_flight = 0
-        self.gate.recall()
+        self.breaker.recall()
         await self._spool.release(cut_off)
         await self.put_back()
 
@@ -229,14 +229,14 @@ class Worker:
         if self.finishing:
             await self.put_back()
             return None
-        gate_s = self.gate.wait_s()
-        if gate_s != 0.0:
-            await self._rotate(gate_s)
-            return _sooner(gate_s, None if self._fixed() else LOOK_S)
+        probe_s = self.breaker.wait_s()
+        if probe_s != 0.0:
+            await self._rotate(probe_s)
+            return _sooner(probe_s, None if self._fixed() else LOOK_S)
         if not self._window.open():
             return None
-        probing = self.gate.state != "open"
-        if probing and self.gate.doubts:
+        probing = self.breaker.state != "open"
+        if probing and self.breaker.doubts:
             batch = await self._newest()
         else:
             await self._fill(1 if probing else None)
@@ -249,12 +249,12 @@ class Worker:
         if token_s > 0:
             return token_s
         if (
-            self.finishing or batch not in self._splits or probing != (self.gate.state != "open")
+            self.finishing or batch not in self._splits or probing != (self.breaker.state != "open")
         ):  # handed back, or things changed
             self._bucket.give_back()
             return 0.0
         self._splits.remove(batch)
-        probe = self.gate.sent()
+        probe = self.breaker.sent()
         self._window.in_flight += 1
         batch.started = self._clock.monotonic()
         self._under_way[id(batch)] = batch
@@ -330,7 +330,7 @@ class Worker:
         With every probe that is refused it looks further. What it looked through is handed back.
         """
         await self.put_back()
-        reach = min(_REACH, self.gate.doubts * self._limits.max_batch_events)
+        reach = min(_REACH, self.breaker.doubts * self._limits.max_batch_events)
         while reach > 0 and (taken := await self._take(min(reach, self._limits.max_batch_events))):
             reach -= taken
         batch = self._batcher.newest()
@@ -452,7 +452,7 @@ class Worker:
         self._window.in_flight -= 1
         self._answered_at = self._clock.monotonic()
         if probe and not answered:
-            self.gate.recall()
+            self.breaker.recall()
         self.wake()
 
     async def _fresh(self, records: list[Record]) -> list[Record]:
@@ -629,7 +629,7 @@ class Worker:
         )
 
     def _blame(self, verdict: Verdict) -> None:
-        if self.gate.pause(verdict.reason, probe=verdict.probe):
+        if self.breaker.pause(verdict.reason, probe=verdict.probe):
             self._announce("paused", verdict.reason, fix=verdict.fix)
 
     def _classify(self, response: Response, count: int) -> list[Verdict]:
@@ -663,7 +663,7 @@ class Worker:
             self._throttles = 0
             if first.throttled:  # accepted, with a warning that the allowance is nearly used up
                 self._bucket.throttle(first.after_s or DELIVERY.interval_s(1))
-            if self.gate.succeed():
+            if self.breaker.succeed():
                 self._announce("open", "")
             return
         if "unauthorized" in kinds:
@@ -684,23 +684,23 @@ class Worker:
             else:
                 self._reached()
         else:
-            if self.gate.refused():
+            if self.breaker.refused():
                 self._announce("open", "")
             # an answer that names an event has looked at it, so the account is not what it refuses
             named = any(verdict.kind == "rejected" and not verdict.suspect for verdict in verdicts)
-            if not named and self.gate.fruitless(proven=self.gate.proven()):
-                self._announce("paused", self.gate.reason, fix="check the account and the credential")
+            if not named and self.breaker.fruitless(proven=self.breaker.proven()):
+                self._announce("paused", self.breaker.reason, fix="check the account and the credential")
 
     def _reached(self) -> None:
-        if self.gate.answer():
+        if self.breaker.answer():
             self._announce("open", "")
 
     def _trouble(self, reason: str) -> None:
-        if self.gate.fail(reason):
+        if self.breaker.fail(reason):
             self._announce("broken", reason)
 
     def _announce(self, state: str, reason: str, fix: str = "") -> None:
-        self.gate.fix = fix
+        self.breaker.fix = fix
         level = logging.INFO if state == "open" else logging.WARNING if state == "broken" else logging.ERROR
         waiting = self._spool.depth(self.name).events
         logger.log(
@@ -713,7 +713,7 @@ class Worker:
             extra={"destination": self.name, "reason": reason, "fix": fix, "waiting": waiting},
         )
         if self._hooks:
-            self._hooks.state(StateChanged(destination=self.name, state=self.gate.state, reason=reason))
+            self._hooks.state(StateChanged(destination=self.name, state=self.breaker.state, reason=reason))
 
     async def _act(
         self,
@@ -723,7 +723,7 @@ class Worker:
         response: Response | None,
     ) -> None:
         """Settle what is final, hand back what is tried again, halve what must be split."""
-        judged = judge(
+        settlement = settle_batch(
             records,
             verdicts,
             status=response.status if response else 0,
@@ -733,26 +733,26 @@ class Worker:
             max_attempts=self._max_attempts,
             forever=self._forever,
         )
-        if judged.final:
-            await self._settle(judged.final, judged.outcomes)
+        if settlement.final:
+            await self._settle(settlement.final, settlement.outcomes)
         # Whom a refusal did not name goes again at once; like the halves of a search it takes turns with what is new,
         # because there may be thousands more to name among them.
-        spared = judged.again.pop(0.0, []) if judged.final and self.gate.state == "open" else []
-        await self._again(judged)
+        spared = settlement.again.pop(0.0, []) if settlement.final and self.breaker.state == "open" else []
+        await self._again(settlement)
         if spared:
             self._splits.append(_part(batch, spared))
-        if judged.split:
-            if self.gate.state == "paused":
-                await self._spool.release(judged.split)
+        if settlement.split:
+            if self.breaker.state == "paused":
+                await self._spool.release(settlement.split)
                 return
-            middle = (len(judged.split) + 1) // 2
+            middle = (len(settlement.split) + 1) // 2
             # the second half goes in first, so that the first half leaves first
-            for part in (judged.split[middle:], judged.split[:middle]):
+            for part in (settlement.split[middle:], settlement.split[:middle]):
                 if part:
                     self._splits.append(_part(batch, part))
 
-    async def _again(self, judged: Judgement) -> None:
-        for after_s, records in judged.again.items():
+    async def _again(self, settlement: Settlement) -> None:
+        for after_s, records in settlement.again.items():
             failures = max(record.failures for record in records)
             wait_s = DELIVERY.delay_s(max(failures, 1)) if after_s is None else after_s
             await self._spool.release(records, after_s=wait_s)
@@ -766,11 +766,11 @@ class Worker:
             ids = [record.event_id for record in records]
             self._hooks.settled(Settled(destination=self.name, event_ids=ids, outcomes=outcomes))
 
-    async def _rotate(self, gate_s: float | None) -> None:
+    async def _rotate(self, probe_s: float | None) -> None:
         """Resume at once when the credential is another than the one that was refused."""
-        if self.gate.state != "paused" or self._fixed() or self._refused_credential is None:
+        if self.breaker.state != "paused" or self._fixed() or self._refused_credential is None:
             return
-        if gate_s is None and self.busy():
+        if probe_s is None and self.busy():
             return
         now = self._clock.monotonic()
         if now - self._looked_at < LOOK_S:  # woken for other reasons; the callable may be expensive
@@ -782,7 +782,7 @@ class Worker:
             return
         if credential != self._refused_credential:
             self._refused_credential = None
-            self.gate.retry_now()
+            self.breaker.retry_now()
             self.wake()
 
     async def _sleep(self, seconds: float | None) -> None:

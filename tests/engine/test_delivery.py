@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from capi_async import Client, Event, Outcome, QueueFull, User
-from capi_async.engine.gate import Gate
+from capi_async.engine.breaker import Breaker
 from capi_async.spec import Destination
 from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
 from tests.engine.acme import Acme, event, events
@@ -318,7 +318,7 @@ async def test_a_run_of_bad_events_holds_up_no_good_one(
     server: Server, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """Whoever made them: the destination may pause at first, but the next probe is a newer event, and it goes on."""
-    monkeypatch.setattr(Gate, "PACE_S", 0.002)
+    monkeypatch.setattr(Breaker, "PACE_S", 0.002)
     bad = [f"e{number}" for number in range(count)]
     server.script = poisoned(*bad)
     async with client(acme(server)) as sender:

@@ -68,10 +68,10 @@ async def waiting(sender: Client, count: int) -> None:
 def parked(sender: Client) -> int:
     assert sender._engine is not None
     return sum(
-        len(ticket.place.rest)
-        for queue in sender._engine.intake._line._queues.values()
-        for ticket in queue
-        if ticket.place is not None
+        len(submission.position.unstored)
+        for queue in sender._engine.intake._queue._queues.values()
+        for submission in queue
+        if submission.position is not None
     )
 
 
@@ -337,7 +337,7 @@ async def test_a_ticket_that_waits_for_one_then_another_is_not_passed_for_ever(s
         await other.arrived(1)
         first.allow(1)
         await until(lambda: sender.ledger()["one"].pending == 0)
-        await until(lambda: len(next(iter(sender._engine.intake._line._queues))) == 2)  # type: ignore[union-attr]
+        await until(lambda: len(next(iter(sender._engine.intake._queue._queues))) == 2)  # type: ignore[union-attr]
         with pytest.raises(QueueFull):
             await sender.send(event(4, to=["one"]), timeout_s=0)
         second.allow(1)

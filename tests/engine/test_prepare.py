@@ -13,7 +13,7 @@ import pytest
 
 from capi_async import Consent, Event, EventError, Hashed, Item, Page, User
 from capi_async.destinations import Meta, Snap
-from capi_async.engine.culprit import largest
+from capi_async.engine.fault_field import largest
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery, Receipt
 from capi_async.outcome import Outcome

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from capi_async.backoff import DELIVERY, Backoff
 from capi_async.engine.batcher import Batch, Batcher
-from capi_async.engine.gate import Gate
-from capi_async.engine.judge import Judgement, absorbed, judge
+from capi_async.engine.breaker import Breaker
+from capi_async.engine.settlement import Settlement, absorbed, settle_batch
 from capi_async.limiter import TokenBucket, Window
 from capi_async.outcome import ACCEPTED, Verdict, ambiguous, rejected, retry, split, unauthorized
 from capi_async.spec import Resend
@@ -235,140 +235,140 @@ def test_the_window_halves_on_trouble_and_grows_slowly() -> None:
     assert not window.open()
 
 
-# Gate
+# Breaker
 
 
-def broken(clock: ManualClock) -> Gate:
-    gate = Gate(now=clock.monotonic)
-    assert [gate.fail("HTTP 503") for _ in range(5)] == [False, False, False, False, True]
-    return gate
+def broken(clock: ManualClock) -> Breaker:
+    breaker = Breaker(now=clock.monotonic)
+    assert [breaker.fail("HTTP 503") for _ in range(5)] == [False, False, False, False, True]
+    return breaker
 
 
 def test_failures_in_a_row_break_the_gate(clock: ManualClock) -> None:
     """One success between them starts the count anew."""
-    gate = Gate(now=clock.monotonic)
+    breaker = Breaker(now=clock.monotonic)
     for _ in range(4):
-        gate.fail("HTTP 503")
-    gate.succeed()
+        breaker.fail("HTTP 503")
+    breaker.succeed()
     for _ in range(4):
-        gate.fail("HTTP 503")
-    assert (gate.state, gate.wait_s()) == ("open", 0.0)
-    gate.fail("HTTP 503")
-    assert (gate.state, gate.reason, gate.wait_s()) == ("broken", "HTTP 503", 1.0)
+        breaker.fail("HTTP 503")
+    assert (breaker.state, breaker.wait_s()) == ("open", 0.0)
+    breaker.fail("HTTP 503")
+    assert (breaker.state, breaker.reason, breaker.wait_s()) == ("broken", "HTTP 503", 1.0)
 
 
 def test_probes_leave_one_at_a_time_at_growing_intervals(clock: ManualClock) -> None:
     """1, 2, 4 seconds and so on, at most a minute."""
-    gate = broken(clock)
+    breaker = broken(clock)
     waits = []
     for _ in range(8):
-        wait = gate.wait_s()
+        wait = breaker.wait_s()
         assert wait is not None
         waits.append(wait)
         clock.now += wait
-        assert gate.wait_s() == 0.0
-        assert gate.sent()
-        assert gate.wait_s() is None
-        assert not gate.fail("HTTP 503")
+        assert breaker.wait_s() == 0.0
+        assert breaker.sent()
+        assert breaker.wait_s() is None
+        assert not breaker.fail("HTTP 503")
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
 
 def test_late_answers_do_not_stretch_the_interval(clock: ManualClock) -> None:
-    """What was under way when the gate closed comes back and fails as well: the first probe leaves all the same."""
-    gate = broken(clock)
+    """What was under way when the breaker closed comes back and fails as well: the first probe leaves all the same."""
+    breaker = broken(clock)
     for _ in range(20):
-        assert not gate.fail("HTTP 503")
-    assert gate.wait_s() == 1.0
+        assert not breaker.fail("HTTP 503")
+    assert breaker.wait_s() == 1.0
 
 
 def test_an_accepted_probe_opens_the_gate(clock: ManualClock) -> None:
     """So does any answer that blames nobody, if it was only broken."""
-    gate = broken(clock)
+    breaker = broken(clock)
     clock.now = 1.0
-    gate.sent()
-    assert gate.succeed()
-    assert (gate.state, gate.reason, gate.wait_s()) == ("open", "", 0.0)
-    gate = broken(clock)
-    assert gate.answer()
-    assert gate.state == "open"
+    breaker.sent()
+    assert breaker.succeed()
+    assert (breaker.state, breaker.reason, breaker.wait_s()) == ("open", "", 0.0)
+    breaker = broken(clock)
+    assert breaker.answer()
+    assert breaker.state == "open"
 
 
 def test_a_paused_gate_needs_something_accepted(clock: ManualClock) -> None:
     """A refusal of one event does not say that the account works again."""
-    gate = Gate(now=clock.monotonic)
-    assert gate.pause("HTTP 401")
-    assert not gate.pause("HTTP 401")
+    breaker = Breaker(now=clock.monotonic)
+    assert breaker.pause("HTTP 401")
+    assert not breaker.pause("HTTP 401")
     clock.now = 1.0
-    gate.sent()
-    assert not gate.answer()
-    assert (gate.state, gate.wait_s()) == ("paused", 2.0)
+    breaker.sent()
+    assert not breaker.answer()
+    assert (breaker.state, breaker.wait_s()) == ("paused", 2.0)
     clock.now = 3.0
-    gate.sent()
-    assert gate.succeed()
+    breaker.sent()
+    assert breaker.succeed()
 
 
 def test_a_probe_that_taught_nothing_is_recalled(clock: ManualClock) -> None:
-    """Its event had expired: another may go at once, or the gate would stay closed for ever."""
-    gate = broken(clock)
+    """Its event had expired: another may go at once, or the breaker would stay closed for ever."""
+    breaker = broken(clock)
     clock.now = 1.0
-    gate.sent()
-    gate.recall()
-    assert gate.wait_s() == 0.0
+    breaker.sent()
+    breaker.recall()
+    assert breaker.wait_s() == 0.0
 
 
 def test_without_probes_only_a_change_helps(clock: ManualClock) -> None:
     """Such as a new credential."""
-    gate = Gate(now=clock.monotonic)
-    gate.pause("HTTP 401", probe=False)
+    breaker = Breaker(now=clock.monotonic)
+    breaker.pause("HTTP 401", probe=False)
     clock.now = 1e6
-    assert gate.wait_s() is None
-    gate.retry_now()
-    assert gate.wait_s() == 0.0
+    assert breaker.wait_s() is None
+    breaker.retry_now()
+    assert breaker.wait_s() == 0.0
 
 
 def test_64_requests_without_anything_accepted_pause(clock: ManualClock) -> None:
     """One acceptance between them starts the count anew."""
-    gate = Gate(now=clock.monotonic)
-    assert not any(gate.fruitless() for _ in range(63))
-    gate.succeed()
-    assert not any(gate.fruitless() for _ in range(63))
-    assert gate.fruitless()
-    assert (gate.state, gate.reason) == ("paused", "64 requests in a row and nothing accepted")
+    breaker = Breaker(now=clock.monotonic)
+    assert not any(breaker.fruitless() for _ in range(63))
+    breaker.succeed()
+    assert not any(breaker.fruitless() for _ in range(63))
+    assert breaker.fruitless()
+    assert (breaker.state, breaker.reason) == ("paused", "64 requests in a row and nothing accepted")
 
 
 def test_a_refused_event_does_not_lengthen_the_probes(clock: ManualClock) -> None:
     """Anybody can make a bad event; the account was heard, and the next probe goes soon, with another one."""
-    gate = Gate(now=clock.monotonic)
-    gate.pause("HTTP 401")
+    breaker = Breaker(now=clock.monotonic)
+    breaker.pause("HTTP 401")
     clock.now = 1.0
     for doubts in range(1, 50):
-        assert gate.wait_s() == 0.0
-        gate.sent()
-        assert gate.wait_s() is None
-        assert not gate.refused()
-        assert not gate.fruitless()
-        assert (gate.state, gate.wait_s(), gate.doubts) == ("paused", Gate.REFUSED_S, doubts)
-        clock.now += Gate.REFUSED_S
-    gate.sent()
-    assert gate.succeed()
-    assert gate.doubts == 0
+        assert breaker.wait_s() == 0.0
+        breaker.sent()
+        assert breaker.wait_s() is None
+        assert not breaker.refused()
+        assert not breaker.fruitless()
+        assert (breaker.state, breaker.wait_s(), breaker.doubts) == ("paused", Breaker.REFUSED_S, doubts)
+        clock.now += Breaker.REFUSED_S
+    breaker.sent()
+    assert breaker.succeed()
+    assert breaker.doubts == 0
 
 
 def test_a_proven_account_is_slowed_down_and_not_paused(clock: ManualClock) -> None:
     """What was accepted a short while ago proves it, and a search that finds nothing good leaves others room."""
-    gate = Gate(now=clock.monotonic)
-    gate.succeed()
-    for _ in range(Gate.MAX_FRUITLESS):
-        assert gate.wait_s() == 0.0
-        gate.sent()
-        gate.refused()
-        assert not gate.fruitless(proven=gate.proven())
-    assert (gate.state, gate.wait_s()) == ("open", Gate.PACE_S)
-    clock.now += Gate.PACE_S
-    assert gate.wait_s() == 0.0
-    clock.now += Gate.PROVEN_S
-    assert gate.fruitless(proven=gate.proven())
-    assert gate.state == "paused"
+    breaker = Breaker(now=clock.monotonic)
+    breaker.succeed()
+    for _ in range(Breaker.MAX_FRUITLESS):
+        assert breaker.wait_s() == 0.0
+        breaker.sent()
+        breaker.refused()
+        assert not breaker.fruitless(proven=breaker.proven())
+    assert (breaker.state, breaker.wait_s()) == ("open", Breaker.PACE_S)
+    clock.now += Breaker.PACE_S
+    assert breaker.wait_s() == 0.0
+    clock.now += Breaker.PROVEN_S
+    assert breaker.fruitless(proven=breaker.proven())
+    assert breaker.state == "paused"
 
 
 # Retry
@@ -413,7 +413,7 @@ def judged(
     """Where one record goes: the kind of its outcome, ``split``, or ``again <seconds>``."""
     one = record(attempts=1, accepted_at=SENT, **fields)
     neighbours = [record(f"n{number}", attempts=1, resend_for_s=1e9) for number in range(others)]
-    found: Judgement = judge(
+    found: Settlement = settle_batch(
         [one, *neighbours], [verdict] * (1 + others), status=200, sent_at=SENT, now=NOW, resend=resend,
         max_attempts=attempts_allowed, forever=forever,
     )  # fmt: skip
@@ -512,7 +512,7 @@ def test_a_durable_spool_never_uses_attempts_up() -> None:
 def test_good_rows_of_a_refused_request_are_not_charged() -> None:
     """``retry`` at once beside a rejected neighbour."""
     good, bad = record("good"), record("bad")
-    found = judge(
+    found = settle_batch(
         [good, bad], [retry("neighbour", after_s=0.0), rejected("no")], status=400, sent_at=SENT, now=NOW,
         resend="safe", max_attempts=1, forever=False,
     )  # fmt: skip
@@ -525,7 +525,9 @@ def test_neighbours_share_an_outcome_only_if_all_of_it_is_the_same() -> None:
     warned = Verdict(kind="accepted", reason="value looks odd")
     records = [record("a"), record("b"), record("c"), record("d", attempts=2), record("e", maybe_since=1.0)]
     verdicts = [ACCEPTED, ACCEPTED, warned, ACCEPTED, ACCEPTED]
-    found = judge(records, verdicts, status=200, sent_at=SENT, now=NOW, resend="safe", max_attempts=8, forever=False)
+    found = settle_batch(
+        records, verdicts, status=200, sent_at=SENT, now=NOW, resend="safe", max_attempts=8, forever=False
+    )
     assert [outcome.reason for outcome in found.outcomes] == ["", "", "value looks odd", "", ""]
     assert [outcome.attempts for outcome in found.outcomes] == [0, 0, 0, 2, 0]
     assert [outcome.ambiguous for outcome in found.outcomes] == [False, False, False, False, True]

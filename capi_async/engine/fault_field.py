@@ -1,4 +1,4 @@
-"""Which field of an event is to blame when it cannot be mapped or encoded. Called only when that has failed."""
+"""Which field of an event is at fault when it cannot be mapped or encoded. Called only when that has failed."""
 
 from __future__ import annotations
 

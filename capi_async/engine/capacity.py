@@ -21,7 +21,7 @@ NOWHERE: frozenset[str] = frozenset()
 _TOO_LARGE = Outcome(kind="dropped", reason="larger than a whole queue", fix="raise max_pending_bytes")
 
 
-class Room:
+class Capacity:
     """The bounds of every destination's queue, and what happens at them."""
 
     def __init__(
@@ -90,8 +90,8 @@ class Admission:
         dropped: Those that do not, and why.
     """
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
         self._left: dict[str, list[int]] = {}
         self._progressing: dict[str, bool] = {}
         self.kept: list[Record] = []
@@ -105,7 +105,7 @@ class Admission:
         """
         if claimed and (before := claimed.intersection([record.destination for record in records])):
             return before
-        room = self._room
+        capacity = self._capacity
         drops: list[Refused] = []
         keeps: list[tuple[Record, list[int], int]] = []
         full: list[str] = []
@@ -114,11 +114,11 @@ class Admission:
             left = self._left.get(name) or self._look(name)
             if left[0] >= 1 and left[1] >= size:
                 keeps.append((record, left, size))
-            elif size > room.max_bytes and room.overflow != "fail":
+            elif size > capacity.max_bytes and capacity.overflow != "fail":
                 drops.append(Refused(name, record.event_id, _TOO_LARGE, record.receipt))
-            elif room.overflow == "drop_oldest":
+            elif capacity.overflow == "drop_oldest":
                 keeps.append((record, left, size))
-            elif room.overflow == "fail" or self._progresses(name):
+            elif capacity.overflow == "fail" or self._progresses(name):
                 full.append(name)
             else:
                 drops.append(Refused(name, record.event_id, _NO_ROOM, record.receipt))
@@ -138,17 +138,17 @@ class Admission:
             together.setdefault(record.destination, []).append(record)
         for name, (events, size) in self._left.items():
             if (events < 0 or size < 0) and name in together:
-                together[name], dropped = await self._room.make_room(name, together[name])
+                together[name], dropped = await self._capacity.make_room(name, together[name])
                 self.dropped += dropped
         self.kept = [record for records in together.values() for record in records]
 
     def _look(self, name: str) -> list[int]:
-        depth = self._room.depth(name)
-        left = self._left[name] = [self._room.max_events - depth.events, self._room.max_bytes - depth.bytes]
+        depth = self._capacity.depth(name)
+        left = self._left[name] = [self._capacity.max_events - depth.events, self._capacity.max_bytes - depth.bytes]
         return left
 
     def _progresses(self, name: str) -> bool:
         known = self._progressing.get(name)
         if known is None:
-            known = self._progressing[name] = self._room.progressing(name)
+            known = self._progressing[name] = self._capacity.progressing(name)
         return known

@@ -1,4 +1,4 @@
-"""Callers who wait for room, in order: tickets, and the line that they stand in."""
+"""Callers who wait for room, in order: what each handed in, and the queue in which it waits."""
 
 from __future__ import annotations
 
@@ -6,47 +6,19 @@ import asyncio
 import copy
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import TypeAlias
 
+from capi_async.engine.erasure import Erasure, Prepared
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import CapiError, QueueFull, SpoolError
 from capi_async.event import Event
-from capi_async.outcome import Outcome
-from capi_async.spool.base import Record, Refused
 
 NOTHING: frozenset[str] = frozenset()
 
 
-class Erasure:
-    """A person was forgotten, or withdrew, while these tickets waited to be stored: what matches is not delivered.
-
-    Attributes:
-        found: Destination to events that it has met.
-    """
-
-    __slots__ = ("_matches", "_outcome", "found")
-
-    def __init__(self, matches: Callable[[Record], bool], outcome: Outcome) -> None:
-        self._matches = matches
-        self._outcome = outcome
-        self.found: dict[str, int] = {}
-
-    def of(self, event: Prepared) -> Prepared:
-        """What is left of one event."""
-        records, refused = event
-        hits = [record for record in records if self._matches(record)]
-        if not hits:
-            return event
-        for record in hits:
-            self.found[record.destination] = self.found.get(record.destination, 0) + 1
-        gone = {id(record) for record in hits}
-        ended = [Refused(record.destination, record.event_id, self._outcome, record.receipt) for record in hits]
-        return [record for record in records if id(record) not in gone], [*refused, *ended]
-
-
-class Ticket:
+class Submission:
     """Events that one caller handed in together, and who waits for them.
 
     Attributes:
@@ -56,7 +28,7 @@ class Ticket:
         future: Resolved once all are stored.
         appending: How many of them the spool is storing right now, so that nobody may be told otherwise.
         erasures: What was forgotten since it was handed in.
-        place: Its place in line, once it had to wait for room.
+        position: Where it stands in the queue, once it had to wait for room.
     """
 
     __slots__ = (
@@ -66,7 +38,7 @@ class Ticket:
         "erasures",
         "events",
         "future",
-        "place",
+        "position",
         "receipts",
         "stored",
         "timeout_s",
@@ -89,12 +61,12 @@ class Ticket:
         self.stored = 0
         self.appending = 0
         self.erasures: tuple[Erasure, ...] = ()
-        self.place: Place | None = None
+        self.position: Position | None = None
 
     @property
-    def parked(self) -> bool:
-        """Whether it stands in the line right now."""
-        return self.place is not None and bool(self.place.waits)
+    def queued(self) -> bool:
+        """Whether it stands in the queue right now."""
+        return self.position is not None and bool(self.position.waits)
 
     def fail(self, error: CapiError) -> None:
         """Tell the caller no."""
@@ -127,31 +99,28 @@ class Ticket:
         return QueueFull(f"{why}; {stored}", stored=False, stored_events=self.stored)
 
 
-#: A run of one ticket's events inside a micro-batch: ticket, how many.
-Run: TypeAlias = tuple[Ticket, int]
-
-#: What one event came to.
-Prepared: TypeAlias = tuple[list[Record], list[Refused]]
+#: A run of one submission's events inside a micro-batch: submission, how many.
+Slice: TypeAlias = tuple[Submission, int]
 
 
-class Place:
-    """Where a ticket stands in line. It keeps its number for life: who goes on and has to wait again is not the last.
+class Position:
+    """Where a submission stands in the queue. Its number stays the same: one that has to wait again is not the last.
 
     Attributes:
-        waits: Destinations that its next event waits for; none while the ticket is not in line.
-        rest: What was prepared of it and is not stored.
+        waits: Destinations that its next event waits for; none while the submission is not queued.
+        unstored: What was prepared of it and is not stored.
     """
 
-    __slots__ = ("number", "rest", "waits")
+    __slots__ = ("number", "unstored", "waits")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.waits = NOTHING
-        self.rest: deque[Prepared] = deque()
+        self.unstored: deque[Prepared] = deque()
 
 
-class Line:
-    """Tickets whose next event has no room, oldest first, in one queue for each set of destinations waited for.
+class WaitQueue:
+    """Submissions whose next event has no room, oldest first, in one queue for each set of destinations waited for.
 
     All in one queue need the same full destinations, so that only the first of each is worth a look: thousands may
     wait, and every answer of a platform makes somebody look.
@@ -159,45 +128,45 @@ class Line:
 
     def __init__(self) -> None:
         self._numbers = count(1)
-        self._queues: dict[frozenset[str], list[Ticket]] = {}
+        self._queues: dict[frozenset[str], list[Submission]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._queues)
 
-    def place(self, ticket: Ticket) -> Place:
-        """The place of a ticket, which it gets the first time."""
-        if ticket.place is None:
-            ticket.place = Place(next(self._numbers))
-        return ticket.place
+    def position_of(self, submission: Submission) -> Position:
+        """The position of a submission, which it gets the first time."""
+        if submission.position is None:
+            submission.position = Position(next(self._numbers))
+        return submission.position
 
-    def put(self, ticket: Ticket, waits: frozenset[str]) -> None:
-        """Let a ticket wait, or wait for something else."""
-        place = self.place(ticket)
-        if place.waits == waits:
+    def put(self, submission: Submission, waits: frozenset[str]) -> None:
+        """Let a submission wait, or wait for something else."""
+        position = self.position_of(submission)
+        if position.waits == waits:
             return
-        self.remove(ticket)
-        place.waits = waits
-        insort(self._queues.setdefault(waits, []), ticket, key=_number)
+        self.remove(submission)
+        position.waits = waits
+        insort(self._queues.setdefault(waits, []), submission, key=_number)
 
-    def remove(self, ticket: Ticket) -> None:
-        """Take a ticket out, if it is in."""
-        place = ticket.place
-        if place is None or not place.waits:
+    def remove(self, submission: Submission) -> None:
+        """Take a submission out, if it is in."""
+        position = submission.position
+        if position is None or not position.waits:
             return
-        queue = self._queues[place.waits]
-        del queue[bisect_left(queue, place.number, key=_number)]
+        queue = self._queues[position.waits]
+        del queue[bisect_left(queue, position.number, key=_number)]
         if not queue:
-            del self._queues[place.waits]
-        place.waits = NOTHING
+            del self._queues[position.waits]
+        position.waits = NOTHING
 
-    def first(self, *, after: int = 0) -> Ticket | None:
+    def first(self, *, after: int = 0) -> Submission | None:
         """The oldest with a higher number than ``after`` that stands behind nobody who waits for just the same."""
         heads = [queue[0] for queue in self._queues.values() if _number(queue[0]) > after]
         return min(heads, key=_number, default=None)
 
-    def claimed(self, ticket: Ticket | None = None) -> frozenset[str]:
-        """Destinations that others wait for; with ``ticket``, only others who came before it."""
-        before = None if ticket is None or ticket.place is None else ticket.place.number
+    def claimed(self, submission: Submission | None = None) -> frozenset[str]:
+        """Destinations that others wait for; with ``submission``, only others who came before it."""
+        before = None if submission is None or submission.position is None else submission.position.number
         heads = [queue[0] for queue in self._queues.values()]
         return NOTHING.union(*[_waits(head) for head in heads if before is None or _number(head) < before])
 
@@ -210,16 +179,16 @@ class Line:
     def clear(self) -> None:
         """Send everybody away."""
         for queue in self._queues.values():
-            for ticket in queue:
-                place = self.place(ticket)
-                place.waits = NOTHING
-                place.rest.clear()
+            for submission in queue:
+                position = self.position_of(submission)
+                position.waits = NOTHING
+                position.unstored.clear()
         self._queues.clear()
 
 
-def _number(ticket: Ticket) -> int:
-    return ticket.place.number if ticket.place is not None else 0
+def _number(submission: Submission) -> int:
+    return submission.position.number if submission.position is not None else 0
 
 
-def _waits(ticket: Ticket) -> frozenset[str]:
-    return ticket.place.waits if ticket.place is not None else NOTHING
+def _waits(submission: Submission) -> frozenset[str]:
+    return submission.position.waits if submission.position is not None else NOTHING

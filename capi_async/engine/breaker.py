@@ -1,4 +1,4 @@
-"""Whether a destination takes requests at the moment. Pure."""
+"""A circuit breaker: whether a destination takes requests at the moment. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from capi_async.backoff import DELIVERY
 State: TypeAlias = Literal["open", "broken", "paused"]
 
 
-class Gate:
-    """Closes after failures in a row (broken) or a refusal of the whole account (paused).
+class Breaker:
+    """Holds requests back after failures in a row (``broken``) or a refusal of the whole account (``paused``).
 
-    A closed gate lets one probe through at growing intervals; an answer that accepts something opens it.
-    Refusals of single events never close it, and do not keep it closed longer: anybody can make a bad event.
+    While it does, one probe at a time leaves, at growing intervals; an answer that accepts something lets all requests
+    leave again. Refusals of single events never hold others back, nor prolong that: anybody can make a bad event.
+    The state ``open`` is the destination's, as users see it: requests leave.
 
     Args:
-        threshold: Transport errors and 5xx answers in a row that break the gate.
+        threshold: Transport errors and 5xx answers in a row after which a destination is ``broken``.
         now: Monotonic seconds.
     """
 
@@ -62,7 +63,7 @@ class Gate:
         return max(0.0, self._next_probe - self._now())
 
     def sent(self) -> bool:
-        """A request leaves; on a closed gate it is the probe, and the answer is True."""
+        """A request leaves; True if others are held back, so that this one is the probe."""
         if self.state != "open":
             self._probing = True
         elif self._barren:
@@ -74,29 +75,29 @@ class Gate:
         self._probing = False
 
     def succeed(self) -> bool:
-        """Something was accepted; returns True if that opened the gate."""
+        """Something was accepted; True if that ends an outage."""
         self._accepted_at = self._now()
-        return self._open()
+        return self._resume()
 
     def answer(self) -> bool:
-        """An answer that neither accepts nor blames the account; the path works. True if it opened the gate."""
+        """An answer that neither accepts nor blames the account; the path works. True if that ends an outage."""
         self._failures = 0
         if self.state == "broken":
-            return self._open()
+            return self._resume()
         if self._probing:
-            self._close(self.state, self.reason)
+            self._hold(self.state, self.reason)
         return False
 
     def refused(self) -> bool:
-        """An answer that refuses events and nothing else: the account was heard. True if it opened the gate.
+        """An answer that refuses events and nothing else: the account was heard. True if that ends an outage.
 
-        It does not say that the account works again, so a paused gate stays closed; but the next probe, with another
-        event, goes soon.
+        It does not say that the account works again, so a paused destination stays paused; but the next probe, with
+        another event, goes soon.
         """
         self._failures = 0
         self._barren += 1
         if self.state == "broken":
-            return self._open()
+            return self._resume()
         if self._probing:
             self._probing = False
             self.doubts += 1
@@ -122,19 +123,19 @@ class Gate:
         return self.pause(f"{self._fruitless} requests in a row and nothing accepted")
 
     def fail(self, reason: str) -> bool:
-        """A transport error or server trouble; True if that broke the gate."""
+        """A transport error or server trouble; True if the destination is ``broken`` from now on."""
         self._failures += 1
         if self.state == "open" and self._failures < self._threshold:
             return False
-        opened_before = self.state == "open"
-        self._close("broken" if self.state == "open" else self.state, reason)
-        return opened_before
+        open_before = self.state == "open"
+        self._hold("broken" if self.state == "open" else self.state, reason)
+        return open_before
 
     def pause(self, reason: str, *, probe: bool = True) -> bool:
         """The account or configuration is refused; True if the destination was not paused before."""
         fresh = self.state != "paused"
         self._may_probe = probe
-        self._close("paused", reason)
+        self._hold("paused", reason)
         return fresh
 
     def retry_now(self) -> None:
@@ -143,7 +144,7 @@ class Gate:
         self._probes = 0
         self._next_probe = self._now()
 
-    def _open(self) -> bool:
+    def _resume(self) -> bool:
         opened = self.state != "open"
         self._failures = self._fruitless = self._barren = self._probes = self.doubts = 0
         self._probing = False
@@ -151,8 +152,8 @@ class Gate:
         self.reason = ""
         return opened
 
-    def _close(self, state: State, reason: str) -> None:
-        # a late answer to what left before the gate closed is no probe: it must not stretch the interval
+    def _hold(self, state: State, reason: str) -> None:
+        # a late answer to what left before that is no probe: it must not stretch the interval
         news = self.state == "open" or self._probing
         self.state = state
         self.reason = reason

@@ -1,18 +1,19 @@
-"""Which records are somebody's."""
+"""A person is forgotten, or withdraws: which records are theirs, and what of them is not stored yet."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from capi_async.errors import ConfigError
 from capi_async.event import User
+from capi_async.outcome import Outcome
 from capi_async.pii.identifiers import Plan
-from capi_async.spool.base import Record
+from capi_async.spool.base import Record, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -86,3 +87,34 @@ class SubjectLooks:
         return lambda record: (
             not (marks.isdisjoint(_TEXT.findall(record.body)) and marks.isdisjoint(_TEXT.findall(record.head)))
         )
+
+
+#: What one event came to.
+Prepared: TypeAlias = tuple[list[Record], list[Refused]]
+
+
+class Erasure:
+    """A person was forgotten, or withdrew, while these submissions waited to be stored: what matches is not delivered.
+
+    Attributes:
+        found: Destination to events that it has met.
+    """
+
+    __slots__ = ("_matches", "_outcome", "found")
+
+    def __init__(self, matches: Callable[[Record], bool], outcome: Outcome) -> None:
+        self._matches = matches
+        self._outcome = outcome
+        self.found: dict[str, int] = {}
+
+    def of(self, event: Prepared) -> Prepared:
+        """What is left of one event."""
+        records, refused = event
+        hits = [record for record in records if self._matches(record)]
+        if not hits:
+            return event
+        for record in hits:
+            self.found[record.destination] = self.found.get(record.destination, 0) + 1
+        gone = {id(record) for record in hits}
+        ended = [Refused(record.destination, record.event_id, self._outcome, record.receipt) for record in hits]
+        return [record for record in records if id(record) not in gone], [*refused, *ended]

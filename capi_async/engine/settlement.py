@@ -1,4 +1,4 @@
-"""From verdicts to what happens next with each record. Pure."""
+"""From the verdicts of one request to what happens next with each of its records. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from capi_async.spool.base import Record
 _CLOCK_MARGIN_S = 3_600.0
 
 
-class Judgement(Struct, gc=False):
+class Settlement(Struct, gc=False):
     """Where the records of one request go.
 
     Attributes:
@@ -32,7 +32,7 @@ class Judgement(Struct, gc=False):
     split: list[Record]
 
 
-def judge(
+def settle_batch(
     records: Sequence[Record],
     verdicts: Sequence[Verdict],
     *,
@@ -42,7 +42,7 @@ def judge(
     resend: Resend,
     max_attempts: int,
     forever: bool,
-) -> Judgement:
+) -> Settlement:
     """Sort the records of one request by what its verdicts mean for them.
 
     Args:
@@ -52,8 +52,8 @@ def judge(
     """
     first = verdicts[0]
     if first.kind == "accepted" and verdicts.count(first) == len(records) == len(verdicts):
-        return Judgement(list(records), _Delivered(first, status, now).of_all(records), {}, [])
-    judgement = Judgement([], [], {}, [])
+        return Settlement(list(records), _Delivered(first, status, now).of_all(records), {}, [])
+    settlement = Settlement([], [], {}, [])
     said: Verdict | None = None
     alone = len(records) == 1
     # good rows of a request that was refused for others have done nothing wrong
@@ -64,28 +64,28 @@ def judge(
             if verdict is not said:
                 said = verdict
                 delivered = _Delivered(verdict, status, now)
-            judgement.final.append(record)
-            judgement.outcomes.append(delivered.of(record))
+            settlement.final.append(record)
+            settlement.outcomes.append(delivered.of(record))
         elif kind == "rejected" or (kind == "split" and alone):
-            _end(judgement, record, "rejected", verdict, status, now)
+            _end(settlement, record, "rejected", verdict, status, now)
         elif kind == "split":
             if not verdict.atomic and not absorbed(record, resend, now):
-                _end(judgement, record, "uncertain", verdict, status, now)
+                _end(settlement, record, "uncertain", verdict, status, now)
             else:
                 if not verdict.atomic:
                     record.maybe_since = record.maybe_since or sent_at
-                judgement.split.append(record)
+                settlement.split.append(record)
         elif kind == "ambiguous":
             record.maybe_since = record.maybe_since or sent_at
-            _doubt(judgement, record, verdict, status, now, resend, max_attempts, forever=forever)
+            _doubt(settlement, record, verdict, status, now, resend, max_attempts, forever=forever)
         else:
             # nor has an event whose account was refused: it waits as long as it takes
             if kind == "unauthorized" or (blamed and verdict.after_s == 0):
-                judgement.again.setdefault(verdict.after_s, []).append(record)
+                settlement.again.setdefault(verdict.after_s, []).append(record)
             else:
                 record.failures += 1
-                _retry(judgement, record, verdict, status, now, max_attempts, forever=forever)
-    return judgement
+                _retry(settlement, record, verdict, status, now, max_attempts, forever=forever)
+    return settlement
 
 
 #: What the outcomes of two delivered records may differ in.
@@ -128,7 +128,7 @@ class _Delivered:
 
 
 def _doubt(
-    judgement: Judgement,
+    settlement: Settlement,
     record: Record,
     verdict: Verdict,
     status: int,
@@ -140,10 +140,10 @@ def _doubt(
 ) -> None:
     """An attempt that may have arrived: again only while a second copy would be recognised."""
     if not absorbed(record, resend, now):
-        _end(judgement, record, "uncertain", verdict, status, now)
+        _end(settlement, record, "uncertain", verdict, status, now)
         return
     record.failures += 1
-    _retry(judgement, record, verdict, status, now, max_attempts, forever=forever)
+    _retry(settlement, record, verdict, status, now, max_attempts, forever=forever)
 
 
 def absorbed(record: Record, resend: Resend, now: float) -> bool:
@@ -156,7 +156,7 @@ def absorbed(record: Record, resend: Resend, now: float) -> bool:
 
 
 def _retry(
-    judgement: Judgement,
+    settlement: Settlement,
     record: Record,
     verdict: Verdict,
     status: int,
@@ -166,19 +166,19 @@ def _retry(
     forever: bool,
 ) -> None:
     if record.failures >= max_attempts and not forever:
-        _end(judgement, record, "uncertain" if record.maybe_since else "dead", verdict, status, now)
+        _end(settlement, record, "uncertain" if record.maybe_since else "dead", verdict, status, now)
         return
-    judgement.again.setdefault(verdict.after_s, []).append(record)
+    settlement.again.setdefault(verdict.after_s, []).append(record)
 
 
-def _end(judgement: Judgement, record: Record, kind: OutcomeKind, verdict: Verdict, status: int, now: float) -> None:
+def _end(settlement: Settlement, record: Record, kind: OutcomeKind, verdict: Verdict, status: int, now: float) -> None:
     reason = verdict.reason
     if kind == "dead":
         reason = f"{record.failures} failed attempts; last: {reason or f'HTTP {status}'}"
     elif kind == "uncertain":
         reason = f"may have arrived, and a second copy could count twice: {reason or f'HTTP {status}'}"
-    judgement.final.append(record)
-    judgement.outcomes.append(
+    settlement.final.append(record)
+    settlement.outcomes.append(
         Outcome(
             kind=kind,
             reason=reason or "refused without a reason",
