@@ -44,6 +44,8 @@ def _problem_of(source: object) -> str:
         return "a credential is empty"
     if source[0] in _QUOTES or source[-1] in _QUOTES:
         return "a credential stands in quotes; give it without them"
+    if source[:7].lower() == "bearer ":
+        return "give the token alone, without 'Bearer'"
     if not source.isprintable() or not source.isascii():
         return "a credential holds characters that cannot stand in a header; was it pasted whole?"
     return ""

@@ -144,10 +144,6 @@ class Platform(Destination, frozen=True, kw_only=True):
             if getattr(self, setting) is None:
                 require_text(self, **{setting: None})
             account_text(self, setting, digits=self.account_digits)
-        token: object = getattr(self, self.credential)
-        if isinstance(token, str) and token.strip().lower().startswith("bearer "):
-            del token
-            raise ConfigError(f"{self.name}: {self.credential}: give the token alone, without 'Bearer'")
         as_secret(self, self.credential)
         for name, there in self.event_names.items():
             if there is None:

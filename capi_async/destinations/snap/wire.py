@@ -264,7 +264,7 @@ class SnapV2AnyEvent(SnapV2Event):
 
     event_type: Name
     event_conversion_type: Source
-    timestamp: Annotated[str, Meta(pattern=r"\A[0-9]{9,14}\Z")]
+    timestamp: Annotated[str, Meta(pattern=r"\A-?[0-9]+\Z")]
     hashed_email: Hashed | None = None
     hashed_phone_number: Hashed | None = None
     hashed_mobile_ad_id: Hashed | None = None
