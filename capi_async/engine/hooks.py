@@ -16,8 +16,8 @@ from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
 
 T = TypeVar("T")
 
-#: Seconds after which a listener, or a destination's own code, has held the event loop too long: it is named.
-SLOW_S: Final = 0.1
+#: Seconds after which a listener has held the event loop too long: it is named in the log.
+_SLOW_S: Final = 0.1
 
 
 #: How loud each end is said. Deliveries and erasures are as they should be.
@@ -137,7 +137,7 @@ class Hooks:
                 extra={"hook": _name(listener)},
             )
         took_s = time.perf_counter() - began
-        if took_s > SLOW_S:
+        if took_s > _SLOW_S:
             self.note(
                 logging.WARNING,
                 ("hook is slow", _name(listener)),

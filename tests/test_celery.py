@@ -1,0 +1,144 @@
+"""The blocking client inside a real Celery worker: every event that a task handed in arrives, or is said to be lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("celery", reason="celery is not installed: pip install '.[test]'")
+
+TASKS = 3
+
+#: A program of its own: what is imported, forked and left behind here is a worker's, not the test's.
+_WORKER = """
+import faulthandler, os, signal, sys
+from celery import Celery
+from capi_async import SyncClient, ending
+from tests.engine.acme import Acme, event
+
+faulthandler.register(signal.SIGUSR1)  # for a test that waits too long
+folder, url, pool, tasks = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+if url.endswith(":9"):
+    ending.EXIT_S = 0.5  # nobody answers there: that is waited for until the end
+app = Celery(broker="filesystem://", set_as_current=True)
+app.conf.update(
+    broker_transport_options={
+        "data_folder_in": folder, "data_folder_out": folder, "control_folder": folder + "/control",
+        "polling_interval": 0.02,
+    },
+    task_always_eager=pool == "eager", worker_hijack_root_logger=False, worker_redirect_stdouts=False,
+    worker_enable_remote_control=False, worker_send_task_events=False,
+)
+# made where the module is imported, and started by the first call in the process that makes it
+client = SyncClient([Acme(base_url=url)], linger_s=60)
+
+@app.task
+def pay(number):
+    client.send(event(number))
+    with open(folder + "/accepted", "a") as file:
+        file.write(f"{os.getpid()} e{number}\\n")
+
+for number in range(tasks):
+    pay.delay(number)
+if pool != "eager":
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR"]
+    app.worker_main(["worker", "--pool", pool, "--concurrency", "2", "--max-tasks-per-child", "1", *quiet])
+"""
+
+
+class _Answers(ThreadingHTTPServer):
+    daemon_threads = True
+    ids: list[str]
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        assert isinstance(self.server, _Answers)
+        self.server.ids += [one["id"] for one in body["events"]]
+        self.send_response(200)
+        self.send_header("content-length", "11")
+        self.end_headers()
+        self.wfile.write(b'{"ok":true}')
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def platform() -> Iterator[_Answers]:
+    """A server that accepts everything and keeps the events' ids."""
+    server = _Answers(("127.0.0.1", 0), _Answer)
+    server.ids = []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def _worked(folder: Path, url: str, pool: str) -> tuple[list[list[str]], str]:
+    """Run a worker until every task is done, and end it warmly; what its tasks handed in, and what it said."""
+    (folder / "control").mkdir()
+    (folder / "worker.py").write_text(_WORKER, "utf-8")
+    accepted, said = folder / "accepted", folder / "said"
+    accepted.touch()
+    with said.open("wb") as output:
+        worker = subprocess.Popen(
+            [sys.executable, str(folder / "worker.py"), str(folder), url, pool, str(TASKS)],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "C_FORCE_ROOT": "1"},
+            start_new_session=True,
+        )
+    try:
+        until = time.monotonic() + 60
+        while worker.poll() is None and len(accepted.read_text("utf-8").splitlines()) < TASKS:
+            assert time.monotonic() < until, said.read_text("utf-8")
+            time.sleep(0.02)
+        if pool != "eager":
+            worker.send_signal(signal.SIGTERM)
+        try:
+            worker.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(worker.pid, signal.SIGUSR1)
+            time.sleep(1)
+            pytest.fail(said.read_text("utf-8"))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    return [line.split() for line in accepted.read_text("utf-8").splitlines()], said.read_text("utf-8")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="prefork needs fork")
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "eager"])
+def test_what_tasks_hand_in_is_delivered_when_their_process_ends(platform: _Answers, tmp_path: Path, pool: str) -> None:
+    """At the end of a child after its one task, or of the worker at a warm shutdown; nothing was sent before."""
+    handed_in, said = _worked(tmp_path, f"http://127.0.0.1:{platform.server_port}", pool)
+    assert sorted(name for _, name in handed_in) == [f"e{number}" for number in range(TASKS)], said
+    assert sorted(platform.ids) == sorted(name for _, name in handed_in), said
+    assert len({process for process, _ in handed_in}) == (TASKS if pool == "prefork" else 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="prefork needs fork")
+def test_what_cannot_be_delivered_when_a_child_ends_is_said(tmp_path: Path) -> None:
+    """Each child says how many events its memory held, and for which destination."""
+    handed_in, said = _worked(tmp_path, "http://127.0.0.1:9", "prefork")
+    assert len({process for process, _ in handed_in}) == TASKS
+    assert said.count("acme: closed with 1 events undelivered in memory; they are lost with this process") == TASKS
