@@ -152,12 +152,7 @@ def sync_directory(path: Path) -> None:
 
 def set_aside(path: Path) -> Path:
     """Rename a damaged database with its side files, beyond reach of whoever opens the name next."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    target = path.with_name(f"{path.name}.corrupt-{stamp}")
-    number = 1
-    while target.exists():
-        number += 1
-        target = path.with_name(f"{path.name}.corrupt-{stamp}-{number}")
+    target = aside_name(path)
     for side in _SIDES:
         old, new = path.with_name(path.name + side), target.with_name(target.name + side)
         with suppress(FileNotFoundError):
@@ -165,6 +160,17 @@ def set_aside(path: Path) -> Path:
                 old.chmod(0o600)
             old.rename(new)
     sync_directory(path.parent)
+    return target
+
+
+def aside_name(path: Path) -> Path:
+    """A name beside a damaged database that no other file has."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    target = path.with_name(f"{path.name}.corrupt-{stamp}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.corrupt-{stamp}-{number}")
     return target
 
 

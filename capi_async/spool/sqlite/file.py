@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -14,12 +15,15 @@ from typing import Final
 from capi_async.cipher import UnknownKey
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import Lock, is_free, refuse_network, refuse_planted, sync_directory
-from capi_async.spool.chunks import DamagedChunk
+from capi_async.spool.base import Record
+from capi_async.spool.chunks import DamagedChunk, decode
 from capi_async.spool.sealing import NOT_SEALED, SEALED_EARLIER, NotSealed, Place, SealedEarlier, Sealing
-from capi_async.spool.sqlite import schema
+from capi_async.spool.sqlite import salvage, schema
+from capi_async.spool.sqlite.group import place_of
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.restore import restore
 from capi_async.spool.sqlite.room import Room, is_full
+from capi_async.spool.sqlite.schema import Damaged
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +47,6 @@ _CHECKED_BYTES: Final = 32 * 1024 * 1024
 
 #: Numbers of encrypted rows begin somewhere between this one and its double.
 _FIRST_ID: Final = 1 << 52
-
-
-class Damaged(Exception):
-    """The file is not what SQLite wrote."""
 
 
 class SpoolFile:
@@ -77,7 +77,7 @@ class SpoolFile:
 
         Raises:
             ConfigError: It is not ours, of a newer version, encrypted with other keys, or on a network disk.
-            SpoolError: It is damaged or cannot be used.
+            SpoolError: It is damaged and nothing could be read, or it cannot be used.
         """
         refuse_network(self.path.parent)
         try:
@@ -86,39 +86,86 @@ class SpoolFile:
                 if self.path.exists():
                     schema.refuse_foreign(self.path)  # before anything is made beside it
             with self._writers():
+                salvage.finish(self.path)
                 try:
-                    self._open()
+                    self._open_or_salvage()
                 except (sqlite3.Error, OSError, SpoolError) as error:
                     cause = error.__cause__ if isinstance(error, SpoolError) else error
                     if not (isinstance(cause, Exception) and is_full(cause) and self._room.give_up()):
                         raise
                     self._drop()
-                    self._open()
+                    self._open_or_salvage()
                 self._room.hold()
             sync_directory(self.path.parent)
         except OSError as error:
             self._let_go()
             raise SpoolError(f"{self.path} cannot be used: {error.strerror}") from error
-        except (sqlite3.Error, Damaged) as error:
+        except sqlite3.Error as error:
             self._let_go()
-            if isinstance(error, Damaged) or schema.is_damage(error):
-                raise schema.report_damage(self.path, error) from error
             raise SpoolError(f"{self.path} cannot be opened: {error}") from error
         except BaseException:
             self._let_go()
             raise
+
+    def _open_or_salvage(self) -> None:
+        try:
+            self._open()
+        except (sqlite3.Error, Damaged) as error:
+            if not (isinstance(error, Damaged) or schema.is_damage(error)):
+                raise
+            cause = error.__cause__ if isinstance(error, Damaged) and error.__cause__ else error
+            self._drop()
+            self._salvage(cause)
+            self._open()
+
+    def _salvage(self, error: BaseException) -> None:
+        """Put what can be read of a damaged file into a new one.
+
+        Raises:
+            SpoolError: Nothing can be read, and it was set aside if it is a spool; or others use it; or it was left as
+                it is, for another reason.
+        """
+        if schema.refuse_foreign(self.path) == schema.APPLICATION:
+            for file in self._life_files():
+                if not is_free(file):
+                    raise SpoolError(
+                        f"{self.path} is damaged ({error}), and other processes use it; it was left as it is: stop "
+                        "them, then start again, and what can be read of it goes on in a new file"
+                    )
+            # what is accepted or not is decided when it is sent
+            options = self._options
+            sealing = Sealing(options.keys, plain=True, old_seals=True)
+
+            def decode_row(destination: str, number: int, name: str, data: bytes) -> Sequence[Record]:
+                try:
+                    return decode(destination, sealing.open(data, name, place_of(destination, number)))
+                except UnknownKey:
+                    raise ConfigError(
+                        f"spool: {self.path} is damaged, and holds events encrypted with a key that is not among those "
+                        "given (keys=...); it was left as it is"
+                    ) from None
+
+            try:
+                salvage.salvage(self.path, error, decode_row, busy_s=BUSY_S)
+            except salvage.Beyond:
+                pass
+            else:
+                for file in self._life_files():
+                    file.unlink(missing_ok=True)  # of the dead, whom the new file does not name
+                return
+        raise schema.report_damage(self.path, error) from error
 
     def _open(self) -> None:
         self._db = schema.connect(self.path, busy_s=BUSY_S)
         self._reader = schema.connect(self.path, busy_s=BUSY_S)
         self._inode = self.path.stat().st_ino
         self._synchronous = ""
+        self._check_content()  # before anything is written into what may be damaged
         self._check_keys()
         self._begin_ids()
         self._enter()
         self._adopt()
         self._written = True  # perhaps by whoever died
-        self._check_content()
 
     def close(self) -> None:
         """Give what is left to whoever comes next."""
@@ -474,7 +521,7 @@ class SpoolFile:
         if self.path.stat().st_size <= _CHECKED_BYTES:
             found = self._ready().execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
-                raise Damaged(found)
+                raise Damaged(str(found).replace("\n", " "))
 
     def _check_keys(self) -> None:
         # as bytes: one that is damaged is no text, and costs its own row only
@@ -539,6 +586,9 @@ class SpoolFile:
 
     def _life_path(self, owner: int) -> Path:
         return self._beside(f"-owner-{owner}")
+
+    def _life_files(self) -> list[Path]:
+        return list(self.path.parent.glob(f"{glob.escape(self.path.name)}-owner-*"))
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)

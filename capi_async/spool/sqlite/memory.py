@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS accepted (event_id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID"
@@ -11,10 +11,13 @@ _TABLE: Final = "CREATE TABLE IF NOT EXISTS accepted (event_id TEXT PRIMARY KEY,
 
 def add(db: sqlite3.Connection, event_ids: Iterable[str], now: float) -> None:
     """Remember these, in the transaction that accepts them."""
+    add_at(db, dict.fromkeys(event_ids, now))
+
+
+def add_at(db: sqlite3.Connection, moments: Mapping[str, float]) -> None:
+    """Remember events, each with the time at which it was accepted."""
     db.execute(_TABLE)
-    db.executemany(
-        "INSERT OR IGNORE INTO accepted (event_id, at) VALUES (?, ?)", [(event_id, now) for event_id in event_ids]
-    )
+    db.executemany("INSERT OR IGNORE INTO accepted (event_id, at) VALUES (?, ?)", moments.items())
 
 
 def find(db: sqlite3.Connection, event_ids: Sequence[str]) -> frozenset[str]:

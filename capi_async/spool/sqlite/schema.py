@@ -68,12 +68,17 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
 }
 
 
+class Damaged(SpoolError):
+    """The file is not what SQLite wrote."""
+
+
 def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
     """A connection to a file, made (mode 0600) if there is none; call it while holding the writers' lock.
 
     Raises:
         ConfigError: It is no spool, and was left as it is; or one of a newer version.
-        SpoolError: It is damaged, and was set aside; or it is somebody else's, or cannot be opened.
+        Damaged: It is not what SQLite wrote.
+        SpoolError: It is somebody else's, or cannot be opened.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise SpoolError(f"{path}: the directory does not exist, or the name is a directory")
@@ -100,7 +105,7 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
         if connection is not None:
             connection.close()
         if is_damage(error):
-            raise report_damage(path, error) from error
+            raise Damaged(f"{path} is damaged: {error}") from error
         raise SpoolError(f"{path} cannot be opened: {error}") from error
     return connection
 
@@ -136,7 +141,7 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def report_damage(path: Path, error: Exception) -> SpoolError:
+def report_damage(path: Path, error: BaseException) -> SpoolError:
     """Set a damaged file aside, if it surely is a spool, and say so."""
     try:
         known = refuse_foreign(path) == APPLICATION
