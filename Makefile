@@ -162,7 +162,7 @@ clean:
 $(SDK_VENV)/%/.made: tests/sdk/requirements-%.txt $(VENV)/.made pyproject.toml
 	rm -rf $(@D)
 	$(BIN)/python -m venv --without-pip $(@D)
-	$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check -e '.[test]' -r $<
+	$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check -e . -r $<
 	@touch $@
 
 .PRECIOUS: $(SDK_VENV)/%/.made

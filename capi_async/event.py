@@ -682,7 +682,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             if not _CURRENCY(upper):
                 raise EventError("currency", "needs a three-letter ISO 4217 code such as USD")
             force_setattr(self, "currency", upper)
-        if items != () and not (type(items) is tuple and len(items) == 1 and type(items[0]) is Item):
+        if not (type(items) is tuple and (not items or (len(items) == 1 and type(items[0]) is Item))):
             self._check_items()
         if properties or extra:
             self._check_free()
@@ -747,15 +747,27 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
                 raise EventError(field, f"needs {kind.__name__}(...), got {kind_of(value)}")
         if self.to is not None:
             self._check_to()
-        if self.properties and not isinstance(self.properties, Mapping):
-            raise EventError("properties", "needs a mapping")
-        if self.extra and not (
-            isinstance(self.extra, Mapping) and all(isinstance(part, Mapping) for part in self.extra.values())
-        ):
-            raise EventError("extra", "needs destination names mapped to objects, such as {'snap': {...}}")
+        self._check_mappings()
         if type(self.test) is not bool:
             raise EventError("test", "needs True or False")
         self._check_size(max(_EVENT_TEXTS, key=lambda field: len(getattr(self, field) or "")))
+
+    def _check_mappings(self) -> None:
+        # compared by identity: what is given may not be asked whether it is empty (arrays, XML elements)
+        for field in ("properties", "extra"):
+            given: Any = getattr(self, field)
+            if given is None:
+                force_setattr(self, field, {})
+            elif not isinstance(given, Mapping):
+                raise EventError(field, f"needs a mapping, got {kind_of(given)}")
+        if type(self.extra) is dict and not self.extra:
+            return
+        try:
+            parts = list(self.extra.values())
+        except Exception:  # a mapping of the caller's own may raise anything
+            raise EventError("extra", "is a mapping that cannot be read") from None
+        if not all(isinstance(part, Mapping) for part in parts):
+            raise EventError("extra", "needs destination names mapped to objects, such as {'snap': {...}}")
 
     def _check_to(self) -> None:
         to: Any = self.to

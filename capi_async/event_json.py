@@ -136,8 +136,19 @@ _HALF_CHARACTER: Final = (
 )
 
 
+def _plain_json(data: object) -> bytes | str:
+    """JSON in a subclass of text, which the decoder does not take, or in another buffer of bytes."""
+    if isinstance(data, str):
+        return str.__str__(data)
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise EventError("", "needs JSON as text or bytes; Event.from_dict takes a mapping")
+
+
 def decoded(data: bytes | str, decoder: msgspec.json.Decoder[T]) -> T:
     """One JSON object; see :meth:`capi_async.event.Event.from_json`."""
+    if type(data) is not bytes and type(data) is not str:
+        data = _plain_json(data)
     if len(data) > _USUAL_JSON:
         _require_bounds(data)
     try:
@@ -158,6 +169,8 @@ def decoded(data: bytes | str, decoder: msgspec.json.Decoder[T]) -> T:
 
 def converted(data: Mapping[str, Any], kind: type[T]) -> T:
     """A mapping of plain Python values; see :meth:`capi_async.event.Event.from_dict`."""
+    if not isinstance(data, Mapping):
+        raise EventError("", "needs a mapping; Event.from_json takes JSON")
     if isinstance(data, dict) and isinstance(items := data.get("items"), (list, tuple)) and len(items) > MAX_ITEMS:
         raise EventError("items", f"holds more than {MAX_ITEMS:,} items; is it one order?")
     try:
@@ -166,3 +179,9 @@ def converted(data: Mapping[str, Any], kind: type[T]) -> T:
         raise _translated(error, kind, lambda: data) from None
     except RecursionError:
         raise EventError("", _TOO_DEEP) from None
+    except UnicodeEncodeError:
+        raise EventError("", _HALF_CHARACTER) from None
+    except EventError:
+        raise
+    except Exception:  # whatever an object of the caller's may raise when it is looked into
+        raise EventError("", "holds an object that cannot be read; give plain values") from None

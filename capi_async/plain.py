@@ -6,6 +6,7 @@ its author likes. It is read by the plain type's own methods, or refused.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -70,12 +71,20 @@ def plain_number(value: object) -> object:
         return Decimal(value)
     if isinstance(value, Enum):
         return plain_number(value.value)
-    if hasattr(value, "dtype"):  # a scalar of numpy's that is no subclass: its text is the shortest that means it
+    if _has(value, "dtype"):  # a scalar of numpy's that is no subclass: its text is the shortest that means it
         try:
             return str(value)
         except Exception:  # whatever an object of the caller's may raise
             return value
     return value
+
+
+def _has(value: Any, *names: str) -> bool:
+    """Whether an object has these attributes; one that raises when it is asked has none."""
+    try:
+        return all(hasattr(value, name) for name in names)
+    except Exception:  # whatever an object of the caller's may raise
+        return False
 
 
 def plain_integer(value: object) -> object:
@@ -86,9 +95,9 @@ def plain_integer(value: object) -> object:
         return value
     if isinstance(value, int):
         return int.__int__(value)
-    if hasattr(value, "dtype") and hasattr(value, "__index__"):
+    if _has(value, "dtype", "__index__"):
         try:
-            return int(value.__index__())
+            return operator.index(value)  # type: ignore[arg-type]  # it has what that asks for
         except Exception:  # whatever an object of the caller's may raise: it is no number then
             return value
     return value
@@ -205,7 +214,7 @@ def _made(value: Any) -> Any:
         return _plain_datetime(value)
     if isinstance(value, date) and kind not in (date, datetime):
         return date(value.year, value.month, value.day)
-    if hasattr(value, "dtype") and hasattr(value, "item"):
+    if _has(value, "dtype", "item"):
         found = value.item()
         return _made(found) if type(found) in (bool, int, float, str) else value
     if (

@@ -498,6 +498,8 @@ def require_text(destination: Destination, **settings: object) -> None:
 
 _MAX_SETTING: Final = 200
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:\-]*")
+#: What templates, spreadsheets and programs write where a value is missing.
+_PLACEHOLDERS: Final = frozenset({"null", "none", "nil", "undefined", "nan", "changeme", "change_me", "todo", "xxx"})
 _QUOTES: Final = "\"'`\u201c\u201d\u2018\u2019"
 
 
@@ -541,6 +543,8 @@ def account_text(destination: Destination, setting: str, *, digits: int = 0) -> 
         return
     if digits and not (text.isascii() and text.isdigit() and len(text) <= digits):
         raise ConfigError(f"{destination.name}: {setting} needs 1 to {digits} digits, as text")
+    if text.lower() in _PLACEHOLDERS or text.lower().startswith(("your_", "your-")):
+        raise ConfigError(f"{destination.name}: {setting} holds a word that stands for an id that nobody filled in")
     if not _ACCOUNT.fullmatch(text):
         raise ConfigError(f"{destination.name}: {setting} has letters, digits and hyphens only; copy it once more")
 

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capi_async import ClickIds, Consent, Device, Event, EventError, Hashed, Item, Page, User
+from capi_async import ClickIds, ConfigError, Consent, Device, Event, EventError, Hashed, Item, Page, User
 from capi_async.amounts import price
+from capi_async.destinations import Snap
 from capi_async.event import (
     MAX_ADDRESSEES,
     MAX_EVENT_CHARS,
@@ -389,3 +390,77 @@ def test_a_users_value_of_a_strange_type_is_refused_by_its_own_field(field: str)
     with pytest.raises(EventError) as caught:
         User(**{field: _Strange()})
     assert caught.value.field == f"user.{field}"
+
+
+class _Hostile:
+    """Raises whatever it is asked, as an object with a broken ``__getattr__`` does."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class _Arraylike:
+    """Compares element by element and has no truth value, as arrays and series do."""
+
+    dtype = "float64"
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+    def __len__(self) -> int:
+        return 1
+
+
+class _BrokenMapping(dict[str, Any]):
+    def values(self) -> Any:
+        raise RuntimeError
+
+
+_ODD = {"hostile": _Hostile, "array": _Arraylike, "set": lambda: {1, 2}, "bytes": lambda: b"x", "object": object}
+
+
+@pytest.mark.parametrize("odd", _ODD)
+@pytest.mark.parametrize("field", ["items", "properties", "extra", "value", "num_items", "predicted_ltv", "user", "to"])
+def test_an_odd_object_is_refused_by_the_name_of_its_field(field: str, odd: str) -> None:
+    """Never by another exception."""
+    with pytest.raises(EventError) as raised:
+        Event("purchase", **{field: _ODD[odd]()})
+    assert raised.value.field == field
+
+
+def test_a_mapping_that_cannot_be_read_is_refused() -> None:
+    """Whatever it raises."""
+    for field in ("properties", "extra"):
+        with pytest.raises(EventError) as raised:
+            Event("purchase", **{field: _BrokenMapping(snap={"a": 1})})
+        assert raised.value.field == field
+
+
+@pytest.mark.parametrize("odd", [*_ODD, "number"])
+def test_json_is_text_or_bytes_and_a_mapping_is_a_mapping(odd: str) -> None:
+    """Anything else is told where to go."""
+    made: Any = _ODD.get(odd, int)()
+    if odd != "bytes":
+        with pytest.raises(EventError, match="needs JSON as text or bytes"):
+            Event.from_json(made)
+    with pytest.raises(EventError, match="needs a mapping"):
+        Event.from_dict(made)
+
+
+def test_json_in_any_buffer_is_read() -> None:
+    """Bytes, their views, and subclasses of text."""
+    text = '{"name":"lead"}'
+    buffers: list[Any] = [text.encode(), bytearray(text.encode()), memoryview(text.encode()), Text(text)]
+    assert [Event.from_json(one).name for one in buffers] == ["lead"] * 4
+
+
+@pytest.mark.parametrize("account", ["null", "None", "YOUR_PIXEL_ID", "changeme"])
+def test_a_word_in_the_place_of_an_account_is_refused(account: str) -> None:
+    """It stands for an id that nobody filled in."""
+    with pytest.raises(ConfigError, match="pixel_id"):
+        Snap(pixel_id=account, access_token="t")
