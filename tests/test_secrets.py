@@ -108,9 +108,9 @@ def destinations(server: Server) -> list[Destination]:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff and probes in thousandths of their seconds."""
     from capi_async.backoff import Backoff
-    from capi_async.engine import breaker, worker
+    from capi_async.engine import breaker, health, worker
 
-    for module in (breaker, worker):
+    for module in (breaker, health, worker):
         monkeypatch.setattr(module, "DELIVERY", Backoff(first_s=0.0005, longest_s=0.06))
 
 

@@ -587,7 +587,7 @@ async def test_a_transport_that_forgets_its_timeout_is_given_up_and_named(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The destination breaks and goes on, instead of waiting for ever without a word."""
-    monkeypatch.setattr("capi_async.engine.worker._OVERTIME_S", 0.02)
+    monkeypatch.setattr("capi_async.engine.exchange.OVERTIME_S", 0.02)
     hung = []
 
     class Endless:
@@ -608,7 +608,7 @@ async def test_code_of_a_destination_that_holds_the_loop_is_named(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As a hook is: everybody waits for it."""
-    monkeypatch.setattr("capi_async.engine.worker._HELD_S", -1.0)
+    monkeypatch.setattr("capi_async.engine.destination_code.HELD_S", -1.0)
     async with client(acme(server)) as sender:
         await sender.send(event(1))
         assert await sender.flush(5)

@@ -1,0 +1,202 @@
+"""A destination's own code, and that of its credential, called with care.
+
+Both may be the user's. Whatever they raise, or give instead of what they should, costs no event: it is logged once a
+minute, and pauses or slows this destination and no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+from capi_async.engine.guard import Fault, Guard
+from capi_async.engine.hooks import Hooks
+from capi_async.errors import ConfigError
+from capi_async.outcome import Response, Verdict, ambiguous
+from capi_async.spec import Destination, Request
+from capi_async.spool.base import Record
+
+#: Seconds after which a destination's own code has held the event loop too long: it is named in the log. A busy machine
+#: may stop any code for some tenths of one.
+HELD_S: Final = 1.0
+
+
+class DestinationCode:
+    """Calls the code of one destination."""
+
+    def __init__(self, destination: Destination, *, hooks: Hooks) -> None:
+        self.destination = destination
+        self.name = destination.name
+        self._limits = destination.effective_limits()
+        self._hooks = hooks
+        self._ask_credential = Guard(self._reveal, name=f"capi_async-credential-{destination.name}")
+
+    @property
+    def running(self) -> bool:
+        """Whether the credential's callable runs at this moment."""
+        return self._ask_credential.running
+
+    async def end(self, timeout_s: float) -> None:
+        """Cancel the credential's callable if it still runs, and wait for that for ``timeout_s`` at most."""
+        await self._ask_credential.end(timeout_s)
+
+    async def request(self, head: bytes, records: Sequence[Record]) -> tuple[Request, str] | Verdict:
+        """The request and the credential in it; a verdict if user code failed, which pauses and keeps the events."""
+        try:
+            token = await self.credential()
+        except Fault as fault:
+            reason = f"the credential's callable failed with {fault.name}"
+            return Verdict(kind="unauthorized", reason=reason, fix="mend the callable")
+        try:
+            with self._timed("request()"):
+                request = self.destination.request(head, [record.body for record in records], token)
+            if _sendable(request):
+                return request, token
+            reason = "request() gave nothing that can be sent: it needs an http address, text and bytes"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a destination's fault pauses it and nobody else
+            self.log_fault("request()", type(error).__name__)
+            reason = f"request() failed with {type(error).__name__}"
+        return Verdict(kind="unauthorized", reason=reason, fix="mend the destination")
+
+    async def credential(self) -> str:
+        """The credential to use now.
+
+        Raises:
+            Fault: The caller's own code gave none; it is in the log.
+        """
+        if self.fixed():
+            return await self.destination.secret().reveal()
+        try:
+            # it may hang like any server
+            return await self._ask_credential(self._limits.request_timeout_s)
+        except Fault as fault:
+            self.log_fault("its credential callable", fault.name)
+            raise
+
+    def fixed(self) -> bool:
+        """Whether the credential is a plain text, which no callable gives."""
+        try:
+            return self.destination.secret().fixed
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a destination's fault is named where its credential is asked for
+            return False
+
+    def owns(self, account: str) -> bool:
+        """Whether records made for this account may be sent by this destination.
+
+        Raises:
+            Fault: The destination cannot tell; it is in the log.
+        """
+        try:
+            return bool(self.destination.owns(account))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # what it cannot tell of must neither be sent nor be given up
+            name = type(error).__name__
+            self.log_fault("owns()", name)
+            raise Fault(name) from None
+
+    def batch_limit(self, head: bytes) -> int:
+        """Events that one request of this head may carry; one, which every platform takes, if nobody can tell."""
+        most = self._limits.max_batch_events
+        try:
+            with self._timed("batch_limit()"):
+                limit: object = self.destination.batch_limit(head)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a destination's fault slows it and nobody else
+            problem = f"failed with {type(error).__name__}"
+        else:
+            if isinstance(limit, int) and limit >= 1:
+                return min(limit, most)
+            problem = "gave no number of events from 1 on"
+        self._hooks.note(
+            logging.ERROR,
+            ("fault", self.name, "batch_limit()", problem),
+            "%s: batch_limit() %s; until it is mended each request carries one event",
+            self.name,
+            problem,
+            extra={"destination": self.name, "in": "batch_limit()", "problem": problem},
+        )
+        return 1
+
+    def classify(self, response: Response, count: int) -> list[Verdict]:
+        """What an answer means for each of ``count`` events; ambiguous for all if the destination cannot tell."""
+        try:
+            with self._timed("classify()"):
+                verdicts = list(self.destination.classify(response, count))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return self.unclassified(error, count)
+        if len(verdicts) != count:
+            return [ambiguous(f"classify() gave {len(verdicts)} verdicts for {count} events")] * count
+        if not all(issubclass(kind, Verdict) for kind in set(map(type, verdicts))):
+            return [ambiguous("classify() gave something else than verdicts")] * count
+        return verdicts
+
+    def unclassified(self, error: BaseException, count: int) -> list[Verdict]:
+        """The verdicts where ``classify()`` failed: nobody knows what the platform did with the events."""
+        self.log_fault("classify()", type(error).__name__)
+        return [ambiguous(f"classify() failed with {type(error).__name__}")] * count
+
+    def log_fault(self, where: str, error: str) -> None:
+        """Log that something failed, by the type of the error; the first at once, then a sum once a minute."""
+        # the type only: the text may quote an event
+        self._hooks.note(
+            logging.ERROR,
+            ("fault", self.name, where, error),
+            "%s: %s failed with %s; no event is lost by that, and it is tried again: mend it if it is yours",
+            self.name,
+            where,
+            error,
+            extra={"destination": self.name, "in": where, "error": error},
+        )
+
+    async def _reveal(self) -> str:
+        token = (await self.destination.secret().reveal()).strip()
+        if not token.isascii() or not token.isprintable():
+            # sent, it would break the request in a way that looks like a lost answer
+            raise ConfigError("the credential's callable gave characters that cannot stand in a header")
+        return token
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        """Say so if a destination's own code, which is called on the event loop, holds it."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            took_s = time.perf_counter() - began
+            if took_s > HELD_S:
+                self._hooks.note(
+                    logging.WARNING,
+                    ("slow", self.name, what),
+                    "%s: %s held the event loop for %.2f s; let it return sooner",
+                    self.name,
+                    what,
+                    took_s,
+                    extra={"destination": self.name, "in": what, "seconds": round(took_s, 2)},
+                )
+
+
+def _sendable(request: Request) -> bool:
+    """Whether a destination's own code gave a request; one that is none would break inside the transport."""
+    if not isinstance(request, Request):
+        return False
+    address = urlsplit(request.url)
+    texts = (request.method, request.url, *request.headers, *request.headers.values())
+    return (
+        address.scheme in ("http", "https")
+        and bool(address.hostname)
+        and address.port != 0  # one that is no number raises
+        and all(isinstance(text, str) and text.isprintable() for text in texts)
+        and all(issubclass(kind, (bytes, bytearray, memoryview)) for kind in set(map(type, request.body)))
+    )

@@ -1,0 +1,167 @@
+"""What is known of one destination's health: whether it answers, how fast it may be asked, what is wrong with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from capi_async.backoff import DELIVERY
+from capi_async.clock import Clock
+from capi_async.engine.breaker import Breaker
+from capi_async.engine.hooks import Hooks, line
+from capi_async.errors import SpoolError
+from capi_async.limiter import TokenBucket, Window
+from capi_async.log import Log
+from capi_async.outcome import Response, Verdict
+from capi_async.spec import Destination
+from capi_async.spool.base import Spool
+from capi_async.telemetry.base import StateChanged
+
+logger = Log(__name__)
+
+#: What is said of each state of a destination.
+_SAYS: Final = {
+    "open": "%s: open again; %d events wait and go now",
+    "broken": "%s: does not answer: %s; %d events wait and are tried again",
+    "paused": "%s: paused: %s; %d events wait; %s",
+}
+
+#: No answer for so many seconds, with requests under way, is no progress, and nor is a longer wait that the platform
+#: asked for: new events need not wait for room at this destination.
+STALL_S: Final = 5.0
+
+
+class Health:
+    """Learns from every answer, and says so when the state of the destination changes.
+
+    Attributes:
+        breaker: Whether requests may leave.
+        bucket: How many may leave per second.
+        window: How many may be under way at once.
+        refused_credential: The credential that the platform refused last; ``None`` if another was seen since.
+    """
+
+    def __init__(self, destination: Destination, *, spool: Spool, hooks: Hooks, clock: Clock) -> None:
+        limits = destination.effective_limits()
+        self.name = destination.name
+        self._limits = limits
+        self._shared_name = f"{destination.type}:{destination.account()}"
+        self._spool = spool
+        self._hooks = hooks
+        self.breaker = Breaker(now=clock.monotonic)
+        self.bucket = TokenBucket(rate=limits.requests_per_s, burst=limits.burst, now=clock.monotonic)
+        self.window = Window(limits.max_in_flight)
+        self.refused_credential: str | None = None
+        self._throttles = 0
+
+    def promising(self) -> bool:
+        """Whether requests leave, or will within seconds."""
+        return self.breaker.state == "open" and self.bucket.closed_s() <= STALL_S
+
+    async def token_s(self) -> float:
+        """0 if a request may leave, else the seconds until one may: of our own tokens, and of those we share."""
+        wait_s = self.bucket.take()
+        if wait_s > 0:
+            return wait_s
+        try:
+            drawn = await self._spool.draw_tokens(
+                self._shared_name, rate=self._limits.requests_per_s, burst=self._limits.burst, wanted=1.0
+            )
+        except SpoolError:
+            # better our own pace than none: the file comes back, or the spool itself will say what is wrong
+            self._say_alone()
+            return 0.0
+        if drawn is None or drawn >= 1.0:
+            return 0.0
+        self.bucket.give_back()
+        return max(-drawn, 0.001)
+
+    async def withhold(self) -> None:
+        """Let the other processes on this spool know what the platform said about its rate."""
+        limits, seconds = self._limits, self.bucket.closed_s()
+        try:
+            await self._spool.withhold_tokens(
+                self._shared_name, rate=limits.requests_per_s, burst=limits.burst, seconds=seconds
+            )
+        except SpoolError:
+            self._say_alone()
+
+    def learn(self, response: Response, verdicts: Sequence[Verdict], token: str) -> None:
+        """What an answer teaches about the destination as a whole."""
+        first = verdicts[0]
+        if verdicts.count(first) == len(verdicts):  # nearly always: one object for all
+            verdicts = (first,)
+        kinds = {verdict.kind for verdict in verdicts}
+        if "accepted" in kinds:
+            self.window.succeed()
+            self.bucket.succeed()
+            self._throttles = 0
+            if first.throttled:  # accepted, with a warning that the allowance is nearly used up
+                self.bucket.throttle(first.after_s or DELIVERY.interval_s(1))
+            if self.breaker.succeed():
+                self._announce("open", "")
+            return
+        if "unauthorized" in kinds:
+            first = next(verdict for verdict in verdicts if verdict.kind == "unauthorized")
+            self.refused_credential = token
+            self.blame(first)
+        elif any(verdict.throttled for verdict in verdicts):
+            if not self.bucket.closed_s():
+                self._throttles += 1
+            waits = [verdict.after_s for verdict in verdicts if verdict.after_s is not None]
+            self.bucket.throttle(max(waits, default=DELIVERY.interval_s(self._throttles)))
+            self.window.fail()
+            self._reached()
+        elif "ambiguous" in kinds or ("retry" in kinds and "rejected" not in kinds):
+            if response.status >= 500 or "ambiguous" in kinds or first.edge:
+                self.window.fail()
+                self.trouble(first.reason or f"HTTP {response.status}")
+            else:
+                self._reached()
+        else:
+            if self.breaker.refused():
+                self._announce("open", "")
+            # an answer that names an event has looked at it, so the account is not what it refuses
+            named = any(verdict.kind == "rejected" and not verdict.suspect for verdict in verdicts)
+            if not named and self.breaker.fruitless(proven=self.breaker.proven()):
+                self._announce("paused", self.breaker.reason, fix="check the account and the credential")
+
+    def blame(self, verdict: Verdict) -> None:
+        """Pause: the account, its credential or the user's own code makes every request fail."""
+        if self.breaker.pause(verdict.reason, probe=verdict.probe):
+            self._announce("paused", verdict.reason, fix=verdict.fix)
+
+    def trouble(self, reason: str) -> None:
+        """No answer came, or one that says that the platform is in trouble."""
+        if self.breaker.fail(reason):
+            self._announce("broken", reason)
+
+    def _reached(self) -> None:
+        if self.breaker.answer():
+            self._announce("open", "")
+
+    def _announce(self, state: str, reason: str, fix: str = "") -> None:
+        self.breaker.fix = fix
+        level = logging.INFO if state == "open" else logging.WARNING if state == "broken" else logging.ERROR
+        waiting = self._spool.depth(self.name).events
+        logger.log(
+            level,
+            _SAYS[state],
+            self.name,
+            *(() if state == "open" else (line(reason) or "no reason given",)),
+            waiting,
+            *((line(fix) or "see what the platform says about this account",) if state == "paused" else ()),
+            extra={"destination": self.name, "reason": reason, "fix": fix, "waiting": waiting},
+        )
+        if self._hooks:
+            self._hooks.state(StateChanged(destination=self.name, state=self.breaker.state, reason=reason))
+
+    def _say_alone(self) -> None:
+        self._hooks.note(
+            logging.WARNING,
+            ("rate", self.name),
+            "%s: the request rate that processes share is out of reach; this process keeps its own",
+            self.name,
+            extra={"destination": self.name},
+        )
