@@ -1,6 +1,6 @@
-"""``skipped.py REPORT [REASON]`` fails if pytest's JUnit report has a test skipped for another reason than REASON.
+"""``skipped.py REPORT [REASON...]`` fails if pytest's JUnit report has a test skipped for a reason that is not given.
 
-With ``--files`` it prints instead the files of the tests that were skipped for REASON, one a line.
+With ``--files`` it prints instead the files of the tests that were skipped for these reasons, one a line.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree.ElementTree import parse
 
 arguments = [argument for argument in sys.argv[1:] if argument != "--files"]
-report, reason = arguments[0], arguments[1] if len(arguments) > 1 else None
+report, *reasons = arguments
 files: set[Path] = set()
 others = 0
 ran = 0
@@ -18,7 +18,7 @@ for case in parse(report).iter("testcase"):  # noqa: S314 (our own pytest wrote 
     skipped = case.find("skipped")
     if skipped is None:
         ran += 1
-    elif skipped.get("message") == reason:
+    elif skipped.get("message") in reasons:
         path = Path(*case.get("classname", "").split("."))
         files |= {
             one.with_suffix(".py") for one in (path, *path.parents) if one.name and one.with_suffix(".py").is_file()
@@ -29,5 +29,5 @@ for case in parse(report).iter("testcase"):  # noqa: S314 (our own pytest wrote 
 if "--files" in sys.argv:
     print("\n".join(sorted(map(str, files))))
 elif not others:
-    print(f"{ran} tests ran, and none was skipped" + (f", except: {reason}" if reason else ""))
+    print(f"{ran} tests ran, and none was skipped" + (f", except: {'; '.join(reasons)}" if reasons else ""))
 sys.exit(bool(others) or not ran)

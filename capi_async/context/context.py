@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from capi_async.browser import BrowserSnippet, Target, browser_snippet
 from capi_async.context import build, request
 from capi_async.context import text as text_form
 from capi_async.context.facts import Facts
@@ -131,6 +132,16 @@ class RequestContext(Facts, frozen=True, kw_only=True, gc=False):
         A context that was loaded from a text has none: its response has long been sent.
         """
         return self.to_set
+
+    def browser_snippet(self, event: Event, platforms: Sequence[Target], *, nonce: str | None = None) -> BrowserSnippet:
+        """The script element that tells the page's browser tags about ``event``; see :mod:`capi_async.browser`.
+
+        It calls nothing that this visitor denied, whether the event says so or this context.
+
+        Raises:
+            ConfigError: There is no tag of such a platform.
+        """
+        return browser_snippet(event, platforms, nonce=nonce, consent=event.consent or self.consent)
 
     def dump(self, *, keys: Sequence[str] = ()) -> str:
         """This context as a compact text, to keep with an order; encrypted if keys are given.
