@@ -14,6 +14,7 @@ _OF_NOTHING: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78
 #: The pattern of a SHA-256 digest in lower case that is not that of empty text.
 DIGEST: Final = rf"\A(?!{_OF_NOTHING})[0-9a-f]{{64}}\Z"
 _is_digest: Final = re.compile(DIGEST).match
+_is_tagged: Final = re.compile(DIGEST.removesuffix(r"\Z") + r"(?:\.[A-Za-z0-9_-]{2,8})?\Z").match
 
 #: A SHA-256 digest in lower case.
 Digest: TypeAlias = Annotated[str, Meta(pattern=DIGEST)]
@@ -28,6 +29,8 @@ ContentType: TypeAlias = Annotated[str, Meta(pattern=r"\A(product|product_group)
 if TYPE_CHECKING:
     #: One digest, or a list of them.
     Digests: TypeAlias = str | Sequence[str]
+    #: The same; each may carry the short tag that Meta's parameter builders append.
+    TaggedDigests: TypeAlias = str | Sequence[str]
     #: A number, or the text of one.
     NumberOrText: TypeAlias = Decimal | str
 else:
@@ -48,6 +51,11 @@ else:
         def __len__(self) -> int:
             return self._count
 
+    class TaggedDigests(Digests):
+        """See :class:`Digests`."""
+
+        __slots__ = ()
+
 
 def read(kind: Any, value: Any) -> Any:
     """What of these forms no type says; the ``dec_hook`` of :func:`msgspec.convert`.
@@ -56,9 +64,10 @@ def read(kind: Any, value: Any) -> Any:
         ValueError: The value has not the form; it says what would.
     """
     made: Any = kind
-    if kind is Digests:
+    if kind is Digests or kind is TaggedDigests:
+        fits = _is_digest if kind is Digests else _is_tagged
         found = [value] if isinstance(value, str) else value
-        if not isinstance(found, (list, tuple)) or not all(isinstance(one, str) and _is_digest(one) for one in found):
+        if not isinstance(found, (list, tuple)) or not all(isinstance(one, str) and fits(one) for one in found):
             raise ValueError("needs a SHA-256 digest in lower case, or a list of them,")
         return made(len(found))
     if kind is NumberOrText:

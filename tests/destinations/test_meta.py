@@ -260,7 +260,7 @@ def test_extra_may_bring_the_app_data() -> None:
     }
     assert body(META, event(source="app", extra={"meta": {"app_data": app_data}}))["app_data"] == app_data
     short = {**app_data, "extinfo": ["a2"]}
-    assert refusal(META, event(source="app", extra={"meta": {"app_data": short}})).field == "extra"
+    assert refusal(META, event(source="app", extra={"meta": {"app_data": short}})).field == "extra.app_data.extinfo"
 
 
 def test_web_event_carries_no_app_data() -> None:
@@ -790,7 +790,7 @@ def test_callers_objects_are_left_as_they_were() -> None:
 def test_field_of_the_request_cannot_be_set_by_an_event(key: str) -> None:
     """Inside an event Meta would not know it, and a token does not belong into a spool."""
     found = refusal(META, event(extra={"meta": {key: "x"}}))
-    assert (found.kind, found.field) == ("rejected", "extra")
+    assert (found.kind, found.field) == ("rejected", f"extra.{key}")
 
 
 @pytest.mark.parametrize(

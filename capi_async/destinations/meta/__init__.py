@@ -1,5 +1,5 @@
 """Meta: Conversions API for web, app, offline and messaging events."""
 
-from capi_async.destinations.meta.conversions import Meta
+from capi_async.destinations.meta.destination import Meta
 
 __all__ = ["Meta"]

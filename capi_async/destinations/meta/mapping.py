@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import unquote
 
+from capi_async.destinations import refusals
 from capi_async.destinations.extinfo import extinfo, may_track
 from capi_async.destinations.meta.wire import (
     LDU_COUNTRY_US,
@@ -175,7 +176,7 @@ _NO_CUSTOM: Final = MetaCustom()
 
 
 def app_data(event: Event, idfv: str | None) -> MetaApp:
-    """``app_data`` as far as the event knows it; :func:`app_missing` says what is not there.
+    """``app_data`` as far as the event knows it; :func:`app_lacks` says what is not there.
 
     Where Apple's prompt was shown, its answer is never made up.
     """
@@ -192,20 +193,16 @@ def app_data(event: Event, idfv: str | None) -> MetaApp:
     )
 
 
-def app_missing(event: Event, advertiser: object, facts: object) -> Refusal | None:
+def app_lacks(app: MetaApp | None) -> Refusal | None:
     """What an app event lacks: only the first flag and ``extinfo`` are required.
 
     Source: .../conversions-api/app-events and .../conversions-api/parameters/app-data, read 2026-09.
     """
-    if facts is None:
-        found = extinfo(event)
-        if isinstance(found, Refusal):
-            return found
-    if not isinstance(facts, (list, tuple)) or len(facts) != 16:
-        return Refusal("rejected", "extra", "app_data.extinfo needs 16 texts", "fill the unknown ones with ''")
-    if not facts[4]:
+    if app is None or app.extinfo is None:
+        return refusals.NO_SYSTEM
+    if not app.extinfo[_SYSTEM_VERSION]:
         return Refusal("rejected", "device.os_version", "app events need the system's version", "set device.os_version")
-    if advertiser is None:
+    if app.advertiser_tracking_enabled is None:
         return Refusal(
             "rejected",
             "app.att_status",
@@ -213,6 +210,10 @@ def app_missing(event: Event, advertiser: object, facts: object) -> Refusal | No
             "set app=App(att_status=...), 'not_applicable' where the system has no prompt",
         )
     return None
+
+
+#: Its position in ``extinfo``.
+_SYSTEM_VERSION: Final = 4
 
 
 def limited_use(consent: Consent) -> tuple[tuple[str, ...] | None, int | None, int | None]:

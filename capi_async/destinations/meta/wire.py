@@ -3,53 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import Final
+from typing import Annotated, Any, Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from capi_async.destinations.cart import Number
+from capi_async.destinations.forms import ContentType, ExtInfo, Filled, Ip, TaggedDigests
+from capi_async.destinations.meta.names import MAX_NAME
 from capi_async.early import ready
-
-STANDARD_NAMES: Final[Mapping[str, str | None]] = {
-    "page_view": "PageView",
-    "view_content": "ViewContent",
-    "search": "Search",
-    "add_to_cart": "AddToCart",
-    "add_to_wishlist": "AddToWishlist",
-    "initiate_checkout": "InitiateCheckout",
-    "add_payment_info": "AddPaymentInfo",
-    "purchase": "Purchase",
-    # as a custom event a refund would count as revenue
-    "refund": None,
-    "lead": "Lead",
-    "sign_up": "CompleteRegistration",
-    "subscribe": "Subscribe",
-    "start_trial": "StartTrial",
-    # Meta has no standard name for these three: they travel as custom events
-    "login": "Login",
-    "download": "Download",
-    "app_open": "AppOpen",
-    "contact": "Contact",
-    # not on the Conversions API's own pages (unverified): event_names overrides it
-    "app_install": "MobileAppInstall",
-}
-
-#: Characters of a custom event's name.
-MAX_NAME: Final = 50
-
-ACTION_SOURCES: Final[Mapping[str, str]] = {
-    "website": "website",
-    "app": "app",
-    "offline": "physical_store",
-    "physical_store": "physical_store",
-    "phone_call": "phone_call",
-    "email": "email",
-    "chat": "chat",
-    "system_generated": "system_generated",
-    "crm": "system_generated",
-    "business_messaging": "business_messaging",
-    "other": "other",
-}
 
 #: US states with a Limited Data Use rule; elsewhere 0, which asks Meta to place the person by the IP.
 #: Source: .../docs/marketing-apis/data-processing-options, updated 2026-02-13.
@@ -136,7 +97,7 @@ class MetaContent(Struct, omit_defaults=True, gc=False):
 
     id: str
     quantity: int
-    item_price: Decimal | None = None
+    item_price: Number | None = None
     title: str | None = None
     brand: str | None = None
     category: str | None = None
@@ -146,7 +107,7 @@ class MetaContent(Struct, omit_defaults=True, gc=False):
 class MetaCustom(Struct, omit_defaults=True, gc=False):
     """``custom_data``; ``value`` in major units."""
 
-    value: Decimal | None = None
+    value: Number | None = None
     currency: str | None = None
     order_id: str | None = None
     contents: Sequence[MetaContent] | None = None
@@ -156,7 +117,7 @@ class MetaCustom(Struct, omit_defaults=True, gc=False):
     content_name: str | None = None
     content_category: str | None = None
     search_string: str | None = None
-    predicted_ltv: Decimal | None = None
+    predicted_ltv: Number | None = None
     delivery_category: str | None = None
 
 
@@ -186,3 +147,93 @@ class MetaEvent(Struct, omit_defaults=True, gc=False):
     data_processing_options: Sequence[str] | None = None
     data_processing_options_country: int | None = None
     data_processing_options_state: int | None = None
+
+
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
+Source: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"\A(website|app|email|phone_call|chat|physical_store|system_generated|business_messaging|other)\Z"),
+]
+Channel: TypeAlias = Annotated[str, Meta(pattern=r"\A(whatsapp|messenger|instagram)\Z")]
+Delivery: TypeAlias = Annotated[str, Meta(pattern=r"\A(in_store|curbside|home_delivery)\Z")]
+Flag: TypeAlias = Annotated[int, Meta(ge=0, le=1)] | bool
+
+
+class MetaAnyUser(MetaUser):
+    """``user_data`` with every documented key; one digest may stand for a list of one."""
+
+    em: TaggedDigests | None = None
+    ph: TaggedDigests | None = None
+    external_id: str | Sequence[str] | None = None
+    fn: TaggedDigests | None = None
+    ln: TaggedDigests | None = None
+    db: TaggedDigests | None = None
+    ge: TaggedDigests | None = None
+    ct: TaggedDigests | None = None
+    st: TaggedDigests | None = None
+    zp: TaggedDigests | None = None
+    country: TaggedDigests | None = None
+    client_ip_address: Ip | None = None
+    client_user_agent: Filled | None = None
+    fbc: Annotated[str, Meta(pattern=r"\Afb\.[0-9]+\.[0-9]+\.\S+\Z")] | None = None
+    fbp: Annotated[str, Meta(pattern=r"\Afb\.[0-9]+\.[0-9]{10,13}\.[0-9]\S*\Z")] | None = None
+    fb_login_id: int | str | None = None
+    lead_id: int | str | None = None
+    page_id: str | None = None
+    page_scoped_user_id: str | None = None
+    ctwa_clid: str | None = None
+    whatsapp_business_account_id: str | None = None
+    ig_account_id: str | None = None
+    ig_sid: str | None = None
+    partner_id: str | None = None
+    partner_name: str | None = None
+    f5first: TaggedDigests | None = None
+    f5last: TaggedDigests | None = None
+    fi: TaggedDigests | None = None
+    dobd: TaggedDigests | None = None
+    dobm: TaggedDigests | None = None
+    doby: TaggedDigests | None = None
+
+
+class MetaAnyContent(MetaContent):
+    """One of ``contents`` with every documented key."""
+
+    id: Filled
+    description: str | None = None
+    delivery_category: Delivery | None = None
+
+
+class MetaAnyCustom(MetaCustom):
+    """``custom_data`` with every documented key; keys of one's own are taken as well."""
+
+    currency: Annotated[str, Meta(pattern=r"\A[A-Za-z]{3}\Z")] | None = None
+    contents: Sequence[MetaAnyContent] | None = None
+    content_type: ContentType | None = None
+    delivery_category: Delivery | None = None
+    net_revenue: Number | None = None
+    status: str | bool | None = None
+    item_number: str | None = None
+
+
+class MetaAnyApp(MetaApp):
+    """``app_data`` with every documented key whose type is documented."""
+
+    advertiser_tracking_enabled: Flag | None = None
+    application_tracking_enabled: Flag | None = None
+    extinfo: ExtInfo | None = None
+
+
+@ready
+class MetaAnyEvent(MetaEvent):
+    """One of ``data`` with every documented key: what properties and ``extra`` bring is checked by it."""
+
+    event_name: Name
+    action_source: Source
+    user_data: MetaAnyUser
+    custom_data: MetaAnyCustom | None = None
+    app_data: MetaAnyApp | None = None
+    messaging_channel: Channel | None = None
+    customer_segmentation: str | None = None
+    original_event_data: Mapping[str, Any] | None = None
+    attribution_data: Mapping[str, Any] | None = None
+    advanced_measurement_table: str | None = None

@@ -11,67 +11,51 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from capi_async.destinations.base import is_web, without_odd_clicks
-from capi_async.destinations.meta.checks import (
-    LONG_NAME,
-    NO_TEST_CODE,
-    ODD_URL,
-    TEST_COUNTS,
-    check,
-    check_merged,
-    is_name,
-    with_properties,
+from capi_async.destinations import refusals
+from capi_async.destinations.base import is_web
+from capi_async.destinations.meta.answers import verdicts
+from capi_async.destinations.meta.mapping import (
+    app_data,
+    app_lacks,
+    click_cookie,
+    custom_data,
+    limited_use,
+    too_broad,
+    user_data,
 )
-from capi_async.destinations.meta.mapping import app_data, click_cookie, custom_data, limited_use, user_data
-from capi_async.destinations.meta.replies import verdicts
-from capi_async.destinations.meta.wire import (
-    ACTION_SOURCES,
-    MAX_NAME,
-    STANDARD_NAMES,
-    MetaEvent,
-    MetaHead,
-    MetaRoot,
-)
-from capi_async.destinations.raw import lost_key
+from capi_async.destinations.meta.names import ACTION_SOURCES, MAX_NAME, STANDARD_NAMES, is_name
+from capi_async.destinations.meta.wire import ROOT_KEYS, MetaAnyEvent, MetaAnyUser, MetaEvent, MetaHead, MetaRoot
+from capi_async.destinations.platform import Platform
 from capi_async.errors import ConfigError
-from capi_async.event import NO_CLICK, Event
+from capi_async.event import Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
-from capi_async.plain import shown
 from capi_async.spec import (
     DAY,
     ENCODER,
-    HOUR,
     Credential,
-    Destination,
     Limits,
     MiB,
     Refusal,
     Request,
     Secret,
-    Wire,
-    account_text,
     as_secret,
     decode_head,
     encode_head,
     json_slices,
-    merge,
-    no_consent,
-    require_text,
     setting_text,
 )
 
 #: Shops report late: Meta takes their events for longer than the rest.
 STORE_MAX_AGE_S: Final = 62 * DAY
-#: For how long Meta recognises ``event_name`` with ``event_id``, from the first copy on.
-DEDUPLICATION_S: Final = 48 * HOUR
 
 
-class Meta(Destination, frozen=True, kw_only=True):
+class Meta(Platform, frozen=True, kw_only=True):
     """Meta Conversions API, one dataset.
 
     Attributes:
@@ -117,7 +101,14 @@ class Meta(Destination, frozen=True, kw_only=True):
         "test_event_code": ("META_TEST_EVENT_CODE",),
         "app_secret": ("META_APP_SECRET",),
     }
+    account_setting: ClassVar[str] = "pixel_id"
+    account_digits: ClassVar[int] = 20
+    #: ``event_name`` with ``event_id``.
     dedup_key: ClassVar[str] = "event_id"
+    properties_at: ClassVar[str] = "custom_data"
+    of_the_account: ClassVar[frozenset[str]] = ROOT_KEYS
+    documented: ClassVar = MetaAnyEvent
+    clicks: ClassVar[tuple[str, ...]] = ("fbc", "fbp")
     docs: ClassVar[str] = "developers.facebook.com/docs/marketing-api/conversions-api, read 2026-11"
 
     pixel_id: str
@@ -133,10 +124,6 @@ class Meta(Destination, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pixel_id is None:
-            require_text(self, pixel_id=None)
-        account_text(self, "pixel_id", digits=20)
-        as_secret(self, "access_token")
         if self.app_secret is not None:
             as_secret(self, "app_secret")
             if not (isinstance(self.app_secret, Secret) and self.app_secret.fixed):
@@ -147,19 +134,9 @@ class Meta(Destination, frozen=True, kw_only=True):
             setting_text(self, setting)
         if not isinstance(self.api_version, str) or not _VERSION.fullmatch(self.api_version):
             raise ConfigError(f"{self.name}: api_version needs the form v26.0")
-        for name, there in self.event_names.items():
-            if there is not None and not is_name(there):
-                raise ConfigError(
-                    f"{self.name}: event_names[{shown(name)!r}] needs a name of at most {MAX_NAME} characters"
-                )
 
-    def secret(self) -> Secret:
-        if not isinstance(self.access_token, Secret):  # __post_init__ wrapped it
-            raise ConfigError(f"{self.name}: access_token is missing")
-        return self.access_token
-
-    def account(self) -> str:
-        return self.pixel_id
+    def odd_name(self, name: str, there: str) -> str:
+        return "" if is_name(there) else f"needs a name of at most {MAX_NAME} characters"
 
     @cached_property
     def _head(self) -> bytes:
@@ -175,43 +152,26 @@ class Meta(Destination, frozen=True, kw_only=True):
             )
         )
 
-    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
-        name = self.names.get(event.name)
-        if name is None:
-            if self.knows(event):
-                return Refusal(
-                    "skipped", "name", "no such event here", "name one in event_names if Meta should count it"
-                )
-            name = event.name
-            if not is_name(name):
-                return LONG_NAME
-        consent = event.consent
-        if consent is not None and (refusal := no_consent(event, "ad_storage", "ad_user_data")):
-            return refusal
-        warnings: list[str] = []
-        if event.click is not NO_CLICK:
-            event, notes = without_odd_clicks(event, _CLICKS)
-            warnings += notes
+    def named(self, event: Event, warnings: list[str]) -> str | Refusal:
+        if self.knows(event):
+            return refusals.no_such_event("name one in event_names if Meta should count it")
+        return event.name if is_name(event.name) else _LONG_NAME
+
+    def untestable(self) -> Refusal | None:
+        return None if self.test_event_code else refusals.NO_TEST_CODE
+
+    def head(self, event: Event, *, test: bool) -> bytes:
+        return self._head
+
+    def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> MetaEvent:
         if self.test_event_code is not None:
-            warnings.append(TEST_COUNTS)
-        elif event.test or self.test:
-            return NO_TEST_CODE
+            warnings.append(_TEST_COUNTS)
         source = ACTION_SOURCES[event.source]
-        url, click = ids.page_url, event.click
-        referrer, fbc = ids.page_referrer, None
-        if (
-            click.fbc
-            or click.fbclid
-            or (url is not None and "fbclid=" in url)
-            or (referrer is not None and "fbclid=" in referrer)
-        ):
-            fbc, doubt = click_cookie(click, url, referrer, event.time)
-            if doubt:
-                warnings.append(doubt)
+        url, referrer = ids.page_url, ids.page_referrer
+        fbc = _fbc(event, url, referrer, warnings)
         if url is not None and source != "website" and not is_web(url):
             url = None
-            warnings.append(ODD_URL)
-        at = event.time.timestamp()
+            warnings.append(_ODD_URL)
         made = MetaEvent(
             name,
             int(at),
@@ -223,33 +183,64 @@ class Meta(Destination, frozen=True, kw_only=True):
             app_data(event, ids.idfv) if source == "app" else None,
             referrer,
         )
-        if consent is not None:
+        if (consent := event.consent) is not None:
             if consent.ad_personalization is False:
                 made.opt_out = True
             options = limited_use(consent)
             made.data_processing_options, made.data_processing_options_country, made.data_processing_options_state = (
                 options
             )
-        body: Any = made
-        extra = self.extra_of(event) if event.extra else None
-        if extra and (refusal := lost_key(extra, "event_id")):
+        return made
+
+    def lay_properties(self, body: dict[str, Any], event: Event, warnings: list[str]) -> Refusal | None:
+        facts = {key: value for key, value in event.properties.items() if value is not None}
+        taken = {key: value for key, value in facts.items() if isinstance(value, (str, int, float, Decimal))}
+        if len(taken) < len(facts):
+            warnings.append(_NOT_SCALAR)
+        if taken:
+            body["custom_data"] = {**taken, **body.get("custom_data", {})}
+        return None
+
+    def lacks(self, body: MetaEvent, event: Event, warnings: list[str]) -> Refusal | None:
+        source, user, bought = body.action_source, body.user_data, body.custom_data
+        if source == "website":
+            url = body.event_source_url
+            if not url:
+                return refusals.NO_PAGE
+            if not is_web(url):
+                return refusals.BAD_PAGE
+            if not user.client_user_agent:
+                warnings.append(_NO_USER_AGENT)
+        elif source == "business_messaging":
+            # the channel can only come through extra
+            if not (isinstance(body, MetaAnyEvent) and body.messaging_channel):
+                return _NO_CHANNEL
+            if isinstance(user, MetaAnyUser) and bool(user.ctwa_clid) != bool(user.whatsapp_business_account_id):
+                warnings.append(_HALF_PAIR)
+        elif source == "app" and (refusal := app_lacks(body.app_data)):
             return refusal
-        if extra or event.properties:
-            body = merge(made, extra or {})
-            refusal = with_properties(body, event.properties, warnings) or check_merged(event, body, extra, warnings)
-            source = body["action_source"]
-        else:
-            refusal = check(event, made, warnings)
-        if refusal:
-            return refusal
-        return Wire(
-            body,
-            self._head,
-            at + (self.max_age_s or (STORE_MAX_AGE_S if source == "physical_store" else self.limits.max_age_s)),
-            DEDUPLICATION_S,
-            None,
-            tuple(warnings),
-        )
+        if source != "app" and body.app_data is not None and app_lacks(body.app_data):
+            return _HALF_APP
+        if body.data_processing_options_country is not None and body.data_processing_options_state is None:
+            return _NO_STATE
+        if bought is None or bought.value is None:
+            if body.event_name == "Purchase":
+                return refusals.NO_VALUE
+        elif not bought.currency:
+            if body.event_name == "Purchase":
+                return refusals.NO_CURRENCY
+            warnings.append(_WITHOUT_CURRENCY)
+        if not (user.em or user.ph or user.external_id or user.client_ip_address or user.fbc or user.fbp) and too_broad(
+            key for key in user.__struct_fields__ if getattr(user, key)
+        ):
+            return _NOBODY
+        if body.data_processing_options and not body.data_processing_options_state and not user.client_ip_address:
+            warnings.append(_NO_PLACE)
+        return None
+
+    def max_age_of(self, body: MetaEvent, event: Event) -> float:
+        usual = STORE_MAX_AGE_S if body.action_source == "physical_store" else self.limits.max_age_s
+        return self.max_age_s or usual
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         to = decode_head(head, MetaHead)
@@ -274,7 +265,6 @@ class Meta(Destination, frozen=True, kw_only=True):
         return verdicts(response, count)
 
 
-_CLICKS: Final = ("fbc", "fbp")
 _VERSION: Final = re.compile(r"v[1-9]\d{0,2}\.\d{1,2}")
 _OPTIONAL_TEXTS: Final = (
     "test_event_code", "partner_agent", "namespace_id", "upload_id", "upload_tag", "upload_source",
@@ -289,3 +279,59 @@ def _proof(app_secret: object, token: str) -> str | None:
     if not isinstance(app_secret, Secret):
         return None
     return hmac.new(app_secret.text().encode(), token.encode(), hashlib.sha256).hexdigest()
+
+
+def _fbc(event: Event, url: str | None, referrer: str | None, warnings: list[str]) -> str | None:
+    """The click id's cookie; of nearly all events no more need be asked than whether there is a click id at all."""
+    click = event.click
+    if not (
+        click.fbc
+        or click.fbclid
+        or (url is not None and "fbclid=" in url)
+        or (referrer is not None and "fbclid=" in referrer)
+    ):
+        return None
+    fbc, doubt = click_cookie(click, url, referrer, event.time)
+    if doubt:
+        warnings.append(doubt)
+    return fbc
+
+
+_TEST_COUNTS: Final = "test: Meta counts events with a test code like live ones"
+_ODD_URL: Final = "event_source_url: page.url is no http(s) address and was left out"
+_NO_USER_AGENT: Final = "client_user_agent: documented as required for website events; set user.user_agent"
+_WITHOUT_CURRENCY: Final = "value: without a currency it says little; set currency"
+_NO_PLACE: Final = (
+    "data_processing_options: without a listed US state Meta places the person by user.ip, which is missing"
+)
+_HALF_PAIR: Final = "user_data: ctwa_clid and whatsapp_business_account_id belong together"
+_NOT_SCALAR: Final = "properties: custom_data takes texts, numbers and booleans; others were left out (use extra)"
+
+
+_LONG_NAME: Final = Refusal(
+    "rejected",
+    "name",
+    f"a custom event's name has at most {MAX_NAME} characters",
+    "shorten it, or map it in event_names",
+)
+_HALF_APP: Final = Refusal(
+    "rejected",
+    "extra.app_data",
+    "needs extinfo with the system's version, and advertiser_tracking_enabled",
+    "give both, or leave app_data out",
+)
+_NO_STATE: Final = Refusal(
+    "rejected", "extra.data_processing_options_state", "is required beside a country", "set it, 0 if it is unknown"
+)
+_NO_CHANNEL: Final = Refusal(
+    "rejected",
+    "extra",
+    "messaging events need a messaging_channel",
+    "set extra={'meta': {'messaging_channel': 'whatsapp', 'messenger' or 'instagram', ...}}",
+)
+_NOBODY: Final = Refusal(
+    "skipped",
+    "user",
+    "nobody to identify: what is known of the person fits too many",
+    "set user.email, user.phone, user.external_id, user.ip, user.mobile_ad_id or click.fbc",
+)
