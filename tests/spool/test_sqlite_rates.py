@@ -78,7 +78,7 @@ def test_four_processes_together_keep_the_rate_and_use_it(tmp_path: Path) -> Non
     for start, _ in draws:
         assert sum(number for at, number in draws if start <= at < start + 1.0) <= 200 + 10 + 10
     spread = draws[-1][0] - draws[0][0]
-    assert sum(number for _, number in draws) >= 0.95 * 200 * spread
+    assert sum(number for _, number in draws) >= 0.8 * 200 * spread
 
 
 async def test_a_process_that_was_stopped_with_the_file_in_its_hands_holds_nobody_s_loop(
