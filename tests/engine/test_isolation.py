@@ -69,7 +69,7 @@ def parked(sender: Client) -> int:
     assert sender._engine is not None
     return sum(
         len(submission.position.unstored)
-        for queue in sender._engine.intake._queue._queues.values()
+        for queue in sender._engine.intake._backlog.queue._queues.values()
         for submission in queue
         if submission.position is not None
     )
@@ -79,7 +79,7 @@ def left_over(sender: Client) -> tuple[int, int, int, bool]:
     """What the intake still holds; all of it must be nothing once nobody waits."""
     assert sender._engine is not None
     intake = sender._engine.intake
-    return intake.waiting, intake._waiting, len(intake._taken), intake.empty
+    return intake.waiting, intake._backlog.waiting, len(intake._backlog.taken), intake.empty
 
 
 NOTHING = (0, 0, 0, True)
@@ -224,7 +224,7 @@ async def test_who_gives_up_waiting_leaves_nothing_behind(server: Server, other:
             waiters[at].cancel()
         await waiting(sender, 2)
         assert sender._engine is not None
-        assert (sender._engine.intake.waiting, sender._engine.intake._waiting) == (2, 2)
+        assert (sender._engine.intake.waiting, sender._engine.intake._backlog.waiting) == (2, 2)
         assert not sender._engine.intake.empty
         allowed.allow(10)
         await asyncio.gather(waiters[1], waiters[3])
@@ -309,14 +309,14 @@ async def test_nobody_in_line_keeps_the_loop_busy(server: Server, other: Server)
         await waiting(sender, 50)
         assert sender._engine is not None
         intake = sender._engine.intake
-        serve, looks = intake._serve, 0
+        serve, looks = intake._commit.serve, 0
 
         async def counted() -> bool:
             nonlocal looks
             looks += 1
             return await serve()
 
-        intake._serve = counted  # type: ignore[method-assign]
+        intake._commit.serve = counted  # type: ignore[method-assign]
         found = await asyncio.gather(*waiters, return_exceptions=True)
         assert {type(one) for one in found} == {QueueFull}
         assert looks <= 4 + 50
@@ -337,7 +337,7 @@ async def test_a_ticket_that_waits_for_one_then_another_is_not_passed_for_ever(s
         await other.arrived(1)
         first.allow(1)
         await until(lambda: sender.ledger()["one"].pending == 0)
-        await until(lambda: len(next(iter(sender._engine.intake._queue._queues))) == 2)  # type: ignore[union-attr]
+        await until(lambda: len(next(iter(sender._engine.intake._backlog.queue._queues))) == 2)  # type: ignore[union-attr]
         with pytest.raises(QueueFull):
             await sender.send(event(4, to=["one"]), timeout_s=0)
         second.allow(1)

@@ -45,7 +45,7 @@ async def test_a_lock_that_lasts_costs_nothing_that_was_accepted(
     file: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callers hear no, and mean it; an answer that comes meanwhile is kept until it can be stored."""
-    monkeypatch.setattr("capi_async.engine.intake._STORING_S", 0.1)
+    monkeypatch.setattr("capi_async.engine.commit.STORING_S", 0.1)
     async with Sandbox() as sandbox, Client([snap(sandbox)], spool=f"sqlite:///{file}", linger_s=0) as client:
         sandbox.fault("snap", "latency", latency_s=1.0, count=1)
         accepted = [one.event_id for one in await client.send_many([purchase(number) for number in range(5)])]
@@ -76,7 +76,7 @@ async def test_everybody_waits_for_a_locked_file_as_long_as_they_said(
     file: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Handed in together: the impatient hear no, the patient are stored, also those who do not await."""
-    monkeypatch.setattr("capi_async.engine.intake._STORING_S", 0.1)
+    monkeypatch.setattr("capi_async.engine.commit.STORING_S", 0.1)
     monkeypatch.setattr("capi_async.spool.sqlite.file.BUSY_S", 0.2)
     async with Sandbox() as sandbox, Client([snap(sandbox)], spool=f"sqlite:///{file}", linger_s=0) as client:
         async with locked(file, how):

@@ -1,0 +1,263 @@
+"""Stores what was prepared: whole if there is plenty of room, else event by event, in the order of those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from capi_async.clock import Clock
+from capi_async.engine.backlog import Backlog
+from capi_async.engine.capacity import Capacity
+from capi_async.engine.erasure import Prepared
+from capi_async.engine.guard import is_end
+from capi_async.engine.hooks import Hooks
+from capi_async.engine.wait_queue import NOTHING, Slice, Submission
+from capi_async.errors import SpoolError
+from capi_async.log import Log
+from capi_async.spool.base import Busy, Record, Refused, Spool, size_of
+
+logger = Log(__name__)
+
+#: Events that are stored together, at most.
+MAX_MICRO_BATCH: Final = 256
+
+#: Seconds that storing may take at least, however little time a caller gave: to be told no is no use to anybody who
+#: asked in time. And how long those wait who said nothing, because they do not await.
+STORING_S: Final = 1.0
+_ENQUEUED_S: Final = 60.0
+
+#: Seconds that those who wait may take before others get their turn.
+_TURN_S: Final = 0.01
+
+
+class Commit:
+    """Commits the prepared events of one client to its spool.
+
+    Attributes:
+        quiet: Set whenever nothing is being stored.
+    """
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        *,
+        spool: Spool,
+        capacity: Capacity,
+        names: Sequence[str],
+        hooks: Hooks,
+        ending: Callable[[], bool],
+        clock: Clock,
+    ) -> None:
+        self._backlog = backlog
+        self._spool = spool
+        self._capacity = capacity
+        self._names = names
+        self._hooks = hooks
+        self._ending = ending
+        self._clock = clock
+        self.quiet = asyncio.Event()
+        self.quiet.set()
+
+    async def store(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
+        """Store a prepared micro-batch, whole if there is plenty of room, else what there is room for."""
+        try:
+            clean = not self._backlog.queue and not any(
+                submission.future.done() or submission.erasures for submission, _ in slices
+            )
+            # the sum over all destinations is more than any of them gets: a cheap upper bound
+            size = size_of(records)
+            if clean and self._capacity.plenty(self._names, len(records), size):
+                await self._store_whole(slices, records, refused)
+            else:
+                await self._store_apart(slices, records, refused)
+        finally:
+            for submission, _ in slices:
+                if submission.future.done():
+                    self._backlog.taken.pop(id(submission), None)
+
+    async def serve(self) -> bool:
+        """Store what there is room for by now, oldest submission first; whether there may be more of it."""
+        until = self._clock.monotonic() + _TURN_S
+        stored = 0
+        submission = self._backlog.queue.first()
+        while submission is not None:
+            position = self._backlog.queue.position_of(submission)
+            before = submission.stored
+            waits = await self._store_queued(submission, position.unstored)
+            if submission.future.done():
+                self._backlog.leave(submission)
+            elif not waits:
+                self._backlog.resume(submission)
+            elif submission.stored > before:
+                self._backlog.queue.put(submission, waits)
+            else:
+                # what it waited for remains its own, or two destinations could be full by turns for ever
+                self._backlog.queue.put(submission, waits | position.waits)
+            stored += submission.stored - before
+            if stored:
+                self._backlog.let_in()
+            if stored >= MAX_MICRO_BATCH or (stored and self._clock.monotonic() >= until):
+                return True
+            submission = self._backlog.queue.first(after=position.number)
+        return False
+
+    def failed(self, submissions: Sequence[Submission], error: BaseException) -> None:
+        """A fault that is no answer of storage costs those whose events it caught, and nobody else."""
+        name = type(error).__name__
+        logger.error(
+            "events could not be stored: storage failed with %s; their callers were told, see to the spool",
+            name,
+            extra={"error": name},
+        )
+        for submission in submissions:
+            stored = None if submission.appending else False
+            submission.fail(SpoolError(f"storing failed with {name}", stored=stored, stored_events=submission.stored))
+            submission.appending = 0
+            self._backlog.taken.pop(id(submission), None)
+        self.quiet.set()
+
+    async def _store_whole(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
+        for submission, taken in slices:
+            submission.appending = taken
+        try:
+            await self._append(records, refused, [submission for submission, _ in slices])
+        except Busy as error:
+            self._appended(slices)
+            now = self._clock.monotonic()
+            bounded = any(submission.deadline is not None for submission, _ in slices if not submission.future.done())
+            for submission, _ in slices:
+                if not bounded or (submission.deadline is not None and submission.deadline <= now):
+                    submission.refuse(error)
+            # those who said that they would wait longer
+            if not all(submission.future.done() for submission, _ in slices):
+                await self._store_apart(slices, records, refused)
+            return
+        except SpoolError as error:
+            self._appended(slices)
+            for submission, _ in slices:
+                submission.refuse(error)
+            return
+        self._appended(slices)
+        for submission, taken in slices:
+            self._stored(submission, taken)
+
+    async def _store_apart(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
+        """Weigh event by event, and store together what there is room for; the rest waits."""
+        by_receipt: dict[int, Prepared] = {}
+        for record in records:
+            by_receipt.setdefault(id(record.receipt), ([], []))[0].append(record)
+        for one in refused:
+            by_receipt.setdefault(id(one.receipt), ([], []))[1].append(one)
+        admission = self._capacity.admission()
+        claimed = self._backlog.queue.claimed()
+        taken_now: list[Slice] = []
+        ended: list[Refused] = []
+        later: list[tuple[Submission, deque[Prepared], frozenset[str]]] = []
+        for submission, taken in slices:
+            if submission.future.done():
+                continue
+            # a queued submission has stored nothing of this slice, nor of the one before
+            start = submission.stored + (len(submission.position.unstored) if submission.position is not None else 0)
+            mine = deque(by_receipt.get(id(one), ([], [])) for one in submission.receipts[start : start + taken])
+            if submission.erasures:
+                mine = deque(map(submission.without, mine))
+            if submission.queued:
+                later.append((submission, mine, NOTHING))
+                continue
+            full = NOTHING
+            before = len(mine)
+            while mine and not (full := admission.take(mine[0][0], claimed)):
+                ended += mine.popleft()[1]
+            if before > len(mine):
+                taken_now.append((submission, before - len(mine)))
+            if mine:
+                later.append((submission, mine, full))
+                claimed |= full
+        if taken_now:
+            try:
+                await admission.make_room()
+            except SpoolError as error:
+                for submission, _ in taken_now:
+                    submission.refuse(error, stored=False)
+            else:
+                await self._store_whole(taken_now, admission.kept, [*ended, *admission.dropped])
+        for submission, mine, full in later:
+            if submission.future.done():
+                continue
+            if submission.queued:
+                self._backlog.queue.position_of(submission).unstored.extend(map(submission.without, mine))
+                self._backlog.waiting += len(mine)
+            elif not self._gives_up(submission):
+                self._backlog.let_wait(submission, mine, full)
+
+    async def _store_queued(self, submission: Submission, events: deque[Prepared]) -> frozenset[str]:
+        """Store events of a queued submission while there is room; the destinations that the next has to wait for."""
+        while events and not submission.future.done():
+            admission = self._capacity.admission()
+            claimed = self._backlog.queue.claimed(submission)  # somebody waits there who came first
+            ended: list[Refused] = []
+            full = NOTHING
+            before = len(events)
+            while (
+                events
+                and before - len(events) < MAX_MICRO_BATCH
+                and not (full := admission.take(events[0][0], claimed))
+            ):
+                ended += events.popleft()[1]
+            if count := before - len(events):
+                if submission.queued:
+                    self._backlog.waiting -= count
+                submission.appending = count
+                try:
+                    await admission.make_room()
+                    await self._append(admission.kept, [*ended, *admission.dropped], [submission])
+                except BaseException as error:
+                    if isinstance(error, SpoolError):
+                        submission.refuse(error)
+                    elif is_end(error, ending=self._ending()):
+                        raise
+                    else:
+                        self.failed([submission], error)
+                    self._appended([(submission, count)])
+                    break
+                self._appended([(submission, count)])
+                self._stored(submission, count)
+            elif not self._gives_up(submission):
+                return full
+        return NOTHING
+
+    async def _append(
+        self, records: Sequence[Record], refused: Sequence[Refused], submissions: Sequence[Submission]
+    ) -> None:
+        until = min(
+            [submission.deadline for submission in submissions if submission.deadline is not None], default=None
+        )
+        left_s = _ENQUEUED_S if until is None else until - self._clock.monotonic()
+        self.quiet.clear()
+        await self._spool.append(records, refused, timeout_s=max(STORING_S, left_s))
+        self._hooks.refused(refused)
+
+    def _appended(self, slices: Sequence[Slice]) -> None:
+        for submission, _ in slices:
+            submission.appending = 0
+        self.quiet.set()
+
+    def _stored(self, submission: Submission, count: int) -> None:
+        submission.stored += count
+        if submission.timeout_s is not None:
+            # the timeout bounds the wait for room, not the length of the list
+            submission.deadline = self._clock.monotonic() + submission.timeout_s
+        if submission.stored == len(submission.events) and not submission.future.done():
+            submission.future.set_result(None)
+
+    def _gives_up(self, submission: Submission) -> bool:
+        """Whether somebody without room does not wait for it, and was told."""
+        if self._capacity.overflow == "fail":
+            submission.fail(submission.full("a queue is at its bound"))
+        elif submission.deadline is not None and submission.deadline <= self._clock.monotonic():
+            submission.fail(submission.full(f"a queue stayed at its bound for {submission.timeout_s} s"))
+        else:
+            return False
+        return True
