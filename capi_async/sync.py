@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from capi_async import ending
 from capi_async.answer import Answer
@@ -23,6 +23,9 @@ from capi_async.loop_thread import LoopThread, import_early
 from capi_async.outcome import Outcome
 from capi_async.spec import Destination
 from capi_async.spool.base import Ledger
+
+if TYPE_CHECKING:
+    from capi_async.sandbox import Sandbox
 
 logger = Log(__name__)
 
@@ -128,6 +131,11 @@ class SyncClient:
         self = cls.__new__(cls)
         self._init(client)
         return self
+
+    @property
+    def sandbox(self) -> Sandbox | None:
+        """See :attr:`Client.sandbox`."""
+        return self._client.sandbox
 
     def start(self) -> None:
         """Start the loop's thread and open the spool; done by ``with`` and by the first call too.

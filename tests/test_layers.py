@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ending": {"log"},
     "loop_thread": {"answer", "errors"},
     "sync": {
-        "answer", "client", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome", "spec",
+        "answer", "client", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome", "sandbox", "spec",
         "spool.base",
     },
     "sources": {
@@ -64,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "browser": {"amounts", "destinations", "errors", "event", "plain", "spec"},
     "consent": {"errors", "event", "log"},
     "context": {"browser", "cipher", "errors", "event", "files", "log", "pii", "thread"},
-    "testing": {"errors", "outcome", "spec", "spool.base"},
+    "testing": {"client", "destinations", "errors", "event", "outcome", "sandbox", "spec", "spool.base", "sync"},
     "sandbox": {"bounded", "clock", "nearest"},
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},
@@ -73,7 +73,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 
 #: Parts that a framework loads, which is there then.
-INSIDE_A_HOST = ("context.django",)
+INSIDE_A_HOST = (
+    "testing.pytest_plugin",
+    "context.django",
+)
 
 #: Parts of a folder that must not know one another.
 STRANGERS = {"destinations", "sources", "spool"}
