@@ -15,6 +15,14 @@ from capi_async.errors import (
 )
 from capi_async.event import App, ClickIds, Consent, Device, Event, Hashed, Item, Page, User
 from capi_async.outcome import Outcome
+from capi_async.platform_fields import (
+    CutMeShortFields,
+    MetaFields,
+    OriginalEvent,
+    PinterestFields,
+    SnapFields,
+    TikTokFields,
+)
 from capi_async.sync import SyncClient
 from capi_async.telemetry.base import Hook
 
@@ -29,18 +37,24 @@ __all__ = [
     "Consent",
     "ConsentError",
     "ContextError",
+    "CutMeShortFields",
     "Device",
     "Event",
     "EventError",
     "Hashed",
     "Hook",
     "Item",
+    "MetaFields",
+    "OriginalEvent",
     "Outcome",
     "Page",
+    "PinterestFields",
     "QueueFull",
     "Receipt",
+    "SnapFields",
     "SpoolError",
     "SyncClient",
+    "TikTokFields",
     "TransportError",
     "User",
 ]

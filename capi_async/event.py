@@ -39,6 +39,14 @@ from capi_async.event_checks import (
     shown_fields,
 )
 from capi_async.plain import made_plain, measured, plain_integer, plain_text
+from capi_async.platform_fields import (
+    PLATFORM_FIELDS,
+    CutMeShortFields,
+    MetaFields,
+    PinterestFields,
+    SnapFields,
+    TikTokFields,
+)
 
 __all__ = [
     "MAX_ADDRESSEES",
@@ -598,7 +606,9 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         to: Destination names; ``None`` means all of them.
         test: Sent in each platform's test mode; skipped where there is none, never sent live.
         properties: Further facts, in plain JSON types, passed where a platform takes them.
-        extra: Destination name (or type) to raw wire fields, merged deeply into the wire object.
+        extra: Destination name (or type) to raw wire fields, merged deeply into the wire object; what nobody foresaw.
+        meta, snap, pinterest, tiktok, cutmeshort: What that platform alone takes; see
+            :mod:`capi_async.platform_fields`. Accounts of other platforms leave it out.
 
     Raises:
         EventError: ``field`` names the culprit.
@@ -631,6 +641,11 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     test: bool = False
     properties: Mapping[str, Any] = {}
     extra: Mapping[str, Mapping[str, Any]] = {}
+    meta: MetaFields | None = None
+    snap: SnapFields | None = None
+    pinterest: PinterestFields | None = None
+    tiktok: TikTokFields | None = None
+    cutmeshort: CutMeShortFields | None = None
 
     def __post_init__(self) -> None:
         # Written out, in the order of the fields, because it runs for every event: a local costs a tenth of an
@@ -638,7 +653,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         (
             name, event_id, time, source, user, value, currency, order_id, items, page, click, app, device, consent,
             search, pieces, kind, content, category, description, method, ltv, delivery, subscription, to, test,
-            properties, extra,
+            properties, extra, meta, snap, pinterest, tiktok, cutmeshort,
         ) = astuple(self)  # fmt: skip
         if (
             type(name) is not str or name.isspace() or not 0 < len(name) <= USUAL_CHARS
@@ -667,6 +682,8 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             or type(test) is not bool
             or type(properties) is not dict
             or type(extra) is not dict or extra
+            or meta is not None or snap is not None or pinterest is not None or tiktok is not None
+            or cutmeshort is not None
         ):  # fmt: skip
             self._check()
             event_id, currency, items = self.event_id, self.currency, self.items
@@ -745,6 +762,10 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
                 force_setattr(self, field, nothing)
             elif type(value) is not kind:
                 raise EventError(field, f"needs {kind.__name__}(...), got {kind_of(value)}")
+        for field, own in PLATFORM_FIELDS.items():
+            value = getattr(self, field)
+            if value is not None and type(value) is not own:
+                raise EventError(field, f"needs {own.__name__}(...), got {kind_of(value)}")
         if self.to is not None:
             self._check_to()
         self._check_mappings()

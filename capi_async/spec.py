@@ -24,6 +24,7 @@ from capi_async.errors import ConfigError
 from capi_async.event import Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
+from capi_async.platform_fields import PlatformFields, on_wire
 from capi_async.thread import aside
 
 MINUTE: Final = 60.0
@@ -288,6 +289,10 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
     limits: ClassVar[Limits]
     #: Attributes of :class:`Identifiers` that ``to_wire`` reads.
     identifiers: ClassVar[tuple[str, ...]]
+    #: The field of the event that holds what this platform alone takes, see :mod:`capi_async.platform_fields`.
+    own: ClassVar[str] = ""
+    #: Each of those fields to its place in the event's own object, as a dotted path.
+    own_fields: ClassVar[Mapping[str, str]] = {}
     #: Standard event names; ``None``: there is no such event. A name that is missing is a custom one.
     standard_names: ClassVar[Mapping[str, str | None]]
     #: Setting to environment variable names, the first that is set wins.
@@ -407,10 +412,20 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
         return event.name in self.names
 
     def extra_of(self, event: Event) -> Mapping[str, Any] | None:
-        """The raw wire fields that the caller gave for this destination, by its name or its type."""
-        if not event.extra:
-            return None
-        return event.extra.get(self.name) or event.extra.get(self.type)
+        """What the caller gave for this platform alone, in its own words: typed fields, and ``extra`` laid over them.
+
+        ``extra`` is that of the destination's name, else of its type.
+        """
+        extra = (event.extra.get(self.name) or event.extra.get(self.type)) if event.extra else None
+        given = self.own_fields_of(event)
+        if given is None:
+            return extra
+        return on_wire(given, self.own_fields, extra or {}) or None
+
+    def own_fields_of(self, event: Event) -> PlatformFields | None:
+        """The typed fields of this platform, if the event has them."""
+        given: PlatformFields | None = getattr(event, self.own, None) if self.own else None
+        return given
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r})"

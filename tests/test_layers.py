@@ -30,11 +30,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "event_checks": {"errors", "plain"},
     "json_keys": {"plain"},
     "event_json": {"amounts", "errors", "event_checks", "json_keys", "nearest", "plain"},
-    "event": {"amounts", "errors", "event_checks", "event_json", "plain"},
+    "platform_fields": {"amounts", "errors", "event_checks", "plain"},
+    "event": {"amounts", "errors", "event_checks", "event_json", "plain", "platform_fields"},
     "redaction": set(),
     "outcome": {"redaction"},
     "pii": {"errors", "event"},
-    "spec": {"errors", "event", "outcome", "pii", "thread"},
+    "spec": {"errors", "event", "outcome", "pii", "platform_fields", "thread"},
     "destinations": {"early", "errors", "event", "spec", "outcome", "nearest", "pii", "plain", "frames"},
     "transport": {"errors", "outcome", "spec"},
     "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "thread"},
@@ -69,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},
     "__main__": {"cli"},
-    "": {"client", "engine", "errors", "event", "outcome", "sync", "telemetry.base"},
+    "": {"client", "engine", "errors", "event", "outcome", "platform_fields", "sync", "telemetry.base"},
 }  # fmt: skip
 
 #: Parts that a framework loads, which is there then.

@@ -20,6 +20,7 @@ from capi_async.errors import ConfigError, EventError
 from capi_async.event import App, ClickIds, Consent, Device, Event, Item, Page, User
 from capi_async.nearest import nearest
 from capi_async.plain import listed
+from capi_async.platform_fields import PLATFORM_FIELDS
 
 EXAMPLE: Final = """\
 delimiter = ";"                      # without it: what the header's columns fit
@@ -55,22 +56,33 @@ EIRE = "IE"
 
 _PARTS: Final[Mapping[str, type[Struct]]] = {
     "user": User, "page": Page, "click": ClickIds, "app": App, "device": Device, "consent": Consent, "items": Item,
+    **PLATFORM_FIELDS,
 }  # fmt: skip
 _NOT_FROM_CELLS: Final = frozenset({"time", "to", "properties", "extra", *_PARTS})
-_FIELDS: Final = frozenset(
-    [name for name in Event.__struct_fields__ if name not in _NOT_FROM_CELLS]
-    + [f"{part}.{name}" for part, kind in _PARTS.items() for name in kind.__struct_fields__]
+#: Fields of one platform that are no single value.
+_NO_CELLS: Final = frozenset(
+    ["meta.original_event", "meta.attribution_data"]
+    + [f"{part}.{name}" for part, kind in PLATFORM_FIELDS.items() for name in kind.lists]
+)
+_FIELDS: Final = (
+    frozenset(
+        [name for name in Event.__struct_fields__ if name not in _NOT_FROM_CELLS]
+        + [f"{part}.{name}" for part, kind in _PARTS.items() for name in kind.__struct_fields__]
+    )
+    - _NO_CELLS
 )
 #: What a cell of the field holds; every other field is text.
 _KINDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("click.fbclid_seen", "app.install_time"), "time"),
-    **dict.fromkeys(("value", "predicted_ltv", "items.price", "device.screen_density"), "number"),
+    **dict.fromkeys(("value", "predicted_ltv", "items.price", "device.screen_density", "meta.net_revenue"), "number"),
     **dict.fromkeys(("num_items", "items.quantity"), "whole"),
     **dict.fromkeys(
         (f"device.{name}" for name in ("screen_width", "screen_height", "cpu_cores", "storage_gb", "storage_free_gb")),
         "whole",
     ),
     **dict.fromkeys(("test", "app.application_tracking"), "bool"),
+    **{f"{part}.{name}": "bool" for part, kind in PLATFORM_FIELDS.items() for name in kind.flags},
+    **{f"{part}.{name}": "whole" for part, kind in PLATFORM_FIELDS.items() for name in kind.whole},
     **dict.fromkeys((f"consent.{name}" for name in Consent.__struct_fields__ if name != "region"), "bool"),
 }
 

@@ -63,6 +63,7 @@ from functools import cached_property
 from typing import Any, ClassVar, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from capi_async.destinations import refusals
 from capi_async.destinations.base import with_good_clicks, without_odd_clicks
@@ -260,7 +261,7 @@ class Platform(Destination, frozen=True, kw_only=True):
         if isinstance(body, Refusal):
             return body
         made = body
-        if event.extra or event.properties:
+        if event.extra or event.properties or self.own_fields_of(event) is not None:
             found = self._completed(body, event, warnings)
             if isinstance(found, Refusal):
                 return found
@@ -299,9 +300,26 @@ class Platform(Destination, frozen=True, kw_only=True):
         warnings += notes
         return good
 
+    def _in_the_callers_words(self, event: Event, refusal: Refusal) -> Refusal:
+        """The refusal with the name of the typed field, where it is of one."""
+        given = self.own_fields_of(event)
+        at = refusal.field.removeprefix("extra").lstrip(".")
+        for field, place in self.own_fields.items() if given is not None else ():
+            if getattr(given, field) is None:
+                continue
+            above, _, key = place.rpartition(".")
+            mine = f"{self.own}.{field}"
+            if at == place or at.startswith(f"{place}[") or (at == above and repr(key) in refusal.reason):
+                fix = f"leave {field} out" if "Event.extra" in refusal.fix else refusal.fix
+                return replace(refusal, field=mine, fix=fix)
+            if above and at.rpartition(".")[0] == above and "missing" in refusal.reason:
+                # the object is there for this field's sake only
+                return Refusal(refusal.kind, mine, f"the platform takes it only beside {at}", f"leave {field} out")
+        return refusal
+
     def _completed(self, made: Struct, event: Event, warnings: list[str]) -> tuple[Any, Any] | Refusal:
         """The event's own object with properties and ``extra`` in it, and the same as a struct."""
-        extra = self.extra_of(event) if event.extra else None
+        extra = self.extra_of(event)
         free = event.properties if self.properties_at is not None else {}
         if not extra and not free:
             return made, made
@@ -316,5 +334,5 @@ class Platform(Destination, frozen=True, kw_only=True):
         if checked is None:
             return body, made
         if isinstance(checked, str):
-            return misfit(checked, extra or {}, free, self.properties_at or "")
+            return self._in_the_callers_words(event, misfit(checked, extra or {}, free, self.properties_at or ""))
         return (checked, checked) if self.closed_schema else (body, checked)

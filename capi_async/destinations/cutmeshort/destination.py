@@ -93,9 +93,10 @@ class CutMeShort(Platform, frozen=True, kw_only=True):
         resend: ``always`` repeats leads too when their answer never came. Sales are repeated anyway, because
             ``invoiceId`` lets the platform recognise them.
 
-    A deferred lead, which ties a click to a customer for later events without one, is a lead whose ``extra`` holds
-    ``{"mode": "deferred"}``; it needs a click id. The events of one customer leave one after the other, so that
-    nothing overtakes it. The vendor may refuse events older than 24 hours, which only its answer tells.
+    A deferred lead, which ties a click to a customer for later events without one, is a lead with
+    ``cutmeshort=CutMeShortFields(mode="deferred")``; it needs a click id. The events of one customer leave one after
+    the other, so that nothing overtakes it. The vendor may refuse events older than 24 hours, which only its answer
+    tells.
     """
 
     type: ClassVar[str] = "cutmeshort"
@@ -111,6 +112,11 @@ class CutMeShort(Platform, frozen=True, kw_only=True):
         max_attempts=4,
     )
     identifiers: ClassVar[tuple[str, ...]] = ("external_id_clear", "email_clear", "first_name_clear", "last_name_clear")
+    own: ClassVar[str] = "cutmeshort"
+    own_fields: ClassVar[Mapping[str, str]] = {
+        "mode": "mode",
+        "customer_avatar": "customerAvatar",
+    }
     standard_names: ClassVar[Mapping[str, str | None]] = {
         name: _STANDARD[name][1] if name in _STANDARD else None for name in sorted(STANDARD_EVENTS)
     }

@@ -94,6 +94,26 @@ class Meta(Platform, frozen=True, kw_only=True):
         "gender_letter", "city_joined", "state_code_na", "zip_us5", "country", "mobile_ad_id_clear", "idfv", "ip",
         "user_agent", "page_url", "page_referrer",
     )  # fmt: skip
+    own: ClassVar[str] = "meta"
+    own_fields: ClassVar[Mapping[str, str]] = {
+        "lead_id": "user_data.lead_id",
+        "fb_login_id": "user_data.fb_login_id",
+        "ctwa_clid": "user_data.ctwa_clid",
+        "whatsapp_business_account_id": "user_data.whatsapp_business_account_id",
+        "page_id": "user_data.page_id",
+        "page_scoped_user_id": "user_data.page_scoped_user_id",
+        "ig_account_id": "user_data.ig_account_id",
+        "ig_sid": "user_data.ig_sid",
+        "messaging_channel": "messaging_channel",
+        "original_event": "original_event_data",
+        "attribution_data": "attribution_data",
+        "customer_segmentation": "customer_segmentation",
+        "net_revenue": "custom_data.net_revenue",
+        "campaign_ids": "app_data.campaign_ids",
+        "installer_package": "app_data.installer_package",
+        "url_schemes": "app_data.url_schemes",
+        "windows_attribution_id": "app_data.windows_attribution_id",
+    }
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pixel_id": ("META_PIXEL_ID",),

@@ -89,6 +89,21 @@ class Pinterest(Platform, frozen=True, kw_only=True):
         max_age_s=7 * DAY,
     )
     identifiers: ClassVar[tuple[str, ...]] = (*_IDENTIFIERS, "external_id_plain")
+    own: ClassVar[str] = "pinterest"
+    own_fields: ClassVar[Mapping[str, str]] = {
+        "partner_id": "user_data.partner_id",
+        "customer_type": "user_data.customer_type",
+        "network_type": "device_info.network_type",
+        "wifi": "wifi",
+        "form_factor": "device_info.form_factor",
+        "device_type": "device_info.type",
+        "os_name": "device_info.os_name",
+        "os_release_name": "device_info.os_release_name",
+        "kernel_version": "device_info.kernel_version",
+        "languages": "device_info.languages",
+        "battery_level": "device_info.battery_level",
+        "app_store": "app_info.app_store",
+    }
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "ad_account_id": ("PINTEREST_AD_ACCOUNT_ID",),

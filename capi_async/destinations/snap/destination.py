@@ -72,6 +72,18 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         max_age_s=7 * DAY,
     )
     identifiers: ClassVar[tuple[str, ...]] = (*_IDENTIFIERS, "external_id_plain")
+    own: ClassVar[str] = "snap"
+    own_fields: ClassVar[Mapping[str, str]] = {
+        "lead_id": "user_data.lead_id",
+        "download_id": "user_data.download_id",
+        "partner_id": "user_data.partner_id",
+        "campaign_ids": "app_data.campaign_ids",
+        "installer_package": "app_data.installer_package",
+        "url_schemes": "app_data.url_schemes",
+        "windows_attribution_id": "app_data.windows_attribution_id",
+        "processing_country": "data_processing_options_country",
+        "processing_state": "data_processing_options_state",
+    }
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pixel_id": ("SNAP_PIXEL_ID",),
         "access_token": ("SNAP_ACCESS_TOKEN",),

@@ -97,6 +97,20 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
         "email", "phone_e164", "external_id", "first_name_spaced", "last_name_spaced", "zip_us5", "city_clear",
         "state_clear", "country_clear", "ip", "user_agent", "mobile_ad_id", "idfv", "page_url", "page_referrer",
     )  # fmt: skip
+    own: ClassVar[str] = "tiktok"
+    own_fields: ClassVar[Mapping[str, str]] = {
+        "lead_id": "lead.lead_id",
+        "lead_event_source": "lead.lead_event_source",
+        "ad_callback": "ad.callback",
+        "campaign_id": "ad.campaign_id",
+        "ad_id": "ad.ad_id",
+        "creative_id": "ad.creative_id",
+        "is_retargeting": "ad.is_retargeting",
+        "attributed": "ad.attributed",
+        "attribution_type": "ad.attribution_type",
+        "attribution_provider": "ad.attribution_provider",
+        "shop_id": "properties.shop_id",
+    }
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data", "ad_personalization")
     documented: ClassVar = TikTokAnyEvent
@@ -203,5 +217,5 @@ _NOBODY: Final[Mapping[str, Refusal]] = {
     "web": refusals.nobody(*WEB_IDENTITY),
     "app": refusals.nobody("user.mobile_ad_id with device.os", "user.idfv", *_PERSON, "user.ip with user.user_agent"),
     "offline": refusals.nobody(*_PERSON),
-    "crm": refusals.nobody(*_PERSON, "lead.lead_id through extra"),
+    "crm": refusals.nobody(*_PERSON, "tiktok.lead_id"),
 }
