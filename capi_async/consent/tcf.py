@@ -23,8 +23,8 @@ PURPOSES: Final[Mapping[str, tuple[int, ...]]] = {
     "ad_user_data": (1, 7),
     "ad_personalization": (3, 4),
 }
-#: Platform to its number on the Global Vendor List. Platforms that are not here are not on it, as far as is known.
-VENDORS: Final[Mapping[str, int]] = {"google": 755, "amazon": 793, "linkedin": 804}
+#: Platform to its number on the Global Vendor List, as copies of the list have it. Others: look them up there.
+VENDORS: Final[Mapping[str, int]] = {"google": 755, "amazon": 793}
 
 _VERSION: Final = 2
 _PURPOSES: Final = 24

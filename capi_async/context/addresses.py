@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
@@ -62,6 +63,7 @@ class Visitor(NamedTuple):
     note: str = ""
 
 
+@lru_cache(maxsize=4096)
 def read_address(text: str) -> Address | None:
     """The address in ``text``: a port, brackets and a zone are cut, IPv4 inside IPv6 becomes IPv4; else ``None``."""
     text = text.strip()

@@ -53,10 +53,8 @@ def in_parameters(parameters: Mapping[str, Sequence[str]]) -> tuple[dict[str, st
     """
     ids: dict[str, str] = {}
     notes: list[str] = []
-    for name, field in PARAMETERS.items():
-        values = parameters.get(name)
-        if not values:
-            continue
+    for name in parameters.keys() & PARAMETERS.keys():
+        field, values = PARAMETERS[name], parameters[name]
         for value in values:
             if fits(field, text := value.strip()):
                 ids[field] = text
@@ -74,7 +72,7 @@ def google_landing(
     A JSON object as URL-safe Base64 without padding, as Google's own browser library makes it; the referrer and the
     user agent are part of it while it stays within 4,000 characters.
     """
-    facts = {name: values[0][:200] for name, values in parameters.items() if _GAD(name) and values[0]}
+    facts = {name: values[0][:200] for name, values in parameters.items() if _GAD(name)}
     if not facts:
         return None
     facts["session_start_time_usec"] = str(int(at.timestamp()) * 1_000_000 + at.microsecond)

@@ -110,6 +110,8 @@ SOURCES: Final[Mapping[str, tuple[Source, ...]]] = {
     "oppref": (Source("__oppref", as_is),),
     "obref": (Source("__obref", as_is),),
 }
+#: Cookie to the field that it is for.
+FIELDS: Final[Mapping[str, str]] = {source.cookie: field for field, sources in SOURCES.items() for source in sources}
 #: Cookies that no platform takes from a server yet; they are kept under their own names.
 KEPT: Final = ("_pin_unauth",)
 
@@ -130,8 +132,9 @@ class Found(NamedTuple):
 def read(jar: Mapping[str, Sequence[str]], ga_stream: str | None = None) -> Found:
     """The ids in a request's cookies. Of a cookie that came several times, the first value with the form is taken."""
     found = Found({}, [])
-    for field, sources in SOURCES.items():
-        for source in sources:
+    # a request has few cookies and there are many kinds: those that are there are looked up
+    for field in dict.fromkeys(FIELDS[name] for name in jar.keys() & FIELDS.keys()):
+        for source in SOURCES[field]:
             values = jar.get(source.cookie)
             if values is None or field in found.ids:
                 continue

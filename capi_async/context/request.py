@@ -152,6 +152,8 @@ def parameters(query: str) -> Mapping[str, tuple[str, ...]]:
     A plus sign stays: the ids that are looked for hold no blanks.
     """
     found: dict[str, tuple[str, ...]] = {}
+    if not query:
+        return found
     for part in query.split("&", _MAX_PARTS)[:_MAX_PARTS]:
         name, equals, value = part.partition("=")
         if equals and value:
