@@ -31,6 +31,7 @@ TELLING_LINES = {
     "08_config.py": "snap_de    delivered",
     "09_hooks.py": "outcome: delivered after 2 attempts",
     "10_consent.py": "  pinterest  forgotten erased on request",
+    "12_order_and_webhook.py": "browser tags: meta, tiktok with the id purchase:1001",
 }
 
 #: Served, not run: each has a test of its own.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import subprocess
 import sys
+
+import pytest
 
 import capi_async
 import capi_async.destinations as destinations
@@ -50,12 +53,29 @@ def test_a_shops_names_are_sorted_and_say_what_they_are() -> None:
                 assert inspect.getdoc(member), f"{name}.{member_name}"
 
 
+@pytest.mark.parametrize(
+    "module", ["capi_async.context", "capi_async.context.stores", "capi_async.consent", "capi_async.browser"]
+)
+def test_names_of_parts_are_sorted_and_say_what_they_are(module: str) -> None:
+    """What a part offers stands in its ``__all__``."""
+    part = importlib.import_module(module)
+    assert part.__all__ == sorted(part.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    for name in part.__all__:
+        thing = getattr(part, name)
+        if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+            continue
+        assert inspect.getdoc(thing), name
+        for member_name, member in inspect.getmembers(thing, inspect.isfunction):
+            if not member_name.startswith("_") and member.__module__.startswith("capi_async"):
+                assert inspect.getdoc(member), f"{name}.{member_name}"
+
+
 def test_import_has_no_side_effects_and_loads_no_platform() -> None:
     """Importing starts no thread and no loop, and reads no platform's module."""
     code = (
         "import sys, threading, capi_async\n"
         "assert threading.active_count() == 1\n"
-        "parts = ('capi_async.destinations.', 'capi_async.sources')\n"
+        "parts = ('capi_async.destinations.', 'capi_async.sources', 'capi_async.context', 'capi_async.consent')\n"
         "table = 'capi_async.destinations.registry'\n"
         "loaded = [name for name in sys.modules if name.startswith(parts) and name != table]\n"
         "assert not loaded, loaded\n"

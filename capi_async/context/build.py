@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
 
@@ -112,21 +111,16 @@ def _ids(
         if field in fresh:
             text = fresh[field]
             # the landing's text is another one with every request; what counts is the first
-            same = field in known and (known[field].text == text or _same_landing(field, fresh, known))
+            same = field in known and (
+                known[field].text == text
+                or (field == "google_session" and clicks.landing_page(known[field].text) == page.url)
+            )
             seen[field] = known[field] if same else clicks.Seen(text, now)
             click[field] = seen[field].text
         elif field in known and click.get(field, known[field].text) == known[field].text:
             seen[field] = known[field]
             click[field] = known[field].text
     return _with_meta(click, seen, page, settings)
-
-
-def _same_landing(field: str, fresh: Mapping[str, str], known: Mapping[str, clicks.Seen]) -> bool:
-    """Whether Google's landing is the known one: the page was loaded again with the same click in its address."""
-    if field != "google_session":
-        return False
-    ids = [name for name in ("gclid", "gbraid", "wbraid") if name in fresh]
-    return bool(ids) and all(name in known and known[name].text == fresh[name] for name in ids)
 
 
 def _with_meta(

@@ -86,6 +86,21 @@ def google_landing(
     return text
 
 
+def landing_page(text: str) -> str | None:
+    """The page of a landing, out of the text that :func:`google_landing` made; ``None`` if it is none."""
+    try:
+        return _landing.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))).landing_page_url
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+class _Landing(msgspec.Struct):
+    landing_page_url: str
+
+
+_landing: Final = msgspec.json.Decoder(_Landing)
+
+
 def _packed(facts: Mapping[str, str]) -> str | None:
     text = base64.urlsafe_b64encode(msgspec.json.encode(facts)).rstrip(b"=").decode()
     return text if len(text) <= _MAX_SESSION_CHARS else None
