@@ -22,12 +22,9 @@ from capi_async.engine.receipt import Receipt
 from capi_async.engine.wait_queue import Slice
 from capi_async.errors import CapiError, ClientClosed, QueueFull
 from capi_async.event import Event
-from capi_async.log import Log
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, Spool
 from capi_async.thread import OwnedThread
-
-logger = Log(__name__)
 
 #: Events waiting from which on the next hop begins while the last one's are being stored. With fewer, they would only
 #: wait for that behind the hop instead of before it, and those that come meanwhile for one more.

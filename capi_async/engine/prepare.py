@@ -174,7 +174,7 @@ class Preparer:
                     turn.offer()
                     self.at = (target.name, time.monotonic())
                     if target.off or not stride.usual:
-                        row = self._closely(target, stride, refused, now)
+                        row = self._one_by_one(target, stride, refused, now)
                     elif target.leader is None:
                         row = shared[target.name] = self._lead(target, stride, refused, now)
                     else:
@@ -255,17 +255,17 @@ class Preparer:
         try:
             wires: list[Any] = list(map(target.to_wire, stride.events, stride.ids))
             if len(wires) != len(stride.events):  # a StopIteration in to_wire() ends map() in silence
-                return self._closely(target, stride, refused, now)
+                return self._one_by_one(target, stride, refused, now)
             bodies = [encode(wire.body) if type(wire) is Wire and wire.expires_at > now else None for wire in wires]
         except BaseException:  # looked into once more, one by one, where what is to blame is named
-            return self._closely(target, stride, refused, now)
+            return self._one_by_one(target, stride, refused, now)
         return [
             Record(
                 name, event.event_id, wire.head, body, wire.expires_at, wire.resend_for_s,
                 account, form, now, wire.order_key, 0, 0, 0.0, receipt,
             )
             if body is not None and len(body) <= max_body
-            else self._look(target, event, ids, receipt, refused, now)
+            else self._prepare_one(target, event, ids, receipt, refused, now)
             for (event, ids, receipt), wire, body in zip(stride.rows(), wires, bodies, strict=True)
         ]  # fmt: skip
 
@@ -296,18 +296,18 @@ class Preparer:
                         )
                     )  # fmt: skip
                     continue
-            row.append(self._look(target, event, ids, receipt, refused, now))
+            row.append(self._prepare_one(target, event, ids, receipt, refused, now))
         return row
 
-    def _closely(self, target: _Target, stride: _Stride, refused: list[Refused], now: float) -> list[Record | None]:
+    def _one_by_one(self, target: _Target, stride: _Stride, refused: list[Refused], now: float) -> list[Record | None]:
         """The records of events of which some are not as usual."""
-        return [self._look(target, event, ids, receipt, refused, now) for event, ids, receipt in stride.rows()]
+        return [self._prepare_one(target, event, ids, receipt, refused, now) for event, ids, receipt in stride.rows()]
 
-    def _look(
+    def _prepare_one(
         self, target: _Target, event: Event, ids: Identifiers, receipt: Receipt, refused: list[Refused], now: float
     ) -> Record | None:
         """The record of one event; ``None`` if it was refused, and why is among ``refused``."""
-        made = self._one(target, event, ids, now)
+        made = self._record_of(target, event, ids, now)
         if isinstance(made, Record):
             made.receipt = receipt
             return made
@@ -325,7 +325,7 @@ class Preparer:
             event = changed
         ids = self._plan.identify(event.user, event.page)
         target = next(target for target in self._targets if target.name == destination.name)
-        made: Record | Outcome = self._one(target, event, ids, now)
+        made: Record | Outcome = self._record_of(target, event, ids, now)
         warnings: list[str] = []
         if type(made) is Record:
             if event.time.timestamp() > now:
@@ -335,7 +335,7 @@ class Preparer:
             warnings += wire.warnings if type(wire) is Wire else ()
         return made, ids, warnings
 
-    def _one(self, target: _Target, event: Event, ids: Identifiers, now: float) -> Record | Outcome:
+    def _record_of(self, target: _Target, event: Event, ids: Identifiers, now: float) -> Record | Outcome:
         if event.to is not None and target.name not in event.to:
             return _NOT_ADDRESSED
         if self._require_consent and event.consent is None:
