@@ -17,6 +17,7 @@ from weakref import WeakMethod
 
 import aiohttp
 import anyio
+import msgspec
 from msgspec import Struct
 
 from capi_async.answer import Answer
@@ -32,7 +33,7 @@ from capi_async.engine.notices import Notices
 from capi_async.engine.prepare import ConsentPolicy, Preparer
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import CapiError, ClientClosed, ConfigError, EventError, QueueFull, SpoolError
-from capi_async.event import Event, User
+from capi_async.event import Event, Item, Page, User, new_event_id
 from capi_async.log import Log
 from capi_async.modes import MODES, Mode, environment_options
 from capi_async.outcome import Outcome
@@ -45,6 +46,7 @@ from capi_async.telemetry.base import Hook, StateName
 from capi_async.transport import HttpTransport
 
 if TYPE_CHECKING:
+    from capi_async.doctor import Report
     from capi_async.sandbox import Sandbox
 
 logger = Log(__name__)
@@ -68,6 +70,24 @@ _TRACK_FIX: Final = {
 
 _FORGOTTEN: Final = Outcome(kind="forgotten", reason="erased on request")
 _WITHDRAWN: Final = Outcome(kind="skipped", field="consent", reason="consent was withdrawn")
+
+
+#: Seconds that a test event may take.
+_TEST_S: Final = 15.0
+
+
+def _test_event() -> Event:
+    """An event of nobody, which every platform's own checks take."""
+    return Event(
+        "purchase",
+        order_id=f"capi-doctor-{new_event_id()}",
+        value=1,
+        currency="USD",
+        user=User(email="doctor@example.com", external_id="capi-doctor", user_agent="capi_async"),
+        page=Page(url="https://example.com/"),
+        items=[Item(id="capi-doctor", quantity=1, price=1)],
+        test=True,
+    )
 
 
 class CloseReport(Struct, frozen=True, kw_only=True):
@@ -208,6 +228,7 @@ class Client:
         self._known = frozenset(self._names)
         self._clock = clock
         self._spool = open_spool(spool, clock=clock)
+        self._trust_env = trust_env
         self._consent: ConsentPolicy = consent
         self._phone_region = phone_region
         self._before_send = before_send
@@ -612,6 +633,46 @@ class Client:
         return {
             destination.name: explain(destination, self._explainer, event, now) for destination in self.destinations
         }
+
+    async def check(self, *, send_test: bool = False) -> Report:
+        """What keeps this configuration from working: packages, credentials, network, clock, account, spool.
+
+        The client need not be entered. Nothing is sent, unless it is asked for; the spool is not opened.
+
+        Args:
+            send_test: Also send one event to each destination in its platform's test mode, where it never counts;
+                skipped where there is none.
+        """
+        from capi_async.doctor import examine  # needed by few, and by them once
+
+        try:
+            return await examine(
+                self.destinations,
+                self._spool,
+                self._transport,
+                trust_env=self._trust_env,
+                send_test=self._send_test if send_test and self.mode != "off" else None,
+                clock=self._clock,
+            )
+        finally:
+            if self._engine is None and self._http is not None:
+                await self._http.aclose()
+
+    async def _send_test(self, destination: Destination, transport: Transport) -> Outcome:
+        """One event in the platform's test mode, by a client of its own that keeps nothing."""
+        name = destination.name
+        tried = msgspec.structs.replace(destination, test=True)
+        async with Client([tried], transport=transport, linger_s=0, max_attempts=1) as client:
+            event = _test_event()
+            receipt = await client.send(event)
+            until = asyncio.get_running_loop().time() + _TEST_S
+            while True:
+                outcome = (await receipt.outcomes(timeout_s=0.25))[name]
+                # one that is paused says why, and nothing more will come
+                if outcome.kind != "pending" or outcome.reason or asyncio.get_running_loop().time() > until:
+                    # what waits at a paused destination is of no further use
+                    await client.forget(event.user)
+                    return outcome
 
     async def withdraw(self, subject: User) -> Mapping[str, int]:
         """Consent was withdrawn: settle what waits and carries an identifier of ``subject`` as ``skipped``.

@@ -303,6 +303,10 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
     head_settings: ClassVar[frozenset[str] | None] = None
     #: Source of the facts and the date they were read.
     docs: ClassVar[str]
+    #: Where the platform's pages show test events; empty: nowhere that is documented.
+    test_events_at: ClassVar[str] = ""
+    #: Whether the platform counts test events like others, so that none may be sent just to try.
+    tests_count: ClassVar[bool] = False
 
     name: str = ""
     base_url: str = ""
@@ -349,6 +353,14 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
         ceiling = self.limits.max_batch_events
         if self.max_batch_events is not None and self.max_batch_events > ceiling:
             raise ConfigError(f"{self.name}: max_batch_events cannot exceed the platform's {ceiling}")
+
+    def account_check(self, token: str) -> Request | None:
+        """A request that changes nothing and tells whether account and credential fit; ``None``: there is none.
+
+        A GET reads something of the account. A POST holds no event: the platform refuses it, and for another reason
+        than the credential only if that was right.
+        """
+        return None
 
     def secret(self) -> Secret:
         """The credential that ``request`` is given."""

@@ -9,6 +9,7 @@ import typer
 import capi_async
 from capi_async.cli import queue, tiktok_shop
 from capi_async.cli.bench import bench
+from capi_async.cli.doctor import doctor
 from capi_async.cli.explain import explain
 from capi_async.cli.first_mapping import mapping
 from capi_async.cli.sandbox import sandbox
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(send)
 app.command()(explain)
 app.command()(mapping)
+app.command()(doctor)
 app.command()(sandbox)
 app.command()(bench)
 app.command()(worker)

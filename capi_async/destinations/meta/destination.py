@@ -130,6 +130,9 @@ class Meta(Platform, frozen=True, kw_only=True):
     documented: ClassVar = MetaAnyEvent
     clicks: ClassVar[tuple[str, ...]] = ("fbc", "fbp")
     docs: ClassVar[str] = "developers.facebook.com/docs/marketing-api/conversions-api, read 2026-11"
+    test_events_at: ClassVar[str] = "Events Manager, Test events"
+    # "events sent with test_event_code are not dropped": used for targeting and measurement
+    tests_count: ClassVar[bool] = True
 
     pixel_id: str
     access_token: Credential
@@ -261,6 +264,10 @@ class Meta(Platform, frozen=True, kw_only=True):
     def max_age_of(self, body: MetaEvent, event: Event) -> float:
         usual = STORE_MAX_AGE_S if body.action_source == "physical_store" else self.limits.max_age_s
         return self.max_age_s or usual
+
+    def account_check(self, token: str) -> Request:
+        """No events at all: refused with code 100 where account and credential fit (UNVERIFIED), else with theirs."""
+        return self.request(encode_head(MetaHead(self.pixel_id)), (), token)
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         to = decode_head(head, MetaHead)

@@ -118,6 +118,13 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
             for source, asset in self.assets.items()
         }
 
+    def account_check(self, token: str) -> Request:
+        """The statistics of test events, which need an account and a credential that fit."""
+        asset = quote(self.pixel_id, safe="")
+        return Request(
+            "GET", f"{self.base_url}/v3/{asset}/events/validate/stats?access_token={quote(token, safe='')}", {}
+        )
+
     def head(self, event: Event, *, test: bool) -> bytes | Refusal:
         return (self._test_heads if test else self._heads)[event.source]
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
+from urllib.parse import quote
 
 from msgspec.structs import force_setattr
 
@@ -116,6 +117,15 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
     def identifiers_of(self) -> tuple[str, ...]:
         # an account that sends no Soundex codes does not have them computed either
         return _IDENTIFIERS + _SOUNDEX if self.soundex else _IDENTIFIERS
+
+    def account_check(self, token: str) -> Request:
+        """The statistics of test events, which need an account and a credential that fit."""
+        headers = {"Authorization": f"Bearer {token}"}
+        if self.launchpad_url:
+            # its routes declare that they consume JSON, be it on a GET
+            headers["Content-Type"] = "application/json"
+        asset = quote(self.pixel_id, safe="")
+        return Request("GET", f"{self.base_url}/v2/conversion/validate/stats?asset_id={asset}", headers)
 
     def head(self, event: Event, *, test: bool) -> bytes | Refusal:
         if self.assets[event.source] is None:

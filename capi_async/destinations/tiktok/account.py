@@ -50,6 +50,7 @@ class TikTokAccount(Platform, frozen=True, kw_only=True):
 
     env: ClassVar[Mapping[str, tuple[str, ...]]] = _ENV
     account_setting: ClassVar[str] = "pixel_code"
+    test_events_at: ClassVar[str] = "Events Manager, Test events"
     clicks: ClassVar[tuple[str, ...]] = ("ttclid", "ttp")
     click_parameter: ClassVar[str] = "ttclid"
     properties_at: ClassVar[str] = "properties"

@@ -36,6 +36,7 @@ from capi_async.spool.redis.entry import (
 from capi_async.spool.redis.line import MAX_HELD, Line
 from capi_async.spool.redis.link import Away, Link
 from capi_async.spool.redis.minding import Minding
+from capi_async.spool.redis.options import Options
 from capi_async.spool.redis.reach import ALWAYS_S, nobody
 from capi_async.spool.redis.scripts import APPEND, PART
 
@@ -62,6 +63,11 @@ class RedisSpool(Minding):
     durable = True
     #: For people: where accepted events are.
     where = "in Redis, delivered by whichever worker is next"
+
+    @property
+    def options(self) -> Options:
+        """What its address says."""
+        return self._options
 
     async def open(
         self,

@@ -109,6 +109,11 @@ class SqliteSpool:
 
     # Lifecycle.
 
+    @property
+    def options(self) -> Options:
+        """What its address says."""
+        return self._options
+
     async def open(
         self,
         destinations: Sequence[str],

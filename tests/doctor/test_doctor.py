@@ -1,0 +1,264 @@
+"""``client.check()`` and ``capi-async doctor`` against the sandbox and broken surroundings."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from collections.abc import AsyncIterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import web
+
+from capi_async import Client
+from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.destinations import CutMeShort, Meta, Snap, SnapV2, TikTok
+from capi_async.doctor import Finding, Report
+from capi_async.doctor.environment import environment
+from capi_async.doctor.spools import disk
+from capi_async.sandbox import Sandbox
+from capi_async.spec import Destination
+from tests.spool.redis_server import RedisServer
+
+PIXEL = "00000000-0000-4000-8000-000000000001"
+TOKEN = "sandbox-token"
+WRONG = "never-in-any-text-0042"
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """Every platform."""
+    async with Sandbox() as server:
+        yield server
+
+
+def _found(report: Report, subject: str, check: str) -> Finding:
+    [one] = [one for one in report.findings if (one.subject, one.check) == (subject, check)]
+    return one
+
+
+def _snap(url: str, token: Any = TOKEN) -> Snap:
+    return Snap(pixel_id=PIXEL, access_token=token, base_url=url)
+
+
+class Shifted(Clock):
+    """A wall clock that is wrong by so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def wall(self) -> float:
+        return SYSTEM_CLOCK.wall() + self._seconds
+
+    def monotonic(self) -> float:
+        return SYSTEM_CLOCK.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await SYSTEM_CLOCK.sleep(seconds)
+
+
+async def test_a_good_configuration_is_said_to_be_good_and_its_test_events_do_not_count(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """With the platform's own answer, and without the credential."""
+    destinations: list[Destination] = [
+        _snap(sandbox.url("snap")),
+        SnapV2(pixel_id=PIXEL, access_token=TOKEN, base_url=sandbox.url("snap_v2")),
+        Meta(pixel_id="1000000000000001", access_token=TOKEN, base_url=sandbox.url("meta"), test_event_code="T1"),
+        TikTok(
+            pixel_code="C00000000SANDBOX0001", access_token=TOKEN, base_url=sandbox.url("tiktok"), test_event_code="T1"
+        ),
+        CutMeShort(token=TOKEN, base_url=sandbox.url("cutmeshort")),
+    ]
+    report = await Client(destinations, spool=f"sqlite:///{tmp_path}/spool.db").check(send_test=True)
+    assert report.ok
+    assert _found(report, "snap", "account").level == "ok"
+    assert '"status":"VALID"' in _found(report, "snap", "test event").text
+    assert "counts test events" in _found(report, "meta", "test event").text
+    assert _found(report, "meta", "account").level == "ok"
+    assert _found(report, "tiktok", "test event").level == "ok"
+    skipped = _found(report, "cutmeshort", "test event")
+    assert (skipped.level, "no test mode" in skipped.text) == ("note", True)
+    assert all(one.fix for one in report.findings if one.level != "ok")
+    assert TOKEN not in repr(report)
+    assert {one.test for one in sandbox.arrivals()} == {True}
+    assert not (tmp_path / "spool.db").exists()
+
+
+async def test_nothing_is_sent_unless_it_is_asked_for(sandbox: Sandbox) -> None:
+    """The memory spool is warned of."""
+    report = await Client([_snap(sandbox.url("snap"))]).check()
+    assert sandbox.arrivals() == []
+    assert _found(report, "spool", "kind").level == "warning"
+
+
+async def test_a_wrong_token_is_named_by_the_platforms_own_words(sandbox: Sandbox) -> None:
+    """By the account's check and by the test event; the token itself is not repeated."""
+    destinations: list[Destination] = [
+        _snap(sandbox.url("snap"), WRONG),
+        Meta(pixel_id="1000000000000001", access_token=WRONG, base_url=sandbox.url("meta")),
+        TikTok(pixel_code="CSANDBOX0001", access_token=WRONG, base_url=sandbox.url("tiktok"), test_event_code="T1"),
+    ]
+    report = await Client(destinations).check(send_test=True)
+    assert not report.ok
+    for name, check in (("snap", "account"), ("snap", "test event"), ("meta", "account"), ("tiktok", "test event")):
+        one = _found(report, name, check)
+        assert (one.level, bool(one.fix)) == ("failure", True)
+        assert "oken" in one.text
+    assert sandbox.arrivals() == []
+    assert WRONG not in repr(report)
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ("two words here", "holds blanks"),
+        ('"quoted-credential"', "stands in quotes"),
+        ("your-token-here", "a word that stands for one"),
+        ("short", "5 characters only"),
+        (lambda: 1 / 0, "failed (ZeroDivisionError)"),
+        (lambda: "", "gave no text"),
+    ],
+)
+async def test_the_form_of_a_credential_tells_of_mistakes(sandbox: Sandbox, token: Any, said: str) -> None:
+    """Where a destination can be made with it at all."""
+    try:
+        destination = _snap(sandbox.url("snap"), token)
+    except Exception as error:
+        assert "access_token" in str(error)  # noqa: PT017 - refused before
+        return
+    one = _found(await Client([destination]).check(), "snap", "credential")
+    assert (one.level in ("failure", "warning"), said in one.text) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("http://127.0.0.1:9", "nothing answers"), ("https://no-such-host.invalid", "not found")],
+)
+async def test_an_address_that_does_not_answer_is_a_failure(url: str, said: str) -> None:
+    """And nothing more is tried there."""
+    report = await Client([_snap(url)]).check(send_test=True)
+    one = _found(report, "snap", "reach")
+    assert (one.level, said in one.text) == ("failure", True)
+    assert not [one for one in report.findings if one.check == "test event"]
+
+
+async def test_a_certificate_that_is_not_trusted_is_a_failure(tmp_path: Path) -> None:
+    """With a hint at proxies that open TLS."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    site = web.TCPSite(runner, "localhost", 0, ssl_context=context)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        report = await Client([_snap(f"https://localhost:{port}")]).check()
+    finally:
+        await runner.cleanup()
+    one = _found(report, "snap", "reach")
+    assert (one.level, "certificate" in one.text, "proxy" in one.fix) == ("failure", True, True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level"), [(0.0, "ok"), (90.0, "warning"), (-90.0, "warning"), (3_600.0, "failure")]
+)
+async def test_a_clock_that_is_wrong_is_told_by_the_platforms_date(
+    sandbox: Sandbox, seconds: float, level: str
+) -> None:
+    """In which direction, and by how much."""
+    report = await Client([_snap(sandbox.url("snap"))], clock=Shifted(seconds)).check()
+    one = _found(report, "snap", "clock")
+    assert one.level == level
+    if seconds:
+        assert ("ahead of" if seconds > 0 else "behind") in one.text
+
+
+async def test_a_proxy_that_is_not_used_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its password."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hidden-password@proxy.example:3128")
+    report = await Client([_snap("https://no-such-host.invalid")]).check()
+    one = _found(report, "snap", "proxy")
+    assert (one.level, "proxy.example" in one.text) == ("warning", True)
+    assert "hidden-password" not in repr(report)
+
+
+def test_a_disk_is_looked_at(tmp_path: Path) -> None:
+    """Its folder, rights, room and speed; nothing is left there."""
+    assert {one.level for one in disk(tmp_path / "spool.db", slow_s=60)} == {"ok"}
+    [speed] = [one for one in disk(tmp_path / "spool.db", slow_s=0) if one.check == "disk"]
+    assert (speed.level, "local disk" in speed.fix) == ("warning", True)
+    assert list(tmp_path.iterdir()) == []
+    assert disk(tmp_path / "none" / "spool.db")[0].text.endswith("its folder is not there")
+
+
+def test_a_full_or_read_only_disk_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the system's own words."""
+    assert "cannot be written" in disk(Path("/proc/spool.db"))[0].text
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1024))
+    [room] = [one for one in disk(tmp_path / "spool.db") if one.check == "room"]
+    assert (room.level, room.text) == ("warning", "0 MB free")
+
+
+@pytest.mark.parametrize(
+    ("options", "levels"),
+    [
+        (("--appendonly", "yes"), {"redis": "ok", "persistence": "ok", "memory": "ok"}),
+        ((), {"redis": "ok", "persistence": "failure", "memory": "ok"}),
+        (("--save", "60 1"), {"redis": "ok", "persistence": "warning", "memory": "ok"}),
+        (
+            ("--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
+            {"redis": "ok", "persistence": "ok", "memory": "failure"},
+        ),
+    ],
+)
+async def test_settings_of_a_redis_that_lose_data_are_named(
+    sandbox: Sandbox, tmp_path: Path, options: tuple[str, ...], levels: dict[str, str]
+) -> None:
+    """Each with what to set."""
+    server = RedisServer(tmp_path, *options).start()
+    try:
+        report = await Client([_snap(sandbox.url("snap"))], spool=server.url()).check()
+    finally:
+        server.kill()
+    assert {one.check: one.level for one in report.findings if one.subject == "spool"} == levels
+
+
+async def test_a_redis_that_is_not_there_is_a_failure(sandbox: Sandbox) -> None:
+    """In a few seconds."""
+    report = await Client([_snap(sandbox.url("snap"))], spool="redis://:hidden-password@127.0.0.1:9/0").check()
+    assert _found(report, "spool", "redis").level == "failure"
+    assert "hidden-password" not in repr(report)
+
+
+def test_packages_below_their_lower_bound_are_named() -> None:
+    """Extras that are not installed are a note, a missing dependency is a failure."""
+    versions = {"aiohttp": "3.9.5", "msgspec": "0.19.0"}
+
+    def version_of(name: str) -> str:
+        try:
+            return versions[name]
+        except KeyError:
+            raise metadata.PackageNotFoundError(name) from None
+
+    found = environment(
+        version_of,
+        [
+            "aiohttp>=3.14.4",
+            "msgspec>=0.19",
+            "anyio>=4.4",
+            'redis[hiredis]>=6; extra == "redis"',
+            'ruff>=1; extra == "dev"',
+        ],
+    )
+    told = {one.check: (one.level, one.fix) for one in found if one.subject == "packages"}
+    assert told["aiohttp"] == ("warning", "pip install 'aiohttp>=3.14.4'")
+    assert told["anyio"] == ("failure", "pip install 'anyio>=4.4'")
+    assert told["extra redis"] == ("note", "if you need it: pip install 'capi_async[redis]'")
+    assert "ruff" not in told
+    assert "msgspec" not in told
