@@ -593,9 +593,7 @@ class Client:
             unstored=unstored + self._left_over,
             unanswered=unanswered,
             unknown=unknown,
-            where=getattr(self._spool, "where", "on disk, delivered at the next start")
-            if self._spool.durable
-            else "in memory, lost with this process",
+            where=self._spool.where,
         )
 
     @property

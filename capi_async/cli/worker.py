@@ -168,8 +168,7 @@ class Work:
 
     def _silent_s(self) -> float:
         """Seconds for which storage that can be away has been."""
-        away_s = getattr(self._spool, "away_s", None)
-        return 0.0 if away_s is None else float(away_s())
+        return self._spool.health().away_s
 
     async def _show(self, _request: web.Request) -> web.Response:
         text = self._metrics.render(self._gauges())
@@ -186,7 +185,6 @@ class Work:
             "capi_process_max_rss_kilobytes": {"": used.ru_maxrss},
             "capi_time_seconds": {"": time.time()},
         }
-        workers = getattr(self._spool, "workers", None)
-        if workers is not None:
+        if (workers := self._spool.health().workers) is not None:
             gauges["capi_workers"] = {"": workers}
         return gauges

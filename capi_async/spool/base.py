@@ -191,6 +191,18 @@ class LetterFilter(Struct, frozen=True, kw_only=True):
     limit: int | None = None
 
 
+class Health(Struct, frozen=True):
+    """What a spool knows of its storage, without asking it.
+
+    Attributes:
+        away_s: Seconds for which the storage has been out of reach; 0 if it is not.
+        workers: Processes that deliver from it, if that is known.
+    """
+
+    away_s: float = 0.0
+    workers: int | None = None
+
+
 class Spool(Protocol):
     """At least once: a record that was leased and neither settled nor released is given out again.
 
@@ -199,6 +211,8 @@ class Spool(Protocol):
 
     #: Whether accepted records outlive the process.
     durable: bool
+    #: For people: where accepted events are, and what becomes of them when this process ends.
+    where: str
 
     async def open(
         self,
@@ -322,6 +336,10 @@ class Spool(Protocol):
 
     def ledger(self) -> Mapping[str, Ledger]:
         """Destination to counts."""
+        ...
+
+    def health(self) -> Health:
+        """Whether its storage can be reached, and who delivers from it."""
         ...
 
 

@@ -14,6 +14,7 @@ from capi_async.outcome import Outcome
 from capi_async.spool.base import (
     DeadLetter,
     Depth,
+    Health,
     Ledger,
     LetterFilter,
     OnSettled,
@@ -49,6 +50,7 @@ class MemorySpool:
     """See :class:`~capi_async.spool.base.Spool`. Bound to no event loop, so one loop may follow another."""
 
     durable = False
+    where = "in memory, lost with this process"
 
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
@@ -260,6 +262,10 @@ class MemorySpool:
     def depth(self, destination: str) -> Depth:
         queue = self._queues[destination]
         return Depth(queue.events, queue.bytes)
+
+    def health(self) -> Health:
+        """See :meth:`~capi_async.spool.base.Spool.health`."""
+        return Health()
 
     def ledger(self) -> Mapping[str, Ledger]:
         return {

@@ -142,7 +142,7 @@ async def test_a_sibling_s_records_are_found_in_its_memory_and_in_the_file(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ready, delayed, held back, leased, or not yet read; only what is under way is not counted."""
-    monkeypatch.setattr("capi_async.spool.sqlite.line.HOT_RECORDS", 8)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 8)
     receipt = Receipt()
     async with opened(sqlite(tmp_path, clock)) as sibling, opened(sqlite(tmp_path, clock)) as asking:
         await sibling.append([record(name, order_key=key, body=name.encode()) for name, key in
@@ -188,7 +188,7 @@ async def test_nothing_of_somebody_forgotten_is_left_in_the_file(
 ) -> None:
     """Nor of what had been delivered before, was damaged, or had given way to others, in whatever page it stood."""
     if large:
-        monkeypatch.setattr("capi_async.spool.sqlite.file._REWRITTEN_BYTES", 0)
+        monkeypatch.setattr("capi_async.spool.sqlite.database._REWRITTEN_BYTES", 0)
     chance = random.Random(1)
 
     def body(number: int) -> bytes:

@@ -63,7 +63,7 @@ async def test_what_another_process_took_over_is_not_sent(
 ) -> None:
     """Neither what was leased, nor what waited in memory, nor what was in the file only."""
     quiet(monkeypatch)
-    monkeypatch.setattr("capi_async.spool.sqlite.line.HOT_RECORDS", 4)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 4)
     async with opened(sqlite(tmp_path, clock)) as first, opened(sqlite(tmp_path, clock)) as second:
         for one in range(8):
             await first.append([record(str(one), order_key="k" if one < 2 else None)], [])

@@ -257,7 +257,7 @@ async def test_more_than_memory_holds_waits_in_the_file(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In order, and whoever kept a receipt is told in the end."""
-    monkeypatch.setattr("capi_async.spool.sqlite.line.HOT_RECORDS", 100)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 100)
     receipts = [Receipt() for _ in range(1_000)]
     async with opened(sqlite(tmp_path, clock)) as spool:
         for start in range(0, 1_000, 50):
@@ -284,7 +284,7 @@ async def test_the_oldest_give_way_also_where_they_lie_in_the_file(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Evicting reaches behind what is in memory."""
-    monkeypatch.setattr("capi_async.spool.sqlite.line.HOT_RECORDS", 10)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 10)
     async with opened(sqlite(tmp_path, clock)) as spool:
         for start in range(0, 100, 10):
             await spool.append([record(f"{index:03}") for index in range(start, start + 10)], [])

@@ -77,7 +77,7 @@ async def test_everybody_waits_for_a_locked_file_as_long_as_they_said(
 ) -> None:
     """Handed in together: the impatient hear no, the patient are stored, also those who do not await."""
     monkeypatch.setattr("capi_async.engine.commit.STORING_S", 0.1)
-    monkeypatch.setattr("capi_async.spool.sqlite.file.BUSY_S", 0.2)
+    monkeypatch.setattr("capi_async.spool.sqlite.database.BUSY_S", 0.2)
     async with Sandbox() as sandbox, Client([snap(sandbox)], spool=f"sqlite:///{file}", linger_s=0) as client:
         async with locked(file, how):
             # the one at the door, the others behind it

@@ -18,8 +18,8 @@ from capi_async.spool.base import (
     nobody_asks,
     nobody_holds,
 )
+from capi_async.spool.redis.dead_letters import DeadLetters
 from capi_async.spool.redis.keys import Keys
-from capi_async.spool.redis.letters import Letters
 from capi_async.spool.redis.line import Line
 from capi_async.spool.redis.link import Away, Emptied, Link
 from capi_async.spool.redis.options import Options
@@ -90,7 +90,7 @@ class Reach:
         self._rates = SharedRates(
             prefix=self._keys.rate, news=self._keys.news, now=clock.monotonic, share=lambda: self.workers
         )
-        self._letters = Letters(self._keys, self._sealing.seal, self._sealing.open)
+        self._letters = DeadLetters(self._keys, self._sealing.seal, self._sealing.open)
         self._final: Mapping[str, Ledger] | None = None
 
     async def _check(self, link: Link) -> None:

@@ -18,6 +18,7 @@ from capi_async.outcome import OUTCOME_KINDS, Outcome
 from capi_async.spool.base import (
     DeadLetter,
     Depth,
+    Health,
     Ledger,
     LetterFilter,
     OnSettled,
@@ -61,7 +62,6 @@ class RedisSpool(Minding):
     """
 
     durable = True
-    #: For people: where accepted events are.
     where = "in Redis, delivered by whichever worker is next"
 
     @property
@@ -365,6 +365,10 @@ class RedisSpool(Minding):
         if line is None:
             return Depth(0, 0)
         return Depth(line.counts.get("pending", 0), line.counts.get("bytes", 0))
+
+    def health(self) -> Health:
+        """See :meth:`~capi_async.spool.base.Spool.health`."""
+        return Health(self.away_s(), self.workers)
 
     def ledger(self) -> Mapping[str, Ledger]:
         return self._view() if self._final is None else self._final

@@ -11,7 +11,7 @@ from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import refuse_planted
 from capi_async.outcome import OUTCOME_KINDS
 from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, OnSettled, nobody_asks, nobody_holds
-from capi_async.spool.sqlite import letters, schema
+from capi_async.spool.sqlite import dead_letters, schema
 from capi_async.spool.sqlite.options import Options
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class SqliteReader:
     """The counts and dead letters of a spool file, as :class:`~capi_async.spool.base.Spool` gives them."""
 
     durable = True
+    where = "on disk"
 
     def __init__(self, options: Options) -> None:
         self._path = options.path
@@ -71,7 +72,7 @@ class SqliteReader:
     async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
         """See :meth:`~capi_async.spool.base.Spool.letters`."""
         with self._reading() as db:
-            return letters.select(db, wanted)
+            return dead_letters.select(db, wanted)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from capi_async.spool.base import LetterFilter, Record
+from capi_async.spool.sqlite.dead_letters import select
 from capi_async.spool.sqlite.group import split
-from capi_async.spool.sqlite.letters import select
 from capi_async.spool.sqlite.store import Store, count
 
 #: Letters per transaction: others want to write, too.

@@ -23,8 +23,7 @@ from capi_async.files import aside_name, create_private, refuse_planted, sync_di
 from capi_async.outcome import OUTCOME_KINDS
 from capi_async.spool.base import KEPT, Record, size_of
 from capi_async.spool.chunks import DamagedChunk, decode_state, is_set
-from capi_async.spool.sqlite import damage, schema
-from capi_async.spool.sqlite import memory as remembered
+from capi_async.spool.sqlite import damage, remembered, schema
 from capi_async.spool.sqlite.group import key_number
 
 logger = logging.getLogger(__name__)

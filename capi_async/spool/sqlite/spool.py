@@ -17,6 +17,7 @@ from capi_async.outcome import OUTCOME_KINDS, Outcome
 from capi_async.spool.base import (
     DeadLetter,
     Depth,
+    Health,
     Ledger,
     LetterFilter,
     OnSettled,
@@ -28,12 +29,11 @@ from capi_async.spool.base import (
     nobody_holds,
 )
 from capi_async.spool.chunks import MAX_WAIT_S
-from capi_async.spool.sqlite import letters
+from capi_async.spool.sqlite import dead_letters
 from capi_async.spool.sqlite.committer import Committer
 from capi_async.spool.sqlite.group import Chunk, split
-from capi_async.spool.sqlite.line import Line
 from capi_async.spool.sqlite.options import Options
-from capi_async.spool.sqlite.queues import Queues
+from capi_async.spool.sqlite.queue import Line, Queues
 from capi_async.spool.sqlite.rates import SharedRates
 from capi_async.spool.sqlite.replay import replay
 from capi_async.spool.sqlite.stopper import Stopper
@@ -78,6 +78,7 @@ class SqliteSpool:
     """
 
     durable = True
+    where = "on disk, delivered at the next start"
 
     def __init__(self, options: Options, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
@@ -354,7 +355,7 @@ class SqliteSpool:
 
         def select() -> list[DeadLetter]:
             with self._store.transaction(sync=False) as db:
-                return letters.select(db, wanted)
+                return dead_letters.select(db, wanted)
 
         return await self._call(select)
 
@@ -385,6 +386,10 @@ class SqliteSpool:
         if line is None:
             return Depth(0, 0)
         return Depth(line.events + line.unowned[0], line.bytes + line.unowned[1])
+
+    def health(self) -> Health:
+        """See :meth:`~capi_async.spool.base.Spool.health`."""
+        return Health()
 
     def ledger(self) -> Mapping[str, Ledger]:
         if self._thread is None and self._final:

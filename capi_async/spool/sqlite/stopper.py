@@ -13,7 +13,7 @@ from capi_async.outcome import Outcome
 from capi_async.spool.base import OnSettled, Record, cut_short
 from capi_async.spool.sqlite.committer import Committer
 from capi_async.spool.sqlite.group import Chunk
-from capi_async.spool.sqlite.queues import Queues
+from capi_async.spool.sqlite.queue import Queues
 from capi_async.spool.sqlite.stops import Hit
 from capi_async.spool.sqlite.store import Store
 

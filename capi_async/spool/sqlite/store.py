@@ -17,10 +17,10 @@ from capi_async.outcome import Outcome
 from capi_async.spool.base import Busy, DeadLetter, Record, size_of
 from capi_async.spool.chunks import DamagedChunk, decode, decode_runs, decode_state, encode, has_checksum, is_set
 from capi_async.spool.sealing import REPEATED
-from capi_async.spool.sqlite import damage, memory, stops
-from capi_async.spool.sqlite.file import SpoolFile
+from capi_async.spool.sqlite import damage, remembered, stops
+from capi_async.spool.sqlite.database import SpoolFile
+from capi_async.spool.sqlite.dead_letters import DeadLetters
 from capi_async.spool.sqlite.group import Change, Chunk, Group, key_number, place_of
-from capi_async.spool.sqlite.letters import Letters
 from capi_async.spool.sqlite.options import DAY, Options
 from capi_async.spool.sqlite.room import is_full
 from capi_async.spool.sqlite.stops import Asked, Hit
@@ -88,7 +88,7 @@ class Store(SpoolFile):
 
     def __init__(self, options: Options, *, wall: Callable[[], float]) -> None:
         super().__init__(options, wall=wall)
-        self.letters = Letters(self._seal, self._open_sealed)
+        self.letters = DeadLetters(self._seal, self._open_sealed)
         #: What is appended is for this process; if not, for whoever wants it.
         self.keeps = True
         #: Rows that can be neither read nor removed.
@@ -145,7 +145,7 @@ class Store(SpoolFile):
             self._overwrite(db, True)
         if group.appended and self._options.remember_days:
             ids_of = {one.event_id for chunk in group.appended for one in chunk.records if one is not None}
-            memory.add(db, ids_of, self._wall())
+            remembered.add(db, ids_of, self._wall())
         counts = Counter(group.counts)
         ids = []
         for chunk in group.appended:
@@ -536,12 +536,12 @@ class Store(SpoolFile):
             self.letters.prune(db, before=self._wall() - options.dead_days * DAY, keep=options.dead_max)
             stops.forget_answers(db, self._wall())
             db.execute("DELETE FROM damaged WHERE at < ?", (self._wall() - options.dead_days * DAY,))
-            memory.prune(db, before=self._wall() - options.remember_days * DAY)
+            remembered.prune(db, before=self._wall() - options.remember_days * DAY)
         self.shrink()
 
     def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
         """Which of these were accepted, by any process, as far as that is remembered."""
-        return memory.find(self._ready(), event_ids)
+        return remembered.find(self._ready(), event_ids)
 
     def erase_traces(self) -> bool:
         """Nothing that was deleted stays readable in the file or its log; False if another process reads the log."""

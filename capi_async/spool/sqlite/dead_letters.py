@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _COLUMNS = "id, destination, kind, event_id, reason, at, size"
 
 
-class Letters:
+class DeadLetters:
     """The table of dead letters; every method belongs into the owned thread."""
 
     def __init__(self, seal: Seal, open_sealed: OpenSealed) -> None:

@@ -33,7 +33,7 @@ _meta = msgspec.msgpack.Decoder(tuple[str, str, str, str, float, int])
 _sealed = msgspec.msgpack.Decoder(tuple[str, bytes])
 
 
-class Letters:
+class DeadLetters:
     """All dead letters of a spool: a sorted set by number of what can be listed, and a hash of what can be sent."""
 
     def __init__(self, keys: Keys, seal: Seal, open_sealed: OpenSealed) -> None:

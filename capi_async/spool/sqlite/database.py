@@ -14,14 +14,13 @@ from typing import Final
 
 from capi_async.cipher import UnknownKey
 from capi_async.errors import ConfigError, SpoolError
-from capi_async.files import Lock, is_free, refuse_network, refuse_planted, sync_directory
+from capi_async.files import Lock, create_private, is_free, refuse_network, refuse_planted, sync_directory
 from capi_async.spool.base import Record
 from capi_async.spool.chunks import DamagedChunk, decode
 from capi_async.spool.sealing import NOT_SEALED, SEALED_EARLIER, NotSealed, Place, SealedEarlier, Sealing
 from capi_async.spool.sqlite import salvage, schema
 from capi_async.spool.sqlite.group import place_of
 from capi_async.spool.sqlite.options import Options
-from capi_async.spool.sqlite.restore import restore
 from capi_async.spool.sqlite.room import Room, is_full
 from capi_async.spool.sqlite.schema import Damaged
 
@@ -508,7 +507,7 @@ class SpoolFile:
         if self._others():
             raise SpoolError(f"{self.path} was deleted while several processes use it; stop them, then start again")
         db, reader = self._db, self._reader
-        self._db = restore(self._ready(), self.path, busy_s=BUSY_S)
+        self._db = _restored(self._ready(), self.path, busy_s=BUSY_S)
         self._reader = schema.connect(self.path, busy_s=BUSY_S)
         for old in (db, reader):
             if old is not None:
@@ -592,3 +591,30 @@ class SpoolFile:
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
+
+
+def _restored(source: sqlite3.Connection, path: Path, *, busy_s: float) -> sqlite3.Connection:
+    """A connection to a fresh copy of a deleted file under its old name; call it while holding the writers' lock.
+
+    Raises:
+        SpoolError: The copy could not be made; nothing is there under the name then.
+    """
+    for side in ("-wal", "-shm"):
+        path.with_name(path.name + side).unlink(missing_ok=True)
+    try:
+        if not create_private(path):
+            raise SpoolError(f"{path} was replaced by another file while it was in use")
+        target = sqlite3.connect(path, isolation_level=None)
+        try:
+            source.backup(target)
+        finally:
+            target.close()
+    except (sqlite3.Error, OSError) as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise SpoolError(f"{path} was deleted while it was in use, and cannot be written again") from error
+    logger.error(
+        "spool: %s was deleted while it was in use, and was written again; keep whatever tidies up there away from it",
+        path, extra={"path": str(path)},
+    )  # fmt: skip
+    return schema.connect(path, busy_s=busy_s)
