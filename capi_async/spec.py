@@ -11,9 +11,8 @@ import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -242,22 +241,6 @@ class Transport(Protocol):
 
 
 Resend: TypeAlias = Literal["safe", "always", "never"]
-
-
-class PerAccount:
-    """A fact of a class of destinations that an account's settings change, such as ``identifiers``.
-
-    Args:
-        usual: What the class says, and an account for which ``of`` has no other word.
-        of: The fact of one account.
-    """
-
-    def __init__(self, usual: tuple[str, ...], of: Callable[[Any], tuple[str, ...]]) -> None:
-        self._usual = usual
-        self._of = of
-
-    def __get__(self, made: object | None, owner: type) -> tuple[str, ...]:
-        return self._usual if made is None else self._of(made)
 
 
 class Destination(Struct, frozen=True, kw_only=True, dict=True):
@@ -630,35 +613,6 @@ def json_slices(prefix: bytes, bodies: Sequence[bytes], suffix: bytes) -> tuple[
     return tuple(slices)
 
 
-def merge(body: Struct | Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """``extra`` laid over the wire object: objects key by key, anything else replaced."""
-    base: dict[str, Any] = msgspec.to_builtins(body, builtin_types=(Decimal,))
-    return _merged(base, extra)
-
-
-def _merged(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in extra.items():
-        below = base.get(key)
-        if isinstance(below, dict) and isinstance(value, Mapping):
-            base[key] = _merged(below, value)
-        elif isinstance(value, Mapping):
-            # a copy: what a destination adds later must not turn up in the caller's own dict
-            base[key] = _merged({}, value)
-        else:
-            base[key] = value
-    return base
-
-
-def merge_strict(body: Struct, extra: Mapping[str, Any]) -> Struct | Refusal:
-    """Like :func:`merge`, for a platform that refuses unknown keys: a key outside the wire struct is refused here."""
-    try:
-        return msgspec.convert(merge(body, extra), type(body), strict=True)
-    except msgspec.ValidationError as error:
-        return Refusal(
-            "rejected", "extra", f"not a field of this platform's schema: {error}", "remove it from Event.extra"
-        )
-
-
 def epoch_seconds(time: datetime) -> int:
     """Whole seconds since the Unix epoch."""
     return int(time.timestamp())
@@ -667,25 +621,3 @@ def epoch_seconds(time: datetime) -> int:
 def epoch_millis(time: datetime) -> int:
     """Whole milliseconds since the Unix epoch."""
     return round(time.timestamp() * 1000)
-
-
-def decimal_text(value: object) -> str | None:
-    """An amount as plain decimal text (``72.39``, never ``7.239E+1``); ``None`` stays."""
-    return None if value is None else format(cast("Decimal", value), "f")
-
-
-def shared_brand(event: Event) -> str | None:
-    """The brand that all items share, else ``None``."""
-    brands = {item.brand for item in event.items}
-    return brands.pop() if len(brands) == 1 else None
-
-
-def no_consent(event: Event, *choices: str) -> Refusal | None:
-    """A refusal if one of these consent choices was denied; ``None`` where nothing was stated or all was granted."""
-    consent = event.consent
-    if consent is None:
-        return None
-    for choice in choices:
-        if getattr(consent, choice) is (choice == "sale_opt_out"):
-            return Refusal("skipped", f"consent.{choice}", f"no consent: {choice}")
-    return None

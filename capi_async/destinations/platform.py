@@ -17,7 +17,7 @@ the steps, the account, the credential, ``extra`` and what refuses an event are 
         pixel_id: str
         access_token: Credential
 
-        def head(self, event: Event, *, test: bool) -> bytes | Refusal:
+        def head(self, event: Event, test: bool) -> bytes | Refusal:
             return encode_head(AcmeHead(self.pixel_id, test))
 
         def body(
@@ -58,9 +58,10 @@ implements :class:`capi_async.spec.Destination` itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -69,7 +70,7 @@ from capi_async.destinations import refusals
 from capi_async.destinations.base import with_good_clicks, without_odd_clicks
 from capi_async.destinations.raw import checked_by, laid_over, lost_key, misfit, not_of_the_event
 from capi_async.errors import ConfigError
-from capi_async.event import NO_CLICK, Event
+from capi_async.event import NO_CLICK, Consent, Event
 from capi_async.pii.identifiers import Identifiers
 from capi_async.plain import shown
 from capi_async.spec import (
@@ -80,7 +81,6 @@ from capi_async.spec import (
     Wire,
     account_text,
     as_secret,
-    no_consent,
     require_text,
 )
 
@@ -175,7 +175,7 @@ class Platform(Destination, frozen=True, kw_only=True):
         """Why this account cannot send test events; ``None``: it can."""
         return None
 
-    def head(self, event: Event, *, test: bool) -> bytes | Refusal:
+    def head(self, event: Event, test: bool) -> bytes | Refusal:
         """What stands at request level for this event, or why the account has no place for it."""
         raise NotImplementedError
 
@@ -238,62 +238,27 @@ class Platform(Destination, frozen=True, kw_only=True):
         """The names that events get without a further look."""
         return {name: there for name, there in self.names.items() if there is not None}
 
-    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
-        # this runs for every event and destination
-        warnings: list[str] = []
-        name = self.usual_names.get(event.name)
-        if name is None:
-            named = self.named(event, warnings)
-            if isinstance(named, Refusal):
-                return named
-            name = named
-        if event.consent is not None and (refusal := no_consent(event, *self.consents)):
-            return refusal
-        test = event.test or self.test
-        if test and (refusal := self.untestable()):
-            return refusal
-        head = self.head(event, test=test)
-        if isinstance(head, Refusal):
-            return head
-        event = self._with_good_clicks(event, warnings)
-        at = event.time.timestamp()
-        body: Any = self.body(name, event, at, ids, warnings)
-        if isinstance(body, Refusal):
-            return body
-        made = body
-        if event.extra or event.properties or self.own_fields_of(event) is not None:
-            found = self._completed(body, event, warnings)
-            if isinstance(found, Refusal):
-                return found
-            body, made = found
-        if refusal := self.lacks(made, event, warnings):
-            return refusal
-        return Wire(
-            body,
-            head,
-            at + self.max_age_of(made, event),
-            self.resend_for(made),
-            self.order_key(made),
-            tuple(warnings) if warnings else (),
-        )
+    if TYPE_CHECKING:
+
+        def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
+            """See :attr:`way`."""
+
+    else:
+        # whoever takes the method has the steps themselves, without a call in between
+        to_wire = property(attrgetter("way"))
+
+    @cached_property
+    def way(self) -> Callable[[Event, Identifiers], Wire | Refusal]:
+        """What :meth:`to_wire` does, with all that is the same for every event of this destination at hand."""
+        return _way(self)
 
     def head_of(self, event: Event) -> bytes | Refusal:
         # its name and consent were asked for when the body was made
         test = event.test or self.test
-        return (self.untestable() if test else None) or self.head(event, test=test)
+        return (self.untestable() if test else None) or self.head(event, test)
 
-    def _with_good_clicks(self, event: Event, warnings: list[str]) -> Event:
-        click, page, parameter = event.click, event.page, self.click_parameter
-        # of nearly all events no more need be asked
-        if click is NO_CLICK and not (
-            parameter
-            and (
-                ((url := page.url) is not None and parameter in url)
-                or ((url := page.referrer) is not None and parameter in url)
-            )
-        ):
-            return event
-        if parameter:
+    def with_good_clicks(self, event: Event, warnings: list[str]) -> Event:
+        if parameter := self.click_parameter:
             good, notes = with_good_clicks(event, self.clicks, parameter)
         else:
             good, notes = without_odd_clicks(event, self.clicks)
@@ -317,7 +282,7 @@ class Platform(Destination, frozen=True, kw_only=True):
                 return Refusal(refusal.kind, mine, f"the platform takes it only beside {at}", f"leave {field} out")
         return refusal
 
-    def _completed(self, made: Struct, event: Event, warnings: list[str]) -> tuple[Any, Any] | Refusal:
+    def completed(self, made: Struct, event: Event, warnings: list[str]) -> tuple[Any, Any] | Refusal:
         """The event's own object with properties and ``extra`` in it, and the same as a struct."""
         extra = self.extra_of(event)
         free = event.properties if self.properties_at is not None else {}
@@ -336,3 +301,79 @@ class Platform(Destination, frozen=True, kw_only=True):
         if isinstance(checked, str):
             return self._in_the_callers_words(event, misfit(checked, extra or {}, free, self.properties_at or ""))
         return (checked, checked) if self.closed_schema else (body, checked)
+
+
+def _denied(consent: Consent, choices: Sequence[str]) -> Refusal | None:
+    """A refusal if one of these choices was denied; ``None`` where nothing was stated or all was granted."""
+    for choice in choices:
+        if getattr(consent, choice) is (choice == "sale_opt_out"):
+            return Refusal("skipped", f"consent.{choice}", f"no consent: {choice}")
+    return None
+
+
+def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
+    """The steps from an event to its form on the wire, as the table at the top of this module says.
+
+    This runs for every event and destination, so what a destination says of all events alike is asked for once, the
+    steps that it does not override are not called, and "type() is" asks whether a struct is a Refusal: for a struct
+    isinstance() takes four times as long.
+    """
+    kind = type(made)
+    names, named, untestable, head_of, body_of, lacks = (
+        made.usual_names.get, made.named, made.untestable, made.head, made.body, made.lacks,
+    )  # fmt: skip
+    own_fields = attrgetter(made.own) if made.own else None
+    testing, consents, parameter = made.test, made.consents, made.click_parameter
+    max_age_s, window_s = made.max_age_s or made.limits.max_age_s, made.resend_window_s
+    max_age_of = None if kind.max_age_of is Platform.max_age_of else made.max_age_of
+    resend_for = None if kind.resend_for is Platform.resend_for else made.resend_for
+    order_key = None if kind.order_key is Platform.order_key else made.order_key
+
+    def to_wire(event: Event, ids: Identifiers) -> Wire | Refusal:
+        warnings: list[str] = []
+        name = names(event.name)
+        if name is None:
+            found = named(event, warnings)
+            if not isinstance(found, str):
+                return found
+            name = found
+        if event.consent is not None and (refusal := _denied(event.consent, consents)):
+            return refusal
+        test = event.test or testing
+        if test and (refusal := untestable()):
+            return refusal
+        head = head_of(event, test)
+        if not isinstance(head, bytes):
+            return head
+        page = event.page
+        # of nearly all events no more need be asked about click ids
+        if event.click is not NO_CLICK or (
+            parameter
+            and (
+                ((url := page.url) is not None and parameter in url)
+                or ((url := page.referrer) is not None and parameter in url)
+            )
+        ):
+            event = made.with_good_clicks(event, warnings)
+        at = event.time.timestamp()
+        body: Any = body_of(name, event, at, ids, warnings)
+        if type(body) is Refusal:
+            return body
+        whole = body
+        if event.extra or event.properties or (own_fields is not None and own_fields(event) is not None):
+            completed = made.completed(body, event, warnings)
+            if isinstance(completed, Refusal):
+                return completed
+            body, whole = completed
+        if refusal := lacks(whole, event, warnings):
+            return refusal
+        return Wire(
+            body,
+            head,
+            at + (max_age_s if max_age_of is None else max_age_of(whole, event)),
+            window_s if resend_for is None else resend_for(whole),
+            None if order_key is None else order_key(whole),
+            tuple(warnings) if warnings else (),
+        )
+
+    return to_wire

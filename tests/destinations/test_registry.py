@@ -45,7 +45,7 @@ class Zeta(Platform, frozen=True, kw_only=True):
     shop: str
     access_token: Credential
 
-    def head(self, event, *, test):
+    def head(self, event, test):
         return encode_head(Head(self.shop, test))
 
     def body(self, name, event, at, ids, warnings):

@@ -208,7 +208,7 @@ class CutMeShort(Platform, frozen=True, kw_only=True):
     def untestable(self) -> Refusal | None:
         return _NO_TEST_MODE
 
-    def head(self, event: Event, *, test: bool) -> bytes:
+    def head(self, event: Event, test: bool) -> bytes:
         return HEADS["sale" if self._calls[event.name].startswith("sale:") else "lead"]
 
     def body(

@@ -183,7 +183,7 @@ class Meta(Platform, frozen=True, kw_only=True):
     def untestable(self) -> Refusal | None:
         return None if self.test_event_code else refusals.NO_TEST_CODE
 
-    def head(self, event: Event, *, test: bool) -> bytes:
+    def head(self, event: Event, test: bool) -> bytes:
         return self._head
 
     def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> MetaEvent:
@@ -191,7 +191,16 @@ class Meta(Platform, frozen=True, kw_only=True):
             warnings.append(_TEST_COUNTS)
         source = ACTION_SOURCES[event.source]
         url, referrer = ids.page_url, ids.page_referrer
-        fbc = _fbc(event, url, referrer, warnings)
+        click, fbc = event.click, None
+        if (
+            click.fbc
+            or click.fbclid
+            or (url is not None and "fbclid=" in url)
+            or (referrer is not None and "fbclid=" in referrer)
+        ):
+            fbc, doubt = click_cookie(click, url, referrer, event.time)
+            if doubt:
+                warnings.append(doubt)
         if url is not None and source != "website" and not is_web(url):
             url = None
             warnings.append(_ODD_URL)
@@ -262,8 +271,9 @@ class Meta(Platform, frozen=True, kw_only=True):
         return None
 
     def max_age_of(self, body: MetaEvent, event: Event) -> float:
-        usual = STORE_MAX_AGE_S if body.action_source == "physical_store" else self.limits.max_age_s
-        return self.max_age_s or usual
+        if self.max_age_s:
+            return self.max_age_s
+        return STORE_MAX_AGE_S if body.action_source == "physical_store" else self.limits.max_age_s
 
     def account_check(self, token: str) -> Request:
         """No events at all: refused with code 100 where account and credential fit (UNVERIFIED), else with theirs."""
@@ -306,22 +316,6 @@ def _proof(app_secret: object, token: str) -> str | None:
     if not isinstance(app_secret, Secret):
         return None
     return hmac.new(app_secret.text().encode(), token.encode(), hashlib.sha256).hexdigest()
-
-
-def _fbc(event: Event, url: str | None, referrer: str | None, warnings: list[str]) -> str | None:
-    """The click id's cookie; of nearly all events no more need be asked than whether there is a click id at all."""
-    click = event.click
-    if not (
-        click.fbc
-        or click.fbclid
-        or (url is not None and "fbclid=" in url)
-        or (referrer is not None and "fbclid=" in referrer)
-    ):
-        return None
-    fbc, doubt = click_cookie(click, url, referrer, event.time)
-    if doubt:
-        warnings.append(doubt)
-    return fbc
 
 
 _TEST_COUNTS: Final = "test: Meta counts events with a test code like live ones"

@@ -156,7 +156,7 @@ class Pinterest(Platform, frozen=True, kw_only=True):
         # an event that neither side knows is a custom one
         return refusals.no_such_event() if self.knows(event) else "custom"
 
-    def head(self, event: Event, *, test: bool) -> bytes:
+    def head(self, event: Event, test: bool) -> bytes:
         return self._test_head if test else self._live_head
 
     def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> PinterestEvent:

@@ -125,7 +125,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
             "GET", f"{self.base_url}/v3/{asset}/events/validate/stats?access_token={quote(token, safe='')}", {}
         )
 
-    def head(self, event: Event, *, test: bool) -> bytes | Refusal:
+    def head(self, event: Event, test: bool) -> bytes | Refusal:
         return (self._test_heads if test else self._heads)[event.source]
 
     def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> SnapEvent:
@@ -165,9 +165,20 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         return None
 
     def lacks(self, body: SnapEvent, event: Event, warnings: list[str]) -> Refusal | None:
-        user, data, app = body.user_data, body.custom_data or _NO_CUSTOM, body.app_data or _NO_APP
+        user, data, url = body.user_data, body.custom_data or _NO_CUSTOM, body.event_source_url
+        # all that a purchase on the web needs is nearly always there
+        if (
+            url
+            and is_web(url)
+            and body.action_source == "WEB"
+            and (user.em or user.ph)
+            and data.currency
+            and data.value is not None
+        ):
+            return None
+        app = body.app_data or _NO_APP
         return lacking(
-            body.event_name, body.action_source, body.event_source_url, app.app_id, app.extinfo, data.value,
+            body.event_name, body.action_source, url, app.app_id, app.extinfo, data.value,
             data.currency, user.em, user.ph, user.client_ip_address, user.client_user_agent, user.madid,
         )  # fmt: skip
 

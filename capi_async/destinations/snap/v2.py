@@ -127,7 +127,7 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         asset = quote(self.pixel_id, safe="")
         return Request("GET", f"{self.base_url}/v2/conversion/validate/stats?asset_id={asset}", headers)
 
-    def head(self, event: Event, *, test: bool) -> bytes | Refusal:
+    def head(self, event: Event, test: bool) -> bytes | Refusal:
         if self.assets[event.source] is None:
             return NO_ASSET
         return _TEST_HEAD if test else _LIVE_HEAD

@@ -84,7 +84,6 @@ class TikTokAccount(Platform, frozen=True, kw_only=True):
         return None if self.test_event_code else refusals.NO_TEST_CODE
 
 
-def warn_of_currency(currency: str | None, warnings: list[str]) -> None:
+def unlisted(currency: str) -> str:
     """A word about a currency that TikTok does not list."""
-    if currency is not None and currency not in CURRENCIES:
-        warnings.append(f"TikTok does not list the currency {currency}")
+    return f"TikTok does not list the currency {currency}"

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from capi_async.destinations import refusals
 from capi_async.destinations.base import is_web
-from capi_async.destinations.tiktok.account import WEB_IDENTITY, TikTokAccount, warn_of_currency
+from capi_async.destinations.tiktok.account import CURRENCIES, WEB_IDENTITY, TikTokAccount, unlisted
 from capi_async.destinations.tiktok.answers import read_answer
 from capi_async.destinations.tiktok.mapping import app_of, properties_of, user_of
 from capi_async.destinations.tiktok.names import APP_EVENTS, APP_NAMES, STANDARD_NAMES, WEB_EVENTS, checked_name
@@ -152,16 +152,27 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
             self.max_age_s or (_OFFLINE_MAX_AGE_S if kind == "offline" else self.limits.max_age_s),
         )
 
+    @cached_property
+    def _heads(self) -> Mapping[str, bytes | Refusal]:
+        return {
+            name: source.head or refusals.no_asset(_SOURCE_SETTINGS[source.kind], source.kind)
+            for name, source in self._sources.items()
+        }
+
+    @cached_property
+    def _max_ages_s(self) -> Mapping[str, float]:
+        return {name: source.max_age_s for name, source in self._sources.items()}
+
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
         source = self._sources[event.source]
         return source.names.get(event.name) or checked_name(self, event, source.known, warnings)
 
-    def head(self, event: Event, *, test: bool) -> bytes | Refusal:
-        source = self._sources[event.source]
-        return source.head or refusals.no_asset(_SOURCE_SETTINGS[source.kind], source.kind)
+    def head(self, event: Event, test: bool) -> bytes | Refusal:
+        return self._heads[event.source]
 
     def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> TikTokEvent:
-        warn_of_currency(event.currency, warnings)
+        if (currency := event.currency) is not None and currency not in CURRENCIES:
+            warnings.append(unlisted(currency))
         url, referrer, consent = ids.page_url, ids.page_referrer, event.consent
         return TikTokEvent(
             name,
@@ -196,7 +207,7 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
         return _NOBODY[kind]
 
     def max_age_of(self, body: TikTokEvent, event: Event) -> float:
-        return self._sources[event.source].max_age_s
+        return self._max_ages_s[event.source]
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         return Request(

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import ClassVar, Final
 
 from capi_async.destinations import refusals
-from capi_async.destinations.tiktok.account import WEB_IDENTITY, TikTokAccount, warn_of_currency
+from capi_async.destinations.tiktok.account import CURRENCIES, WEB_IDENTITY, TikTokAccount, unlisted
 from capi_async.destinations.tiktok.answers import read_answer
 from capi_async.destinations.tiktok.names import PIXEL_EVENTS, PIXEL_NAMES, checked_name
 from capi_async.destinations.tiktok.wire import (
@@ -83,7 +83,7 @@ class TikTokPixel(TikTokAccount, frozen=True, kw_only=True):
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
         return checked_name(self, event, PIXEL_EVENTS, warnings)
 
-    def head(self, event: Event, *, test: bool) -> bytes | Refusal:
+    def head(self, event: Event, test: bool) -> bytes | Refusal:
         if event.source != "website":
             return _WEB_ONLY
         if not (test or self.test_event_code):
@@ -98,7 +98,8 @@ class TikTokPixel(TikTokAccount, frozen=True, kw_only=True):
             timestamp = datetime.fromtimestamp(int(at), UTC)
         except (ValueError, OverflowError):  # the first or last hours of the calendar, in a far offset
             return Refusal("rejected", "time", "is no date in UTC", "check the event's time")
-        warn_of_currency(event.currency, warnings)
+        if (currency := event.currency) is not None and currency not in CURRENCIES:
+            warnings.append(unlisted(currency))
         click, url, referrer = event.click, ids.page_url, ids.page_referrer
         user = PixelUser(
             hashed[0] if (hashed := ids.external_id) else None,
