@@ -140,7 +140,7 @@ async def test_sending_the_same_event_twice_sends_it_twice_under_one_id() -> Non
 
 
 async def test_many_senders_at_once_lose_nothing() -> None:
-    """Over a small intake, so that most of them wait at the door."""
+    """Over a small intake, so that most of them wait before they may hand in."""
     async with client(max_intake_events=50, max_pending_events=100) as sender:
         receipts = await asyncio.gather(*(sender.send(event(number), timeout_s=30) for number in range(2_000)))
         assert await sender.flush(10)

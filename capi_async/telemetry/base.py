@@ -57,7 +57,7 @@ class Hook:
         """A request was answered or failed."""
 
     def on_settled(self, settled: Settled) -> None:
-        """Events got their final outcomes: by an answer, at the door, by overflow or on request."""
+        """Events got their final outcomes: by an answer, before they were stored, by overflow or on request."""
 
     def on_state(self, change: StateChanged) -> None:
         """A destination changed its state."""

@@ -863,7 +863,7 @@ async def test_large_batches_leave_in_slices_with_their_length(server: Server) -
 
 
 async def test_what_hooks_are_told_adds_up_to_the_ledger(server: Server) -> None:
-    """Also what no answer decides: refusals at the door, overflow, and what is erased or withdrawn."""
+    """Also what no answer decides: refusals before storing, overflow, and what is erased or withdrawn."""
     notes = Notes()
     async with client(acme(server), hooks=[notes], overflow="drop_oldest", max_pending_events=2, linger_s=60) as sender:
         await sender.send(event(1, to=[]))

@@ -144,7 +144,7 @@ async def test_a_list_that_waits_is_stored_from_its_first_on(server: Server, oth
         sending = asyncio.ensure_future(sender.send_many(mixed, timeout_s=0.5))
         await waiting(sender, 4)
         await sender.send(to_fine(20))
-        assert sender.ledger()["fine"].accepted == 2 + 1 + 1  # two were refused at its door
+        assert sender.ledger()["fine"].accepted == 2 + 1 + 1  # two were refused there before they were stored
         allowed.allow(1)
         await waiting(sender, 2)
         with pytest.raises(QueueFull, match=r"the first 3 of 5 were stored"):

@@ -1,4 +1,4 @@
-"""From events to records: what goes in, what is refused at the door, and what the refusal names."""
+"""From events to records: what goes in, what is refused before it is stored, and what the refusal names."""
 
 from __future__ import annotations
 

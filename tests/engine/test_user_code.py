@@ -175,7 +175,7 @@ class Listener(Hook):
 async def test_a_hook_may_raise_anything(
     server: Server, caplog: pytest.LogCaptureFixture, fault: Callable[[], None]
 ) -> None:
-    """At the door, by an answer, by a change of state, by overflow: nothing is sent twice, nobody is told no."""
+    """Before storing, by an answer, by a change of state, by overflow: nothing is sent twice, nobody is told no."""
     release = asyncio.Event()
     server.replies = [reply(401)]
     server.script = lambda _request: Reply(until=release)
