@@ -73,10 +73,10 @@ def settle_batch(
                 _end(settlement, record, "uncertain", verdict, status, now)
             else:
                 if not verdict.atomic:
-                    record.maybe_since = record.maybe_since or sent_at
+                    record.uncertain_since = record.uncertain_since or sent_at
                 settlement.split.append(record)
         elif kind == "ambiguous":
-            record.maybe_since = record.maybe_since or sent_at
+            record.uncertain_since = record.uncertain_since or sent_at
             _doubt(settlement, record, verdict, status, now, resend, max_attempts, forever=forever)
         else:
             # nor has an event whose account was refused: it waits as long as it takes
@@ -89,7 +89,7 @@ def settle_batch(
 
 
 #: What the outcomes of two delivered records may differ in.
-_attempts: Final = attrgetter("accepted_at", "attempts", "maybe_since")
+_attempts: Final = attrgetter("accepted_at", "attempts", "uncertain_since")
 
 
 class _Delivered:
@@ -121,7 +121,7 @@ class _Delivered:
                 status=self._status,
                 trace_id=self._verdict.trace_id,
                 latency_s=max(0.0, self._now - record.accepted_at),
-                ambiguous=record.maybe_since > 0,
+                ambiguous=record.uncertain_since > 0,
             )
             self._last = record
         return self._outcome
@@ -152,7 +152,7 @@ def absorbed(record: Record, resend: Resend, now: float) -> bool:
         return resend == "always"
     # the wall clock outlives the process, and may be stepped in between: the end of the window is not trusted
     margin_s = min(_CLOCK_MARGIN_S, record.resend_for_s / 10)
-    return now < (record.maybe_since or now) + record.resend_for_s - margin_s
+    return now < (record.uncertain_since or now) + record.resend_for_s - margin_s
 
 
 def _retry(
@@ -166,7 +166,7 @@ def _retry(
     forever: bool,
 ) -> None:
     if record.failures >= max_attempts and not forever:
-        _end(settlement, record, "uncertain" if record.maybe_since else "dead", verdict, status, now)
+        _end(settlement, record, "uncertain" if record.uncertain_since else "dead", verdict, status, now)
         return
     settlement.again.setdefault(verdict.after_s, []).append(record)
 

@@ -360,13 +360,13 @@ class Worker:
         now = self._clock.wall()
         resend = self.destination.resend
         for record in records:
-            if record.expires_at <= now or record.maybe_since:
+            if record.expires_at <= now or record.uncertain_since:
                 break
         else:
             return records
         fresh, stale, outcomes = [], [], []
         for record in records:
-            if record.maybe_since and (record.expires_at <= now or not absorbed(record, resend, now)):
+            if record.uncertain_since and (record.expires_at <= now or not absorbed(record, resend, now)):
                 outcomes.append(_too_late(record, now, Outcome(kind="uncertain", reason=_GONE)))
             elif record.expires_at <= now:
                 outcomes.append(_too_late(record, now, Outcome(kind="expired", field="time", reason=_OLD)))
@@ -466,7 +466,7 @@ def _doubt(batch: Batch) -> None:
     """Cut off in the middle: if these are ever sent again, it must be known that they may have arrived."""
     if batch.sent_at:
         for record in batch.records:
-            record.maybe_since = record.maybe_since or batch.sent_at
+            record.uncertain_since = record.uncertain_since or batch.sent_at
 
 
 def _too_late(record: Record, now: float, outcome: Outcome) -> Outcome:

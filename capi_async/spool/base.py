@@ -39,7 +39,7 @@ class Record(Struct, gc=False, eq=False):
         accepted_at: Seconds since the epoch.
         attempts: Requests that carried it.
         failures: Those of them that count against the attempts allowed.
-        maybe_since: Seconds since the epoch of the first attempt whose answer never came, else 0.
+        uncertain_since: Seconds since the epoch of the first attempt whose answer never came, else 0.
         receipt: Who is told of the outcome; only within the process that accepted it.
         epoch: Of the lease that holds it; 0 while nobody does.
         due_at: Monotonic seconds before which it is not given out.
@@ -58,7 +58,7 @@ class Record(Struct, gc=False, eq=False):
     order_key: str | None = None
     attempts: int = 0
     failures: int = 0
-    maybe_since: float = 0.0
+    uncertain_since: float = 0.0
     receipt: Any = None
     epoch: int = 0
     due_at: float = 0.0
@@ -120,11 +120,11 @@ class Depth(Struct, frozen=True):
 OnSettled: TypeAlias = Callable[[str, Sequence[str], Sequence[Outcome]], None]
 
 
-def nobody_asks(_destination: str, _event_ids: Sequence[str], _outcomes: Sequence[Outcome]) -> None:
+def ignore_settled(_destination: str, _event_ids: Sequence[str], _outcomes: Sequence[Outcome]) -> None:
     """An ``OnSettled`` for those who do not listen."""
 
 
-async def nobody_holds() -> None:
+async def ignore_recall() -> None:
     """A ``recall`` for those who hold nothing back."""
 
 
@@ -144,7 +144,7 @@ def cut_short(record: Record, outcome: Outcome, now: float) -> Outcome:
     if not record.attempts:
         return outcome
     latency_s = max(0.0, now - record.accepted_at)
-    if not record.maybe_since:
+    if not record.uncertain_since:
         return replace(outcome, attempts=record.attempts, latency_s=latency_s)
     doubt = {"kind": "uncertain", "reason": f"may have arrived; {outcome.reason}"} if outcome.kind == "dropped" else {}
     return replace(outcome, attempts=record.attempts, latency_s=latency_s, ambiguous=True, **doubt)
@@ -218,10 +218,10 @@ class Spool(Protocol):
         self,
         destinations: Sequence[str],
         wake: Callable[[str], None],
-        settled: OnSettled = nobody_asks,
+        settled: OnSettled = ignore_settled,
         *,
         deliver: bool = True,
-        recall: Callable[[], Awaitable[None]] = nobody_holds,
+        recall: Callable[[], Awaitable[None]] = ignore_recall,
     ) -> None:
         """Get ready.
 
@@ -267,7 +267,7 @@ class Spool(Protocol):
     async def mark_attempted(self, records: Sequence[Record]) -> None:
         """Note, as durably as needed, that these are about to be sent; called before their first byte leaves.
 
-        If the process dies before it settles or releases them, whoever takes them up finds ``maybe_since`` set:
+        If the process dies before it settles or releases them, whoever takes them up finds ``uncertain_since`` set:
         it then knows that they may have arrived, and since when.
 
         Raises:

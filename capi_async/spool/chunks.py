@@ -44,7 +44,7 @@ class Fate(Struct, array_like=True, gc=False):
     """What happened to ``count`` neighbouring records from index ``at`` on.
 
     Attributes:
-        maybe_since: Seconds since the epoch of the first attempt whose answer never came, or has not come yet.
+        uncertain_since: Seconds since the epoch of the first attempt whose answer never came, or has not come yet.
         due_at: Seconds since the epoch before which they are not given out.
         wait_s: The wait that led to ``due_at``; whatever the clock says later, it does not get longer than this.
     """
@@ -53,7 +53,7 @@ class Fate(Struct, array_like=True, gc=False):
     count: int
     attempts: int
     failures: int
-    maybe_since: float
+    uncertain_since: float
     due_at: float
     wait_s: float
 

@@ -22,8 +22,8 @@ from capi_async.spool.base import (
     Refused,
     Revoked,
     cut_short,
-    nobody_asks,
-    nobody_holds,
+    ignore_recall,
+    ignore_settled,
     size_of,
 )
 
@@ -58,7 +58,7 @@ class MemorySpool:
         self._sequence = count()
         self._epochs = count(1)
         self._wake: Callable[[str], None] = _nobody
-        self._settled: OnSettled = nobody_asks
+        self._settled: OnSettled = ignore_settled
         #: Identity of a leased record to it, and how it ends unless its answer comes.
         self._doomed: dict[int, tuple[Record, Outcome]] = {}
 
@@ -66,10 +66,10 @@ class MemorySpool:
         self,
         destinations: Sequence[str],
         wake: Callable[[str], None],
-        settled: OnSettled = nobody_asks,
+        settled: OnSettled = ignore_settled,
         *,
         deliver: bool = True,
-        recall: Callable[[], Awaitable[None]] = nobody_holds,
+        recall: Callable[[], Awaitable[None]] = ignore_recall,
     ) -> None:
         self._wake = wake
         self._settled = settled
@@ -79,14 +79,14 @@ class MemorySpool:
             # a loop that ended without closing left these behind; its last requests may have arrived
             for record in reversed(queue.leased.values()):
                 record.epoch = 0
-                if record.attempts and not record.maybe_since:
-                    record.maybe_since = self._clock.wall()
+                if record.attempts and not record.uncertain_since:
+                    record.uncertain_since = self._clock.wall()
                 queue.ready.appendleft(record)
             queue.leased.clear()
 
     async def close(self) -> None:
         self._wake = _nobody
-        self._settled = nobody_asks
+        self._settled = ignore_settled
 
     async def append(
         self, records: Sequence[Record], refused: Sequence[Refused], *, timeout_s: float | None = None

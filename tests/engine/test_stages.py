@@ -448,7 +448,7 @@ def test_plain_verdicts_mean_the_same_under_every_policy(
 
 
 @pytest.mark.parametrize(
-    ("resend", "window", "maybe_since", "goes"),
+    ("resend", "window", "uncertain_since", "goes"),
     [
         ("safe", 0.0, 0.0, "uncertain"),
         ("safe", 50.0, 0.0, "uncertain"),
@@ -461,12 +461,12 @@ def test_plain_verdicts_mean_the_same_under_every_policy(
     ],
 )
 def test_an_ambiguous_attempt_follows_window_and_policy(
-    resend: Resend, window: float, maybe_since: float, goes: str
+    resend: Resend, window: float, uncertain_since: float, goes: str
 ) -> None:
     """The window runs from the first attempt that may have arrived, from when it left."""
-    found, one = judged(ambiguous("?"), resend=resend, resend_for_s=window, maybe_since=maybe_since)
+    found, one = judged(ambiguous("?"), resend=resend, resend_for_s=window, uncertain_since=uncertain_since)
     assert found == goes
-    assert one.maybe_since == (maybe_since or SENT)
+    assert one.uncertain_since == (uncertain_since or SENT)
 
 
 @pytest.mark.parametrize(
@@ -481,11 +481,11 @@ def test_a_refusal_that_may_have_stored_some_is_split_only_where_absorbed(
     """And what is sent again may have arrived before: that is noted."""
     found, one = judged(split("?", atomic=False), others=3, resend=resend, resend_for_s=window)
     assert found == goes
-    assert one.maybe_since == (SENT if goes == "split" else 0.0)
+    assert one.uncertain_since == (SENT if goes == "split" else 0.0)
 
 
 @pytest.mark.parametrize(
-    ("verdict", "failures", "maybe_since", "goes"),
+    ("verdict", "failures", "uncertain_since", "goes"),
     [
         (retry("503"), 6, 0.0, "again None"),
         (retry("503"), 7, 0.0, "dead"),
@@ -497,10 +497,10 @@ def test_a_refusal_that_may_have_stored_some_is_split_only_where_absorbed(
     ],
 )
 def test_attempts_are_used_up_by_failures_and_not_by_the_account(
-    verdict: Verdict, failures: int, maybe_since: float, goes: str
+    verdict: Verdict, failures: int, uncertain_since: float, goes: str
 ) -> None:
     """Eight in all; a refused account costs its events none."""
-    found, _ = judged(verdict, failures=failures, maybe_since=maybe_since, resend_for_s=1e9)
+    found, _ = judged(verdict, failures=failures, uncertain_since=uncertain_since, resend_for_s=1e9)
     assert found == goes
 
 
@@ -523,7 +523,7 @@ def test_good_rows_of_a_refused_request_are_not_charged() -> None:
 def test_neighbours_share_an_outcome_only_if_all_of_it_is_the_same() -> None:
     """Words, trace, attempts, doubt and time of acceptance."""
     warned = Verdict(kind="accepted", reason="value looks odd")
-    records = [record("a"), record("b"), record("c"), record("d", attempts=2), record("e", maybe_since=1.0)]
+    records = [record("a"), record("b"), record("c"), record("d", attempts=2), record("e", uncertain_since=1.0)]
     verdicts = [ACCEPTED, ACCEPTED, warned, ACCEPTED, ACCEPTED]
     found = settle_batch(
         records, verdicts, status=200, sent_at=SENT, now=NOW, resend="safe", max_attempts=8, forever=False
@@ -535,8 +535,8 @@ def test_neighbours_share_an_outcome_only_if_all_of_it_is_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("resend", "maybe_since", "yes"), [("safe", 0.0, True), ("safe", NOW - 54, False), ("safe", NOW - 53, True)]
+    ("resend", "uncertain_since", "yes"), [("safe", 0.0, True), ("safe", NOW - 54, False), ("safe", NOW - 53, True)]
 )
-def test_a_repeat_is_absorbed_within_its_window(resend: Resend, maybe_since: float, yes: bool) -> None:
+def test_a_repeat_is_absorbed_within_its_window(resend: Resend, uncertain_since: float, yes: bool) -> None:
     """Sixty seconds, less a tenth for clocks that are set."""
-    assert absorbed(record(resend_for_s=60.0, maybe_since=maybe_since), resend, NOW) is yes
+    assert absorbed(record(resend_for_s=60.0, uncertain_since=uncertain_since), resend, NOW) is yes

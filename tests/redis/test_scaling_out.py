@@ -180,7 +180,7 @@ async def test_what_no_request_carried_is_not_in_doubt(url: str, open_spool: Ope
     await first.close()
     second = await open_spool(url, "a")
     again = await get(second, 6)
-    assert [one.maybe_since for one in again] == [0.0] * 6
+    assert [one.uncertain_since for one in again] == [0.0] * 6
     assert sorted(one.attempts for one in again) == [0, 0, 0, 0, 1, 1]
 
 

@@ -84,7 +84,7 @@ async def test_what_a_dead_worker_held_is_taken_over_after_its_lease(url: str, o
     await heir.append([record("4")], [])
     taken = await get(heir, 4)
     assert sorted(ids(taken)) == ["1", "2", "3", "4"]
-    doubtful = {one.event_id: one.maybe_since > 0 for one in taken}
+    doubtful = {one.event_id: one.uncertain_since > 0 for one in taken}
     # the third stood in the same entry, but no request ever carried it
     assert doubtful == {"1": True, "2": True, "3": False, "4": False}
     assert [one.event_id for one in taken if one.event_id != "4"] == ["1", "2", "3"]

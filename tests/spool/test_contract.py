@@ -195,7 +195,7 @@ async def test_opening_again_gives_out_what_was_held(kept: Kept, clock: ManualCl
     await kept.open()
     again = await kept.lease()
     assert ids(again) == ["1", "2", "3"]
-    assert [one.maybe_since for one in again] == [NOW + 1_000, 0.0, 0.0]
+    assert [one.uncertain_since for one in again] == [NOW + 1_000, 0.0, 0.0]
 
 
 # Order, and time.
@@ -314,7 +314,7 @@ async def test_what_is_cut_short_says_whether_it_may_have_arrived(kept: Kept) ->
     """A record with an attempt that nobody answered is not simply dropped."""
     await kept.put("1", "2", "3")
     doubtful, sure = await kept.lease(2)
-    doubtful.attempts, doubtful.maybe_since, sure.attempts = 2, 1.0, 1
+    doubtful.attempts, doubtful.uncertain_since, sure.attempts = 2, 1.0, 1
     await kept.spool.release([doubtful, sure], after_s=60)
     await kept.spool.settle_matching(lambda one: one.event_id == "3", FORGOTTEN)
     assert await kept.spool.evict("a", events=0, max_bytes=0, outcome=DROPPED) == 2
@@ -357,7 +357,7 @@ async def test_what_is_under_way_when_it_is_forgotten_is_not_sent_again(kept: Ke
     for one in (answered, refused, other):
         one.attempts = 1
     await kept.spool.settle([answered], [DELIVERED])
-    refused.maybe_since = NOW
+    refused.uncertain_since = NOW
     await kept.spool.release([refused, other], after_s=5)
     assert kept.counts() == Ledger(accepted=3, delivered=1, forgotten=1, pending=1)
     assert (kept.told["refused"].kind, kept.told["refused"].ambiguous) == ("forgotten", True)
@@ -374,7 +374,7 @@ async def test_what_was_leased_when_it_was_forgotten_must_not_leave(kept: Kept) 
     assert kept.told["1"].kind == "forgotten"
     await kept.spool.release(leased)
     again = await kept.lease_soon()
-    assert [(one.event_id, one.maybe_since) for one in again] == [("2", 0.0)]
+    assert [(one.event_id, one.uncertain_since) for one in again] == [("2", 0.0)]
     await kept.spool.mark_attempted(again)
     assert kept.counts() == Ledger(accepted=2, forgotten=1, pending=1)
 

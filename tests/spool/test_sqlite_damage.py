@@ -220,13 +220,13 @@ async def test_what_no_request_carried_is_in_no_doubt(tmp_path: Path, clock: Man
     await first.release(handed_back)  # before its first byte left
     if not crash:
         for one in under_way:
-            one.attempts, one.maybe_since = 1, NOW + 1_001
+            one.attempts, one.uncertain_since = 1, NOW + 1_001
         await first.release(under_way)
     await first.append([record("1", "b")], [])  # with which the rest is written
     await (die(first) if crash else first.close())
     for _ in range(2):
         async with opened(sqlite(tmp_path, clock)) as spool:
-            found = {one.event_id: (one.attempts, one.maybe_since) for one in await take(spool)}
+            found = {one.event_id: (one.attempts, one.uncertain_since) for one in await take(spool)}
         assert found == {
             f"{one:02}": (1, 0.0) if one < 3 else (1, NOW + 1_001) if one < 5 else (0, 0.0) for one in range(20)
         }
@@ -248,7 +248,7 @@ async def test_what_an_attempt_that_could_not_be_noted_leaves_is_nothing(
     await spool.append([record("4")], [])
     await die(spool)
     async with opened(sqlite(tmp_path, clock)) as again:
-        assert [(one.event_id, one.attempts, one.maybe_since) for one in await take(again)] == [
+        assert [(one.event_id, one.attempts, one.uncertain_since) for one in await take(again)] == [
             (name, 0, 0.0) for name in "1234"
         ]
 

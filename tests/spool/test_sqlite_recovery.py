@@ -53,7 +53,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path, clock: Manual
         assert ids(await take(spool)) == ["3"]
         clock.now += 20
         second = await take(spool)
-        assert [(one.event_id, one.attempts, one.failures, one.maybe_since) for one in second] == [("2", 3, 2, 0.0)]
+        assert [(one.event_id, one.attempts, one.failures, one.uncertain_since) for one in second] == [("2", 3, 2, 0.0)]
 
 
 async def test_a_closed_spool_still_tells_its_last_counts(tmp_path: Path, clock: ManualClock) -> None:
@@ -92,7 +92,7 @@ async def test_what_was_under_way_when_the_process_died_may_have_arrived(tmp_pat
     await die(dead)
     clock.now += 60
     async with opened(sqlite(tmp_path, clock)) as spool:
-        found = {one.event_id: (one.maybe_since, one.attempts) for one in await take(spool)}
+        found = {one.event_id: (one.uncertain_since, one.attempts) for one in await take(spool)}
     assert found == {"1": (NOW + 1_000, 1), "2": (0.0, 0), "3": (0.0, 0)}
 
 
@@ -105,7 +105,7 @@ async def test_a_record_that_must_not_be_repeated_is_marked_one_by_one(tmp_path:
     await dead.mark_attempted(leased[:1])
     await die(dead)
     async with opened(sqlite(tmp_path, clock)) as spool:
-        assert [(one.event_id, one.maybe_since > 0) for one in await take(spool)] == [("1", True), ("2", False)]
+        assert [(one.event_id, one.uncertain_since > 0) for one in await take(spool)] == [("1", True), ("2", False)]
 
 
 async def test_an_attempt_that_was_answered_leaves_no_doubt(tmp_path: Path, clock: ManualClock) -> None:
@@ -121,7 +121,7 @@ async def test_an_attempt_that_was_answered_leaves_no_doubt(tmp_path: Path, cloc
     await dead.append([record("3")], [])
     await die(dead)
     async with opened(sqlite(tmp_path, clock)) as spool:
-        assert [(one.event_id, one.attempts, one.maybe_since) for one in await take(spool)] == [
+        assert [(one.event_id, one.attempts, one.uncertain_since) for one in await take(spool)] == [
             ("1", 1, 0.0), ("2", 1, 0.0), ("3", 0, 0.0),
         ]  # fmt: skip
 
@@ -303,7 +303,7 @@ async def test_a_loop_that_ended_without_closing_is_like_a_crash(tmp_path: Path,
     for task in (spool._tending, spool._committer._task):
         task.cancel()
     async with opened(spool):
-        assert [(one.event_id, one.maybe_since > 0) for one in await take(spool)] == [("1", True), ("2", True)]
+        assert [(one.event_id, one.uncertain_since > 0) for one in await take(spool)] == [("1", True), ("2", True)]
 
 
 KILLED = """

@@ -154,7 +154,7 @@ class Entry:
         for number, (index, record) in enumerate(places):
             if record is None or record.epoch == SETTLED:
                 continue
-            since = record.maybe_since or (marks.get(index, 0.0) if marks else 0.0)
+            since = record.uncertain_since or (marks.get(index, 0.0) if marks else 0.0)
             # one that is about to be sent for the first time has no attempt yet; whoever reads this later counts it
             attempts = record.attempts or (1 if since else 0)
             due, wait = waits.get(index, (0.0, 0.0)) if waits else (0.0, 0.0)
@@ -245,7 +245,11 @@ def read(
             if record is None:
                 continue
             known.add(index)
-            record.attempts, record.failures, record.maybe_since = fate.attempts, fate.failures, fate.maybe_since
+            record.attempts, record.failures, record.uncertain_since = (
+                fate.attempts,
+                fate.failures,
+                fate.uncertain_since,
+            )
             if fate.due_at:
                 entry.waits[index] = (fate.due_at, fate.wait_s)
     for index, record in enumerate(kept):
@@ -253,7 +257,7 @@ def read(
             continue
         record.chunk, record.at, record.epoch = entry, index, 0
         if tried_at and index not in known and record.resend_for_s > 0:
-            record.attempts, record.maybe_since = 1, tried_at
+            record.attempts, record.uncertain_since = 1, tried_at
     return entry
 
 

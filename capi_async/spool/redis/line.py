@@ -138,7 +138,7 @@ class Line(Waiting):
     def doubt(self, now: float) -> None:
         """What is given out, and was attempted, may have arrived."""
         for record in self.leased():
-            if record.attempts and not record.maybe_since:
+            if record.attempts and not record.uncertain_since:
                 entry: Any = record.chunk
                 entry.marks[record.at] = now
                 self.dirty[entry.id] = entry

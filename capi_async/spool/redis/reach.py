@@ -15,8 +15,8 @@ from capi_async.errors import ConfigError, SpoolError
 from capi_async.spool.base import (
     Ledger,
     OnSettled,
-    nobody_asks,
-    nobody_holds,
+    ignore_recall,
+    ignore_settled,
 )
 from capi_async.spool.redis.dead_letters import DeadLetters
 from capi_async.spool.redis.keys import Keys
@@ -71,8 +71,8 @@ class Reach:
         self._numbers = count(1)
         self._me = ""
         self._wake: Callable[[str], None] = nobody
-        self._settled: OnSettled = nobody_asks
-        self._recall: Callable[[], Awaitable[None]] = nobody_holds
+        self._settled: OnSettled = ignore_settled
+        self._recall: Callable[[], Awaitable[None]] = ignore_recall
         self._deliver = True
         self._closing = False
         self._appending = asyncio.Lock()

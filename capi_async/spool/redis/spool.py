@@ -25,8 +25,8 @@ from capi_async.spool.base import (
     Record,
     Refused,
     Revoked,
-    nobody_asks,
-    nobody_holds,
+    ignore_recall,
+    ignore_settled,
 )
 from capi_async.spool.chunks import MAX_WAIT_S
 from capi_async.spool.redis.entry import (
@@ -73,10 +73,10 @@ class RedisSpool(Minding):
         self,
         destinations: Sequence[str],
         wake: Callable[[str], None],
-        settled: OnSettled = nobody_asks,
+        settled: OnSettled = ignore_settled,
         *,
         deliver: bool = True,
-        recall: Callable[[], Awaitable[None]] = nobody_holds,
+        recall: Callable[[], Awaitable[None]] = ignore_recall,
     ) -> None:
         before = self._me
         link, self._link = self._link, None
@@ -133,8 +133,8 @@ class RedisSpool(Minding):
         if link is None:
             return
         self._wake = nobody
-        self._settled = nobody_asks
-        self._recall = nobody_holds
+        self._settled = ignore_settled
+        self._recall = ignore_recall
         self._closing = True
         for line in self._lines.values():
             line.doubt(self._clock.wall())
@@ -266,7 +266,7 @@ class RedisSpool(Minding):
                 entry = record.chunk
                 marks = entry.marks
             # exactly those that this request carries: others of their entry must not be thought to have arrived
-            if not record.maybe_since and (record.attempts or record.at not in marks):
+            if not record.uncertain_since and (record.attempts or record.at not in marks):
                 marks[record.at] = now
                 line.dirty[entry.id] = entry
                 touched = True

@@ -89,7 +89,7 @@ class Chunk:
         for index, record in enumerate(self.records):
             if record is None or record.epoch == SETTLED:
                 continue
-            since = record.maybe_since or self.marks.get(index, 0.0)
+            since = record.uncertain_since or self.marks.get(index, 0.0)
             due, wait = self.waits.get(index, (0.0, 0.0))
             if not (record.attempts or since or due):
                 continue
@@ -104,7 +104,7 @@ class Chunk:
 
 
 def _of(fate: Fate) -> tuple[int, int, float, float, float]:
-    return fate.attempts, fate.failures, fate.maybe_since, fate.due_at, fate.wait_s
+    return fate.attempts, fate.failures, fate.uncertain_since, fate.due_at, fate.wait_s
 
 
 class Change(Struct, gc=False, eq=False):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import refuse_planted
 from capi_async.outcome import OUTCOME_KINDS
-from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, OnSettled, nobody_asks, nobody_holds
+from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, OnSettled, ignore_recall, ignore_settled
 from capi_async.spool.sqlite import dead_letters, schema
 from capi_async.spool.sqlite.options import Options
 
@@ -34,10 +34,10 @@ class SqliteReader:
         self,
         destinations: Sequence[str],
         wake: Callable[[str], None],
-        settled: OnSettled = nobody_asks,
+        settled: OnSettled = ignore_settled,
         *,
         deliver: bool = False,
-        recall: Callable[[], Awaitable[None]] = nobody_holds,
+        recall: Callable[[], Awaitable[None]] = ignore_recall,
     ) -> None:
         """See that it is a spool file.
 

@@ -25,8 +25,8 @@ from capi_async.spool.base import (
     Refused,
     Revoked,
     cut_short,
-    nobody_asks,
-    nobody_holds,
+    ignore_recall,
+    ignore_settled,
 )
 from capi_async.spool.chunks import MAX_WAIT_S
 from capi_async.spool.sqlite import dead_letters
@@ -103,10 +103,10 @@ class SqliteSpool:
         )
         self._epochs = count(1)
         self._wake: Callable[[str], None] = _nobody
-        self._settled: OnSettled = nobody_asks
+        self._settled: OnSettled = ignore_settled
         self._deliver = True
         self._final: Mapping[str, Ledger] = {}
-        self._stopper = self._make_stopper(nobody_holds)
+        self._stopper = self._make_stopper(ignore_recall)
 
     # Lifecycle.
 
@@ -119,17 +119,17 @@ class SqliteSpool:
         self,
         destinations: Sequence[str],
         wake: Callable[[str], None],
-        settled: OnSettled = nobody_asks,
+        settled: OnSettled = ignore_settled,
         *,
         deliver: bool = True,
-        recall: Callable[[], Awaitable[None]] = nobody_holds,
+        recall: Callable[[], Awaitable[None]] = ignore_recall,
     ) -> None:
         await self._old_close()
         fresh = self._thread is None
         thread = self._thread = self._thread or OwnedThread("capi_async-sqlite")
         self._wake = wake
         self._settled = settled
-        self._stopper = self._make_stopper(recall if deliver else nobody_holds)
+        self._stopper = self._make_stopper(recall if deliver else ignore_recall)
         self._deliver = self._store.keeps = deliver
         if fresh:
             self._beside = OwnedThread("capi_async-sqlite-checkpoint")
@@ -174,7 +174,7 @@ class SqliteSpool:
 
     async def _close(self, thread: OwnedThread) -> None:
         self._wake = _nobody
-        self._settled = nobody_asks
+        self._settled = ignore_settled
         self._thread = None
         if self._tending is not None:
             self._tending.cancel()
@@ -260,7 +260,7 @@ class SqliteSpool:
                     carried.carry(start, stop, now)
                 carried, start, stop = record.chunk, record.at, record.at + 1
                 writer.touch(record.chunk)
-            elif not record.maybe_since:
+            elif not record.uncertain_since:
                 chunk = record.chunk
                 fragile = fragile or record.resend_for_s <= 0
                 if record.at not in chunk.marks:

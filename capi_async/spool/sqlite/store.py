@@ -516,7 +516,7 @@ class Store(SpoolFile):
                     for row in looked.rows:
                         chunk = row.chunk
                         records = [record for record in chunk.records if record is not None]
-                        kinds = ["uncertain" if record.maybe_since else "dead" for record in records]
+                        kinds = ["uncertain" if record.uncertain_since else "dead" for record in records]
                         ends = [replace(outcome, kind=kind) for kind in kinds]
                         self.letters.add(db, list(zip(records, ends, strict=True)), self._wall())
                         chunk.counts = Counter(kinds)
@@ -588,7 +588,11 @@ def _row(destination: str, records: Sequence[Record], stored: damage.Stored) -> 
             if record is None:
                 continue
             known.add(index)
-            record.attempts, record.failures, record.maybe_since = fate.attempts, fate.failures, fate.maybe_since
+            record.attempts, record.failures, record.uncertain_since = (
+                fate.attempts,
+                fate.failures,
+                fate.uncertain_since,
+            )
             if fate.due_at:
                 waits[index] = (fate.due_at, fate.wait_s)
     tried = chunk.tried
@@ -600,7 +604,7 @@ def _row(destination: str, records: Sequence[Record], stored: damage.Stored) -> 
             continue
         record.chunk, record.at = chunk, index
         if index in since and index not in known and record.resend_for_s > 0:
-            record.attempts, record.maybe_since = 1, since[index]
+            record.attempts, record.uncertain_since = 1, since[index]
     return Row(chunk, waits)
 
 
