@@ -24,7 +24,7 @@ class Tag(NamedTuple):
     Attributes:
         function: What stands on ``window`` while the tag is on the page; ``ttq.track`` is a method.
         arguments: Of the platform's name of an event, the event, and its value.
-        denied_by: The choices of a visitor's consent that forbid the call.
+        denied_by: The choices of a visitor's consent that forbid the call; an account's own ``consents`` go before it.
     """
 
     function: str
@@ -151,15 +151,18 @@ def _filled(data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if value is not None and value != []}
 
 
+#: Of platforms that cannot be told to personalise nothing.
+_NO_SWITCH: Final = ("ad_storage", "ad_user_data", "ad_personalization")
+
 TAGS: Final[Mapping[str, Tag]] = {
     "meta": Tag("fbq", _meta),
-    "tiktok": Tag("ttq.track", _tiktok),
-    "snap": Tag("snaptr", _snap),
+    "tiktok": Tag("ttq.track", _tiktok, denied_by=_NO_SWITCH),
+    "snap": Tag("snaptr", _snap, denied_by=_NO_SWITCH),
     "pinterest": Tag("pintrk", _pinterest),
-    "reddit": Tag("rdt", _reddit),
-    "linkedin": Tag("lintrk", _linkedin),
+    "reddit": Tag("rdt", _reddit, denied_by=_NO_SWITCH),
+    "linkedin": Tag("lintrk", _linkedin, denied_by=(*_NO_SWITCH, "sale_opt_out")),
     "ga4": Tag("gtag", _google, denied_by=("analytics_storage",)),
-    "x": Tag("twq", _x),
+    "x": Tag("twq", _x, denied_by=(*_NO_SWITCH, "sale_opt_out")),
 }
 #: Types of destinations that share another's tag.
 SAME_TAG: Final[Mapping[str, str]] = {"snap_v2": "snap", "tiktok_pixel": "tiktok"}

@@ -63,7 +63,8 @@ def browser_snippet(
     for target in platforms:
         platform = platform_of(target)
         tag = TAGS[platform]
-        if consent is not None and any(getattr(consent, choice) is False for choice in tag.denied_by):
+        choices = getattr(target, "consents", tag.denied_by)
+        if consent is not None and any(getattr(consent, choice) is (choice == "sale_opt_out") for choice in choices):
             notes.append(f"{platform} {DENIED}")
             continue
         try:

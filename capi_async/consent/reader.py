@@ -159,7 +159,9 @@ class ConsentReader:
         if self._region is None:
             return None
         found = request.header(self._region.lower()) if isinstance(self._region, str) else self._region(request)
-        return found.strip().upper() if found else None
+        region = (found or "").strip().upper()
+        # Cloudflare's words for a country that it does not know, and for Tor
+        return region if region not in ("", "XX", "T1") else None
 
     def _nothing(self, region: str | None) -> Consent:
         names = [region, (region or "").partition("-")[0], "EEA" if (region or "")[:2] in EEA else None, "*"]

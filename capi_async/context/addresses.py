@@ -122,14 +122,16 @@ class Proxies:
     def _anybody(self) -> bool:
         return bool(self._count or self._networks or self._socket)
 
-    def _trusts(self, address: Address | None) -> bool:
-        if address is None:
-            return self._socket
+    def _trusts(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._networks)
 
-    def visitor(self, peer: Address | None, values: Sequence[str]) -> Visitor:
-        """Whose address it is, by who connected and the lines of the header, in their order; never raises."""
-        if not self._anybody() or (self._count is None and not self._trusts(peer)):
+    def visitor(self, peer: Address | None, values: Sequence[str], *, socket: bool = False) -> Visitor:
+        """Whose address it is, by who connected and the lines of the header, in their order; never raises.
+
+        ``socket``: who connected has no address, because it came through a socket of the file system.
+        """
+        trusted = self._trusts(peer) if peer is not None else socket and self._socket
+        if not self._anybody() or (self._count is None and not trusted):
             return Visitor(peer, 0, note=UNTRUSTED if values and self._anybody() else "")
         if self.header not in _LISTS:
             return self._single(values)

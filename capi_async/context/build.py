@@ -55,7 +55,7 @@ def context_of(kind: type[T], request: Request, settings: ContextSettings | None
 def _visitor(request: Request, settings: ContextSettings, notes: list[str]) -> tuple[str | None, visit.Seen]:
     proxies = settings.proxies
     peer = read_address(request.peer) if request.peer else None
-    visitor = proxies.visitor(peer, request.headers.get(proxies.header, ()))
+    visitor = proxies.visitor(peer, request.headers.get(proxies.header, ()), socket=request.peer is None)
     if visitor.note:
         notes.append(f"visitor's address: {visitor.note}")
     page = visit.page_of(request, visitor, forwarded=proxies.header == "forwarded", notes=notes)
@@ -130,9 +130,11 @@ def _with_meta(
     first = seen.get("fbclid")
     if first is None:
         return _Ids(click, seen, None, new_meta=False)
-    held = click.get("fbc", "").split(".", 3)[-1]
+    *_, stamp, held = ["", *click.get("fbc", "").split(".", 3)][-2:]
     if held == first.text or held.startswith(f"{first.text}."):  # Meta's own builder adds a mark behind a point
-        return _Ids(click, seen, first.at, new_meta=False)
+        made_at = datetime.fromtimestamp(int(stamp) / 1_000, UTC)
+        seen["fbclid"] = clicks.Seen(first.text, min(first.at, made_at))
+        return _Ids(click, seen, seen["fbclid"].at, new_meta=False)
     index = _index(page, settings)
     made = response.meta_click(index, first.at, first.text)
     if fits("fbc", made):

@@ -54,7 +54,7 @@ def page_of(request: Request, visitor: Visitor, *, forwarded: bool, notes: list[
     if host:
         url = f"{scheme}://{host}{request.path}"
         if request.query:
-            url = f"{url}?{clean_url(request.query)}"
+            url = f"{url}?{clean_url(request.query).replace('#', '%23')}"
     else:
         notes.append(NO_HOST)
     referrer = _referrer(request, notes)
@@ -133,13 +133,14 @@ def _referrer(request: Request, notes: list[str]) -> str | None:
         return None
     cleaned = clean_url(text)
     try:
-        good = urlsplit(cleaned).scheme in ("http", "https", "android-app") and bool(urlsplit(cleaned).netloc)
+        parts = urlsplit(cleaned)
+        if parts.scheme in ("http", "https", "android-app") and parts.netloc:
+            # a name and a password before the host are nobody else's affair
+            return cleaned.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
     except ValueError:
-        good = False
-    if not good:
-        notes.append(NO_REFERRER)
-        return None
-    return cleaned
+        pass
+    notes.append(NO_REFERRER)
+    return None
 
 
 def _bounded(url: str | None, note: str, notes: list[str]) -> str | None:

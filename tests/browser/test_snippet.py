@@ -121,6 +121,20 @@ def test_what_the_visitor_denied_is_not_called(consent: Consent | None, called: 
         assert len(snippet.calls) + len(snippet.notes) == 2
 
 
+@pytest.mark.parametrize(
+    ("choice", "left_out"),
+    [("ad_personalization", {"tiktok", "snap", "reddit", "linkedin", "x"}), ("sale_opt_out", {"linkedin", "x"})],
+)
+def test_platforms_that_cannot_be_told_of_a_choice_are_not_called(choice: str, left_out: set[str]) -> None:
+    """As the server skips them."""
+    consent = Consent(**{choice: choice == "sale_opt_out"})  # type: ignore[arg-type]
+    targets = [one for one in TAGS if one not in ("linkedin", "x")]
+    snippet = browser_snippet(PURCHASE, [*targets, *NAMED], consent=consent)
+    assert set(snippet.calls) == set(TAGS) - left_out
+    accounts: list[Any] = [TikTok(pixel_code="C", access_token="t"), Meta(pixel_id="1", access_token="t")]
+    assert set(browser_snippet(PURCHASE, accounts, consent=consent).calls) == {"tiktok", "meta"} - left_out
+
+
 def test_nothing_of_the_person_is_in_the_page() -> None:
     """Whoever reads the page's source reads no address and no click."""
     context = RequestContext.from_parts(

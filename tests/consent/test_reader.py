@@ -57,7 +57,8 @@ def test_global_privacy_control_opts_out_of_sale() -> None:
 @pytest.mark.parametrize(
     ("country", "expected"),
     [
-        ("de", DENIED), ("GB", DENIED), ("CH", DENIED), ("US", None), ("XX", None), (None, None), ("", None),
+        ("de", DENIED),
+        ("GB", DENIED), ("CH", DENIED), ("US", None), ("XX", None), ("T1", None), (None, None), ("", None),
         ("CA", "granted"),
     ],
 )  # fmt: skip

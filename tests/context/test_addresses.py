@@ -97,6 +97,14 @@ def test_a_peer_that_is_no_proxy_of_ours_is_not_believed() -> None:
     assert address(settings, None, X_Forwarded_For="198.51.100.1") is None
 
 
+def test_a_peer_without_an_address_is_a_socket_only_if_there_is_none() -> None:
+    """What a test client calls itself is no socket of this machine."""
+    settings = {"trusted_proxies": ["unix"]}
+    assert address(settings, None, X_Forwarded_For="203.0.113.7") == "203.0.113.7"
+    assert address(settings, "testclient", X_Forwarded_For="203.0.113.7") is None
+    assert address({"trusted_proxies": 1}, None, X_Forwarded_For="203.0.113.7") == "203.0.113.7"
+
+
 def test_fifty_proxies_of_ours_are_passed() -> None:
     """And fifty that a visitor invents change nothing."""
     chain = ", ".join(f"10.0.0.{number}" for number in range(50))

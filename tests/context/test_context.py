@@ -108,6 +108,32 @@ def test_a_scripts_request_happens_on_the_page_that_sent_it() -> None:
     assert stranger.click.ttclid is None
 
 
+def test_a_mounted_app_has_the_whole_address() -> None:
+    """As Starlette, and with it FastAPI, hands a request to an app below a path."""
+    testclient = pytest.importorskip("starlette.testclient")
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Mount, Route
+
+    def page(request: Any) -> Any:
+        found = RequestContext.from_asgi(request.scope)
+        return PlainTextResponse(f"{found.page.url} {found.click.ttclid} {found.click.ttp}")
+
+    app = Starlette(routes=[Mount("/shop", Starlette(routes=[Route("/thanks/{number}", page)]))])
+    with testclient.TestClient(app, base_url="https://www.shop.example", cookies={"_ttp": "2Example"}) as client:
+        answer = client.get("/shop/thanks/a%20b?ttclid=E.C.P.x")
+    assert answer.text == "https://www.shop.example/shop/thanks/a%20b?ttclid=E.C.P.x E.C.P.x 2Example"
+
+
+def test_what_no_address_holds_is_encoded_or_cut() -> None:
+    """A number sign in a query, and a name and a password in a referrer."""
+    asked = scope(query="a=1#b", headers={"referer": "https://jane:sesame@other.example/a?b#c"})
+    found = RequestContext.from_asgi(asked)
+    assert found.page == Page(url="http://shop.example/thanks?a=1%23b", referrer="https://other.example/a?b#c")
+    for odd in ("about:blank", "javascript:alert(1)", "https://[::1/", "other.example/a", "https:///a"):
+        assert RequestContext.from_asgi(scope(headers={"referer": odd})).page.referrer is None
+
+
 QUERY_IDS = {
     "ttclid": "E.C.P.abc", "ScCid": "b5a7ec0a-1", "epik": "dj0yJnU9abc", "gclid": "Cj0KCQiA-example", "gbraid": "0AAAA",
     "wbraid": "ClgKCQ", "dclid": "CIzT", "msclkid": "6f8f0c1d2b3a4e5f8a7b6c5d4e3f2a1b", "twclid": "2-abc",
@@ -225,7 +251,7 @@ def test_meta_click_is_made_by_metas_rule() -> None:
 def test_a_cookie_of_the_same_meta_click_stays(held: str) -> None:
     """With the time at which it was first seen, and the mark of Meta's own builder."""
     found = visit("https://shop.example/?fbclid=IwAR1aBcD", cookies={"_fbc": held}, now=NOW + timedelta(days=3))
-    assert found.click.fbc == held
+    assert (found.click.fbc, found.click.fbclid_seen) == (held, NOW)
     assert "_fbc" not in {cookie.name for cookie in found.cookies()}
 
 
@@ -412,11 +438,23 @@ def test_reprs_hold_nothing_of_the_visitor() -> None:
     assert "user_agent=…" in shown
 
 
-texts = st.text(max_size=40) | st.sampled_from(["_fbp", "_fbc", "_ga_X1Y2", "cookie", "fb.1.1596403881668.1", "a=b; c"])
+NAMES = [
+    "cookie", "referer", "user-agent", "accept-language", "host", "x-forwarded-for", "x-forwarded-proto",
+    "x-forwarded-host", "sec-fetch-dest", "x",
+]  # fmt: skip
+texts = st.text(max_size=40) | st.sampled_from(
+    [
+        "empty",
+        "_fbp=fb.1.1596403881668.1; _fbc=fb.1.9999999999999.x",
+        "https://[::1",
+        "http://a@b/?x#y",
+        "de;q=1e999, a;q=.5",
+    ]
+)
 
 
 @given(
-    st.text(max_size=60), st.dictionaries(texts, texts | st.lists(texts, max_size=3), max_size=6),
+    st.text(max_size=60), st.dictionaries(st.sampled_from(NAMES), texts | st.lists(texts, max_size=3), max_size=6),
     st.dictionaries(st.sampled_from([*COOKIE_IDS, "_capi_clicks", "x"]), texts, max_size=6), texts,
 )  # fmt: skip
 def test_no_request_raises(url: str, headers: dict[str, Any], cookies: dict[str, str], peer: str) -> None:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,22 @@ async def test_a_locked_database_is_named(tmp_path: Path) -> None:
     holder.close()
     await store.put("1002", CONTEXT)
     await store.aclose()
+
+
+def test_threads_with_loops_of_their_own_share_a_store(tmp_path: Path) -> None:
+    """Views that are not async run one each."""
+    store = SqliteContextStore(tmp_path / "contexts.sqlite3")
+
+    def view(number: int) -> RequestContext | None:
+        async def both() -> RequestContext | None:
+            await store.put(f"order-{number}", CONTEXT)
+            return await store.take(f"order-{number}")
+
+        return asyncio.run(both())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(view, range(40))) == [CONTEXT] * 40
+    asyncio.run(store.aclose())
 
 
 async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,6 +52,8 @@ class SqliteContextStore:
         self._lock_s = lock_s
         self._now = now
         self._thread: OwnedThread | None = None
+        # by process: a fork may find its parent's held
+        self._locks: dict[int, threading.Lock] = {}
         self._connection: sqlite3.Connection | None = None
         self._process = 0
 
@@ -98,11 +101,18 @@ class SqliteContextStore:
         return RequestContext.load(row[0], keys=self._keys)
 
     async def _run(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        if self._thread is None or self._process != os.getpid():
-            # of a parent's thread and connection nothing is left in a fork but what must not be touched
-            self._process, self._connection = os.getpid(), None
-            self._thread = OwnedThread("capi_async-contexts")
-        return await self._thread.run(self._call, job)
+        return await self._started().run(self._call, job)
+
+    def _started(self) -> OwnedThread:
+        """The one thread that uses the file; several event loops may ask for it at once."""
+        process = os.getpid()
+        with self._locks.setdefault(process, threading.Lock()):
+            if self._thread is None or self._process != process:
+                # of a parent's thread and connection nothing is left in a fork but what must not be touched
+                self._process, self._connection = process, None
+                self._thread = OwnedThread("capi_async-contexts")
+            self._thread.start()
+            return self._thread
 
     def _call(self, job: Callable[[sqlite3.Connection], T]) -> T:
         try:
