@@ -211,7 +211,7 @@ class Platform(Destination, frozen=True, kw_only=True):
         return None
 
     def max_age_of(self, body: Any, event: Event) -> float:
-        """Age in seconds beyond which the platform refuses this event."""
+        """Age in seconds beyond which the platform refuses this event, where its source alone does not tell."""
         return self.max_age_s or self.limits.max_age_s
 
     def resend_for(self, body: Any) -> float:
@@ -237,6 +237,16 @@ class Platform(Destination, frozen=True, kw_only=True):
     def usual_names(self) -> Mapping[str, str]:
         """The names that events get without a further look."""
         return {name: there for name, there in self.names.items() if there is not None}
+
+    @cached_property
+    def usual_heads(self) -> Mapping[str, bytes]:
+        """By an event's source, the heads that live events get without a further look."""
+        return {}
+
+    @cached_property
+    def max_ages_s(self) -> Mapping[str, float]:
+        """By an event's source, the greatest ages that differ from the usual one, in seconds."""
+        return {}
 
     if TYPE_CHECKING:
 
@@ -324,6 +334,7 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
     )  # fmt: skip
     own_fields = attrgetter(made.own) if made.own else None
     testing, consents, parameter = made.test, made.consents, made.click_parameter
+    heads, ages = made.usual_heads.get, made.max_ages_s.get
     max_age_s, window_s = made.max_age_s or made.limits.max_age_s, made.resend_window_s
     max_age_of = None if kind.max_age_of is Platform.max_age_of else made.max_age_of
     resend_for = None if kind.resend_for is Platform.resend_for else made.resend_for
@@ -342,9 +353,12 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
         test = event.test or testing
         if test and (refusal := untestable()):
             return refusal
-        head = head_of(event, test)
-        if not isinstance(head, bytes):
-            return head
+        head = None if test else heads(event.source)
+        if head is None:
+            asked = head_of(event, test)
+            if not isinstance(asked, bytes):
+                return asked
+            head = asked
         page = event.page
         # of nearly all events no more need be asked about click ids
         if event.click is not NO_CLICK or (
@@ -370,7 +384,7 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
         return Wire(
             body,
             head,
-            at + (max_age_s if max_age_of is None else max_age_of(whole, event)),
+            at + (ages(event.source, max_age_s) if max_age_of is None else max_age_of(whole, event)),
             window_s if resend_for is None else resend_for(whole),
             None if order_key is None else order_key(whole),
             tuple(warnings) if warnings else (),

@@ -63,7 +63,9 @@ def test_explain_masks_the_person_under_every_key(key: str, clear: str) -> None:
     person = User(
         email="jane@example.com", phone="+1 415 555 2671", first_name="Bob", ip="203.0.113.7", user_agent="UA"
     )
-    raw = {"user_data": {"x": {key: clear}}, "custom_data": {key: clear, "more": [{"deep": clear}]}}
+    # a documented key of the wrong kind would be refused
+    more = {"own": {key: clear}, "more": [{"deep": clear}]}
+    raw = {"user_data": {"x": {key: clear}}, "custom_data": more}
     bought = Event(
         "sign_up", user=person, page=Page(url="https://shop.example/"), click=ClickIds(sc_click_id="990011"),
         extra={"snap": raw},

@@ -183,6 +183,10 @@ class Meta(Platform, frozen=True, kw_only=True):
     def untestable(self) -> Refusal | None:
         return None if self.test_event_code else refusals.NO_TEST_CODE
 
+    @cached_property
+    def usual_heads(self) -> Mapping[str, bytes]:
+        return dict.fromkeys(ACTION_SOURCES, self._head)
+
     def head(self, event: Event, test: bool) -> bytes:
         return self._head
 

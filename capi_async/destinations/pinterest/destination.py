@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar, Final
+from typing import ClassVar, Final, get_args
 
 from msgspec import Struct
 
@@ -26,7 +26,7 @@ from capi_async.destinations.pinterest.names import GUIDE_ONLY, SAME_NAME, STAND
 from capi_async.destinations.pinterest.wire import PinterestEvent
 from capi_async.destinations.platform import Platform
 from capi_async.early import ready
-from capi_async.event import Event
+from capi_async.event import Event, Source
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import (
@@ -155,6 +155,10 @@ class Pinterest(Platform, frozen=True, kw_only=True):
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
         # an event that neither side knows is a custom one
         return refusals.no_such_event() if self.knows(event) else "custom"
+
+    @cached_property
+    def usual_heads(self) -> Mapping[str, bytes]:
+        return dict.fromkeys(get_args(Source), self._live_head)
 
     def head(self, event: Event, test: bool) -> bytes:
         return self._test_head if test else self._live_head

@@ -109,6 +109,10 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         return self._heads_of(test=False)
 
     @cached_property
+    def usual_heads(self) -> Mapping[str, bytes]:
+        return {source: head for source, head in self._heads.items() if isinstance(head, bytes)}
+
+    @cached_property
     def _test_heads(self) -> Mapping[str, bytes | Refusal]:
         return self._heads_of(test=True)
 

@@ -160,7 +160,11 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
         }
 
     @cached_property
-    def _max_ages_s(self) -> Mapping[str, float]:
+    def usual_heads(self) -> Mapping[str, bytes]:
+        return {name: source.head for name, source in self._sources.items() if source.head is not None}
+
+    @cached_property
+    def max_ages_s(self) -> Mapping[str, float]:
         return {name: source.max_age_s for name, source in self._sources.items()}
 
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
@@ -187,9 +191,13 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
 
     def lacks(self, body: TikTokEvent, event: Event, warnings: list[str]) -> Refusal | None:
         # who it is: this library's own rule, because TikTok takes, and cannot use, events of nobody
-        kind, user = EVENT_SOURCES[event.source], body.user
+        user, page = body.user, body.page
+        # of nearly all events no more need be asked
+        if event.source == "website" and user.email and page and page.url and is_web(page.url):
+            return None
+        kind = EVENT_SOURCES[event.source]
         if kind == "web":
-            url = body.page.url if body.page else None
+            url = page.url if page else None
             if not url:
                 return refusals.NO_PAGE
             if not is_web(url):
@@ -205,9 +213,6 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
         if kind == "crm" and isinstance(body, TikTokAnyEvent) and body.lead and body.lead.lead_id:
             return None
         return _NOBODY[kind]
-
-    def max_age_of(self, body: TikTokEvent, event: Event) -> float:
-        return self._max_ages_s[event.source]
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         return Request(
