@@ -36,6 +36,8 @@ from capi_async.spool.base import Ledger
 _POISON_EVERY: Final = 1_000
 _FLUSH_S: Final = 80.0
 _CHUNK: Final = 500
+#: Seconds between two lines where there is no terminal to draw bars on.
+_LINE_S: Final = 1.5
 #: Smaller batches than the platforms take, so that there are requests enough for faults to strike; a short patience,
 #: so that hanging requests do not hold up the demo.
 _SETTINGS: Final[Mapping[str, Any]] = {"max_batch_events": 250, "request_timeout_s": 2.0}
@@ -104,7 +106,13 @@ async def deliver(events: Sequence[Event], sandbox: SandboxProcess, console: Con
 
 
 async def _watch(client: Client, total: int, console: Console) -> None:
-    """One bar per destination, on a terminal."""
+    """One bar per destination on a terminal; elsewhere a line now and then, so that nobody has to guess."""
+    if not console.is_terminal:
+        while True:
+            ledger = client.ledger()
+            settled = sum(one.settled for one in ledger.values())
+            console.print(f"  {settled:,} of {total * len(ledger):,} outcomes", soft_wrap=True)
+            await asyncio.sleep(_LINE_S)
     bars = Progress(
         TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=console, transient=True, disable=not console.is_terminal,
@@ -144,6 +152,14 @@ def tell(done: Finished, fails: Mapping[str, Sequence[str]], console: Console) -
             kinds[kind] = kinds.get(kind, 0) + count
     console.print(
         f"faults: {', '.join(f'{count:,} {kind}' for kind, count in sorted(kinds.items()))}\n", soft_wrap=True
+    )
+    console.print(
+        "[bold]Why the two differ:[/] the client counts events, each once, by what became of it in the end: rejected "
+        "are the poisoned ones (and what a platform does not take). The sandbox counts what it was sent, each time: "
+        "where one bad event costs its whole request, the good ones beside it are refused with it, sent again without "
+        "it, and accepted. Copies absorbed are events whose answer was lost on the way: they were sent again under the "
+        "same id, and the platform counted them once. Requests that failed were meant to, see the faults above.\n",
+        soft_wrap=True,
     )
     for name, destinations in fails.items():
         if destinations:
@@ -193,18 +209,22 @@ def main() -> int:
     console = Console(highlight=False)
     # the table tells it all; without a handler, Python would print bare warnings between its lines
     logging.getLogger("capi_async").addHandler(logging.NullHandler())
+    console.print("Reading the shop's orders and inventing the people behind them ...")
     events = poisoned(read_events(seed=wanted.seed)[: wanted.events])
     introduce(events, console)
+    console.print("\nStarting the sandbox, then sending; about half a minute for all events:", soft_wrap=True)
     try:
         with SandboxProcess(wanted.seed) as sandbox:
             done = run(deliver(events, sandbox, console))
     except KeyboardInterrupt:
         console.print("interrupted")
         return 130
+    console.print("Comparing every event with what the sandbox holds ...")
     fails = check(done.sent, done.ledger, done.stats)
     tell(done, fails, console)
     if wanted.json:
         written(wanted.json, done, fails)
+        console.print(f"\nThe counts of both sides are in {wanted.json.resolve()}", soft_wrap=True)
     good = not any(fails.values())
     verdict = "Every event is accounted for" if good else "Something is not accounted for"
     console.print(f"\n[bold]{verdict}[/], {done.seconds:.1f} s", soft_wrap=True)

@@ -14,6 +14,7 @@ from capi_async.cli.explain import explain
 from capi_async.cli.first_mapping import mapping
 from capi_async.cli.sandbox import sandbox
 from capi_async.cli.send import send
+from capi_async.cli.top import top
 from capi_async.cli.worker import worker
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command()(doctor)
 app.command()(sandbox)
 app.command()(bench)
 app.command()(worker)
+app.command()(top)
 app.add_typer(queue.app, name="queue")
 app.add_typer(tiktok_shop.app, name="tiktok-shop")
 

@@ -213,14 +213,19 @@ def _run(url: str, command: Callable[[Spool], Awaitable[None]], *, reading: bool
     """Do something with a spool; ``reading``: it asks for counts and dead letters only, and a file stays untouched."""
 
     async def main() -> None:
-        async with _opened(url, reading=reading) as spool:
+        async with opened(url, reading=reading) as spool:
             await command(spool)
 
     asyncio.run(main())
 
 
 @asynccontextmanager
-async def _opened(url: str, *, reading: bool) -> AsyncIterator[Spool]:
+async def opened(url: str, *, reading: bool) -> AsyncIterator[Spool]:
+    """The spool at an address, to look into (``reading``) or to change; nothing is delivered.
+
+    Raises:
+        ConfigError: There is no such spool, or it does not outlive its process.
+    """
     if url.startswith("env:"):  # an address with a password is better not seen in a list of processes
         name = url.removeprefix("env:")
         url = os.environ.get(name, "")

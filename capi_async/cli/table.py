@@ -74,23 +74,45 @@ def _facts_of(name: str, counts: Ledger, summary: Summary) -> DestinationFacts:
 def show(console: Console, found: Mapping[str, DestinationFacts]) -> None:
     """The table, and below it the first reasons of each destination."""
     kinds = [*_ALWAYS, *(kind for kind in _IF_ANY if any(getattr(one, kind) for one in found.values()))]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("destination", no_wrap=True)
-    for heading in (*kinds, "requests", "ev/req", "seconds", "p50", "p99"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, one in found.items():
-        table.add_row(
-            cell(name),
-            *(_count(kind, getattr(one, kind)) for kind in kinds),
-            f"{one.requests:,}",
-            f"{one.events_per_request:,.1f}",
-            f"{one.seconds:.1f}",
-            duration(one.p50_s),
-            duration(one.p99_s),
-        )
-    print_whole(console, table)
+    counts = {name: [_count(kind, getattr(one, kind)) for kind in kinds] for name, one in found.items()}
+    speeds = {name: _speed(one) for name, one in found.items()}
+    whole = _table((*kinds, *_SPEED), {name: [*counts[name], *speeds[name]] for name in found})
+    if not console.is_terminal or _width(console, whole) <= console.width:
+        print_whole(console, whole)
+    else:
+        # two tables that fit are easier to read than one whose lines are broken
+        print_whole(console, _table(kinds, counts))
+        console.print()
+        print_whole(console, _table(_SPEED, speeds))
     for name, one in found.items():
         show_reasons(console, name, one.reasons)
+
+
+_SPEED: Final = ("requests", "ev/req", "seconds", "p50", "p99")
+
+
+def _speed(one: DestinationFacts) -> list[Text]:
+    return [
+        Text(f"{one.requests:,}"),
+        Text(f"{one.events_per_request:,.1f}"),
+        Text(f"{one.seconds:.1f}"),
+        Text(duration(one.p50_s)),
+        Text(duration(one.p99_s)),
+    ]
+
+
+def _table(headings: Sequence[str], rows: Mapping[str, Sequence[Text]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("destination", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, row in rows.items():
+        table.add_row(cell(name), *row)
+    return table
+
+
+def _width(console: Console, table: Table) -> int:
+    return console.measure(table, options=console.options.update(width=10_000)).maximum
 
 
 def duration(seconds: float | None) -> str:
@@ -118,7 +140,6 @@ def show_reasons(console: Console, name: str, reasons: Sequence[Reason]) -> None
 def print_whole(console: Console, table: Table) -> None:
     """At its full width: a narrow terminal wraps lines, which is better than numbers cut off."""
     width = console.width
-    needed = console.measure(table, options=console.options.update(width=10_000)).maximum
-    console.width = max(width, needed)
+    console.width = max(width, _width(console, table))
     console.print(table)
     console.width = width
