@@ -74,11 +74,14 @@ class Bits:
 
     def ids(self) -> frozenset[int]:
         """A range of whole numbers: single ids and groups of them."""
-        found: set[int] = set()
+        # as bits of one number: thousands of groups of everybody, as a stranger may write them, cost next to nothing
+        found = 0
         for _ in range(self.number(12)):
             group, first = self.flag(), self.number(16)
-            found.update(range(first, (self.number(16) if group else first) + 1))
-        return frozenset(found)
+            last = self.number(16) if group else first
+            if last >= first:
+                found |= ((1 << (last - first + 1)) - 1) << first
+        return frozenset(place for place, bit in enumerate(reversed(f"{found:b}")) if bit == "1")
 
     def ids_after_one_another(self) -> list[int]:
         """A range in Fibonacci numbers, each the distance to the one before."""

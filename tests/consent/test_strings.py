@@ -85,6 +85,15 @@ def test_a_range_of_vendors_is_read() -> None:
     assert read_tcf(packed(bits)).vendors == {2, 5, 6, 7, 8}
 
 
+def test_thousands_of_groups_of_everybody_are_one_group() -> None:
+    """A cookie of 16 KB must not hold up a request for seconds."""
+    core = Bits(THREE)
+    head = "".join(f"{core.number(1)}" for _ in range(213))
+    groups = 2_900
+    bits = head + format(65_535, "016b") + "1" + format(groups, "012b") + f"1{1:016b}{65_535:016b}" * groups
+    assert len(read_tcf(packed(bits)).vendors) == 65_535
+
+
 def packed(bits: str) -> str:
     bits += "0" * (-len(bits) % 6)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
