@@ -66,7 +66,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "browser": {"amounts", "destinations", "errors", "event", "plain", "spec"},
     "consent": {"errors", "event", "log"},
     "context": {"browser", "cipher", "errors", "event", "files", "log", "pii", "thread"},
-    "testing": {"client", "destinations", "errors", "event", "outcome", "sandbox", "spec", "spool.base", "sync"},
+    "testing": {
+        "client", "config", "destinations", "engine.prepare", "errors", "event", "outcome", "pii", "sandbox", "spec",
+        "spool.base", "sync", "transport",
+    },
     "sandbox": {"bounded", "clock", "nearest"},
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},
@@ -74,11 +77,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": {"client", "engine", "errors", "event", "outcome", "platform_fields", "sync", "telemetry.base"},
 }  # fmt: skip
 
-#: Parts that a framework loads, which is there then.
-INSIDE_A_HOST = (
-    "testing.pytest_plugin",
-    "context.django",
-)
+#: Parts that a framework or a test tool loads, which is there then.
+INSIDE_A_HOST = ("context.django", "testing.any_event", "testing.conformance", "testing.pytest_plugin")
 
 #: Parts of a folder that must not know one another.
 STRANGERS = {"destinations", "sources", "spool"}

@@ -18,8 +18,7 @@ from capi_async.event import STANDARD_EVENTS, ClickIds, Consent, Event, Hashed, 
 from capi_async.outcome import Response, Verdict
 from capi_async.sandbox import Sandbox
 from capi_async.spec import Wire
-
-from .harness import body, kinds, refusal, requests, verdicts, wire
+from capi_async.testing.mapping import body, kinds, refusal, requests, verdicts, wire
 
 HOUR = 3_600.0
 DAY = 86_400.0

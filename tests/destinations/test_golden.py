@@ -15,8 +15,7 @@ import pytest
 
 from capi_async.destinations import destination_types, row_of
 from capi_async.event import Event
-
-from .harness import requests
+from capi_async.testing.mapping import requests
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(GOLDEN.glob("*/*.json"))

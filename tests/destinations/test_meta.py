@@ -16,8 +16,7 @@ from capi_async.destinations.meta.wire import MetaHead
 from capi_async.errors import ConfigError
 from capi_async.event import App, ClickIds, Consent, Device, Event, Hashed, Item, Page, User
 from capi_async.spec import ENCODER, Secret, Wire, decode_head
-
-from .harness import body, refusal, requests, wire
+from capi_async.testing.mapping import body, refusal, requests, wire
 
 META = Meta(pixel_id="1234567890", access_token="TOKEN")
 AT = datetime(2026, 1, 15, 10, 0, 0, 250_000, tzinfo=UTC)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from capi_async.destinations import Meta
 from capi_async.outcome import Response, Verdict
-
-from .harness import kinds, verdicts
+from capi_async.testing.mapping import kinds, verdicts
 
 META = Meta(pixel_id="1234567890", access_token="TOKEN")
 TRACE = "AbCdEfGhIjKlMnOpQrStUv"

@@ -13,9 +13,8 @@ from msgspec import Struct
 from capi_async.destinations import destination_class, destination_types
 from capi_async.destinations.platform import Platform
 from capi_async.event import ClickIds, Consent, Page, User
-
-from .harness import refusal
-from .test_conformance import account, good_event
+from capi_async.testing.conformance import account, good_event
+from capi_async.testing.mapping import refusal
 
 TYPES = [name for name in destination_types() if issubclass(destination_class(name), Platform)]
 

@@ -17,8 +17,8 @@ from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, App, ClickIds, Consent, Device, Event, Hashed, Item, Page, User
 from capi_async.outcome import Verdict
 from capi_async.spec import ENCODER, Wire
+from capi_async.testing.mapping import body, kinds, refusal, requests, verdicts, wire
 
-from .harness import body, kinds, refusal, requests, verdicts, wire
 from .schema import Schema
 
 HOUR = 3_600.0

@@ -30,8 +30,7 @@ from capi_async.platform_fields import (
     SnapFields,
     TikTokFields,
 )
-
-from .harness import body, refusal
+from capi_async.testing.mapping import body, refusal
 
 NOW = datetime.now(UTC)
 PERSON = User(email="jo@shop.example", external_id="u-1", ip="203.0.113.7", user_agent="Mozilla/5.0")

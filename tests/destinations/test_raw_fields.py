@@ -10,16 +10,15 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from capi_async.destinations import destination_class, destination_types
+from capi_async.destinations import destination_class, destination_types, row_of
 from capi_async.destinations.platform import Platform
 from capi_async.event import Event
 from capi_async.outcome import Verdict
 from capi_async.sandbox import TOKEN, Sandbox
 from capi_async.spec import ENCODER, Refusal, Wire
+from capi_async.testing.conformance import account, good_event
+from capi_async.testing.mapping import wire
 from capi_async.transport import HttpTransport
-
-from .harness import wire
-from .test_conformance import account, good_event
 
 TYPES = [name for name in destination_types() if issubclass(destination_class(name), Platform)]
 every_type = pytest.mark.parametrize("type_name", TYPES)
@@ -67,7 +66,7 @@ async def judge() -> AsyncIterator[Any]:
         transport = HttpTransport()
 
         async def send(type_name: str, made: Wire) -> Verdict:
-            destination = account(type_name, all_settings=True, base_url=sandbox.url(type_name))
+            destination = account(type_name, **row_of(type_name).every_setting, base_url=sandbox.url(type_name))
             request = destination.request(made.head, [ENCODER.encode(made.body)], TOKEN)
             answer = await transport.send(request, timeout_s=10)
             return destination.classify(msgspec.structs.replace(answer, head=made.head), 1)[0]
@@ -88,7 +87,7 @@ def _events(type_name: str, path: tuple[str, ...], value: Any, *, place: str) ->
 @pytest.mark.parametrize("place", ["extra", "properties"])
 async def test_what_would_be_refused_there_is_refused_here_by_name(type_name: str, place: str, judge: Any) -> None:
     """Every documented key, with a value of every kind: what leaves is taken, and what is refused is named."""
-    destination: Any = account(type_name, all_settings=True)
+    destination: Any = account(type_name, **row_of(type_name).every_setting)
     found = [path for path in paths(documented(type_name)) if (type_name, path[-1]) not in UNDESCRIBED]
     if place == "properties":
         there = destination.properties_at

@@ -19,8 +19,7 @@ from capi_async.destinations.snap.names import EVENT_NAMES
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, App, ClickIds, Consent, Device, Event, Hashed, Item, Page, User
 from capi_async.spec import DAY, HOUR, Refusal, Wire
-
-from .harness import body, kinds, refusal, requests, verdicts, wire
+from capi_async.testing.mapping import body, kinds, refusal, requests, verdicts, wire
 
 PIXEL = "11111111-2222-3333-4444-555555555555"
 APP_ASSET = "66666666-7777-8888-9999-000000000000"

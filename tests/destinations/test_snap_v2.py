@@ -13,8 +13,8 @@ from capi_async.destinations.snap import SnapV2
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, App, ClickIds, Consent, Device, Event, Item, Page, User
 from capi_async.spec import DAY, HOUR, Wire
+from capi_async.testing.mapping import body, kinds, refusal, requests, verdicts, wire
 
-from .harness import body, kinds, refusal, requests, verdicts, wire
 from .test_snap import NAMES
 
 PIXEL = "11111111-2222-3333-4444-555555555555"

@@ -12,8 +12,7 @@ from capi_async.destinations.tiktok import TikTokPixel
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, ClickIds, Consent, Event, Item, Page, Source, User
 from capi_async.spec import DAY, ENCODER, HOUR, Wire
-
-from .harness import body, kinds, refusal, requests, verdicts, wire
+from capi_async.testing.mapping import body, kinds, refusal, requests, verdicts, wire
 
 PIXEL = "CEXAMPLE0000000000AA"
 TRACE = "20251124160100EXAMPLE0000000000001"

@@ -11,7 +11,7 @@ from capi_async.destinations import CutMeShort, Pinterest, Snap, SnapV2, TikTok,
 from capi_async.event import ClickIds, Event, Page, User
 from capi_async.pii.clicks import in_address
 from capi_async.spec import Destination
-from tests.destinations.harness import requests
+from capi_async.testing.mapping import requests
 
 
 @pytest.mark.parametrize(

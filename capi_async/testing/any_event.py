@@ -157,6 +157,12 @@ consents = _some(
     },
     region=st.sampled_from(("US-CA", "us", "DE", "US-ZZ")),
 )
+
+
+def _item(values: Mapping[str, Any]) -> Item:
+    return Item(**values)
+
+
 items = st.fixed_dictionaries(
     {"id": filled},
     optional={
@@ -165,7 +171,7 @@ items = st.fixed_dictionaries(
         **dict.fromkeys(("name", "category", "brand", "variant"), text),
         "delivery_category": st.sampled_from(get_args(DeliveryCategory)),
     },
-).map(lambda values: Item(**values))
+).map(_item)
 extras = st.dictionaries(st.sampled_from(destination_types()) | text, raw_fields, max_size=2)
 
 _TEXTS = ("search_string", "content_name", "content_category", "description", "method", "subscription_id")
@@ -216,7 +222,7 @@ _sound_name = st.sampled_from(("purchase", "purchase", *sorted(STANDARD_EVENTS -
 @st.composite
 def events(draw: st.DrawFn) -> Event:
     """Any event that can be made; three in four have what most platforms require."""
-    fields = draw(_fields)
+    fields: dict[str, Any] = draw(_fields)
     if not draw(st.integers(0, 3)):
         return Event(draw(name), **fields)
     drawn = fields.pop("user", None)
