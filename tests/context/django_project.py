@@ -27,3 +27,11 @@ def configure() -> None:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
+    close()
+
+
+def close() -> None:
+    """Close the connections of this thread, which Django does at the end of a request."""
+    from django.db import connections
+
+    connections.close_all()

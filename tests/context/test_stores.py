@@ -34,7 +34,7 @@ def make(kind: str, folder: Path, *, keys: tuple[str, ...] = ()) -> Any:
         return SqliteContextStore(folder / "contexts.sqlite3", keys=keys)
     if kind == "redis":
         return RedisContextStore(shared_url().partition("?")[0], prefix=f"test:{folder.name}:{os.getpid()}:", keys=keys)
-    from tests.context.django_project import configure
+    from tests.context.django_project import close, configure
 
     configure()
     from capi_async.context.django.models import StoredContext
@@ -42,7 +42,18 @@ def make(kind: str, folder: Path, *, keys: tuple[str, ...] = ()) -> Any:
 
     if not keys:
         StoredContext.objects.all().delete()
+        close()
     return DjangoContextStore(keys=keys)
+
+
+async def leave(kind: str) -> None:
+    """Close what Django's own thread for calls out of a loop has open."""
+    if kind == "django":
+        from asgiref.sync import sync_to_async
+
+        from tests.context.django_project import close
+
+        await sync_to_async(close)()
 
 
 @pytest.fixture(params=["sqlite", "redis", "django"])
@@ -55,6 +66,7 @@ async def store(kind: str, tmp_path: Path) -> AsyncIterator[ContextStore]:
     made = await asyncio.to_thread(make, kind, tmp_path)
     yield made
     await made.aclose()
+    await leave(kind)
 
 
 async def test_what_was_put_is_taken_once(store: ContextStore) -> None:
@@ -123,6 +135,7 @@ async def test_with_keys_nothing_is_stored_in_clear(kind: str, tmp_path: Path) -
     await plain.forget("1002")
     await plain.aclose()
     await sealed.aclose()
+    await leave(kind)
 
 
 async def test_sqlite_forgets_what_is_too_old(tmp_path: Path) -> None:
@@ -160,16 +173,19 @@ async def test_django_forgets_what_is_too_old(tmp_path: Path) -> None:
     store = await asyncio.to_thread(make, "django", tmp_path)
     from datetime import timedelta
 
+    from asgiref.sync import sync_to_async
+
     from capi_async.context.django.models import StoredContext
 
     await store.put("1001", CONTEXT, keep_s=60)
     row = await StoredContext.objects.aget(key="1001")
-    assert await asyncio.to_thread(store.purge_now) == 0
+    assert await sync_to_async(store.purge_now)() == 0
     await StoredContext.objects.aupdate(expires=row.expires - timedelta(seconds=61))
     assert await store.get("1001") is None
     assert await store.take("1001") is None
-    assert await asyncio.to_thread(store.purge_now) == 1
+    assert await sync_to_async(store.purge_now)() == 1
     assert str(row) == "context of 1001"
+    await leave("django")
 
 
 def test_the_migration_says_what_the_model_says(tmp_path: Path) -> None:
@@ -177,7 +193,10 @@ def test_the_migration_says_what_the_model_says(tmp_path: Path) -> None:
     make("django", tmp_path)
     from django.core.management import call_command
 
+    from tests.context.django_project import close
+
     call_command("makemigrations", "capi_context", check=True, dry_run=True, verbosity=0)
+    close()
 
 
 async def test_a_locked_database_is_named(tmp_path: Path) -> None:
