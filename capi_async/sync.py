@@ -25,6 +25,7 @@ from capi_async.spec import Destination
 from capi_async.spool.base import Ledger
 
 if TYPE_CHECKING:
+    from capi_async.doctor import Report
     from capi_async.sandbox import Sandbox
 
 logger = Log(__name__)
@@ -258,6 +259,11 @@ class SyncClient:
         """See :meth:`Client.explain`."""
         with self._explaining:
             return self._client.explain(event)
+
+    def check(self, *, send_test: bool = False) -> Report:
+        """See :meth:`Client.check`; it starts the client if that has not happened yet."""
+        found: Report = self._call(partial(self._client.check, send_test=send_test))
+        return found
 
     def withdraw(self, subject: User) -> Mapping[str, int]:
         """See :meth:`Client.withdraw`."""

@@ -23,34 +23,34 @@ from capi_async.plain import listed
 from capi_async.platform_fields import PLATFORM_FIELDS
 
 EXAMPLE: Final = """\
-delimiter = ";"                      # without it: what the header's columns fit
-decimal = ","                        # without it, an amount that could be two (1.234) is refused
+delimiter = ";"                  # without it: what the header fits
+decimal = ","                    # without it, 1.234 is refused: unclear
 thousands = "."
-encoding = "cp1252"                  # without it: UTF-8
-trim = true                          # blanks around a cell; false keeps them
+encoding = "cp1252"              # without it: UTF-8
+trim = true                      # blanks around a cell; false keeps them
 
-[constants]                          # the same on every row
+[constants]                      # the same on every row
 name = "purchase"
 currency = "GBP"
 
-[columns]                            # event field = column
+[columns]                        # event field = column
 order_id = "InvoiceNo"
 value = "Total"
 "user.email" = "Email"
 "user.country" = "Country"
-"items.id" = "StockCode"             # a row holds one item at most; see --group-lines
-event_id = "{InvoiceNo}-{line}"      # a template of columns; {line} is the line's number
+"items.id" = "StockCode"         # one item a row; see --group-lines
+event_id = "{InvoiceNo}-{line}"  # template; {line} is the line's number
 
-[defaults]                           # where the column's cell is empty
+[defaults]                       # where the column's cell is empty
 "user.country" = "GB"
 
-[time]                               # without it an event happens when it is read
+[time]                           # without it: when the row is read
 column = "InvoiceDate"
-format = "%Y-%m-%d %H:%M:%S"         # or iso, epoch_seconds, epoch_millis
-zone = "Europe/London"               # for times that state no offset
-empty = "now"                        # without it, a row without a time is a bad row
+format = "%Y-%m-%d %H:%M:%S"     # or iso, epoch_seconds, epoch_millis
+zone = "Europe/London"           # for times that state no offset
+empty = "now"                    # without it, no time is a bad row
 
-[values."user.country"]              # cell = what it stands for; other cells stay
+[values."user.country"]          # cell = what it stands for; others stay
 EIRE = "IE"
 """
 

@@ -48,6 +48,20 @@ def test_help_is_plain_and_names_the_options(run: Run, command: tuple[str, ...],
     assert "\x08" not in ran.out
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "", "send", "explain", "mapping", "doctor", "sandbox", "bench", "worker", "top", "queue", "queue status",
+        "queue dead", "queue replay", "queue forget", "tiktok-shop", "tiktok-shop authorize", "tiktok-shop orders",
+        "tiktok-shop forward",
+    ],
+)  # fmt: skip
+def test_help_fits_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """The example of a mapping file included."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, run(*command.split(), "--help").out.splitlines())) <= 80
+
+
 def test_unknown_options_are_exit_code_2(run: Run) -> None:
     """As everywhere."""
     assert run("send", "-", "--nope").code == 2

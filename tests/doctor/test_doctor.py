@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from capi_async import Client
+from capi_async import Client, SyncClient
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.destinations import CutMeShort, Meta, Snap, SnapV2, TikTok
 from capi_async.doctor import Finding, Report
@@ -262,3 +263,13 @@ def test_packages_below_their_lower_bound_are_named() -> None:
     assert told["extra redis"] == ("note", "if you need it: pip install 'capi_async[redis]'")
     assert "ruff" not in told
     assert "msgspec" not in told
+
+
+async def test_the_client_for_threads_has_it_too(sandbox: Sandbox) -> None:
+    """The same findings."""
+
+    def look() -> Report:
+        with SyncClient([_snap(sandbox.url("snap"))]) as client:
+            return client.check()
+
+    assert _found(await asyncio.to_thread(look), "snap", "account").level == "ok"
