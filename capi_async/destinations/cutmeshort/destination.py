@@ -19,11 +19,11 @@ import msgspec
 
 from capi_async.destinations import refusals
 from capi_async.destinations.cutmeshort.answers import read
+from capi_async.destinations.cutmeshort.names import MAYBE_SALES, STANDARD, call_and_name
 from capi_async.destinations.cutmeshort.wire import (
     HEADS,
     MAX_EMAIL,
     MAX_TEXT,
-    Call,
     CutMeShortHead,
     CutMeShortLead,
     CutMeShortSale,
@@ -46,34 +46,6 @@ from capi_async.spec import (
     decode_head,
     json_slices,
 )
-
-#: Names in the vendor's examples; only those of our own standard events that are leads or sales are sent unasked.
-VENDOR_NAMES: Final[Mapping[str, Call]] = {
-    "signup_started": "lead",
-    "onboarding_started": "lead",
-    "lead_captured": "lead",
-    "demo_booked": "lead",
-    "info_requested": "lead",
-    "email_verified": "lead",
-    "kyc_completed": "lead",
-    "purchase_completed": "sale",
-    "checkout_completed": "sale",
-    "subscription_created": "sale",
-    "payment_captured": "sale",
-    "order_paid": "sale",
-}
-
-_STANDARD: Final[Mapping[str, tuple[Call, str]]] = {
-    "purchase": ("sale", "purchase_completed"),
-    "lead": ("lead", "lead_captured"),
-    # our name: the vendor's example speaks of a sign-up that was started
-    "sign_up": ("lead", "signup_completed"),
-    "subscribe": ("sale", "subscription_created"),
-    "start_trial": ("sale", "subscription_created"),
-    "contact": ("lead", "info_requested"),
-}
-#: Sales only if they cost something and have a number.
-_MAYBE_SALES: Final = frozenset({"subscribe", "start_trial"})
 
 
 class CutMeShort(Platform, frozen=True, kw_only=True):
@@ -118,7 +90,7 @@ class CutMeShort(Platform, frozen=True, kw_only=True):
         "customer_avatar": "customerAvatar",
     }
     standard_names: ClassVar[Mapping[str, str | None]] = {
-        name: _STANDARD[name][1] if name in _STANDARD else None for name in sorted(STANDARD_EVENTS)
+        name: STANDARD[name][1] if name in STANDARD else None for name in sorted(STANDARD_EVENTS)
     }
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "token": ("CMS_BEARER_TOKEN", "CUTMESHORT_API_KEY"),
@@ -148,10 +120,10 @@ class CutMeShort(Platform, frozen=True, kw_only=True):
             raise ConfigError(f"{self.name}: amount_unit is 'minor' or 'major'")
 
     def odd_name(self, name: str, there: str) -> str:
-        call, plain = _call_and_name(there)
+        call, plain = call_and_name(there)
         if not plain.strip() or len(plain) > MAX_TEXT:
             return f"needs a name of 1 to {MAX_TEXT} characters"
-        if call is None and name not in _STANDARD:
+        if call is None and name not in STANDARD:
             return "write 'lead:NAME' or 'sale:NAME' to say which call carries it"
         return ""
 
@@ -178,18 +150,18 @@ class CutMeShort(Platform, frozen=True, kw_only=True):
     @cached_property
     def usual_names(self) -> Mapping[str, str]:
         """The names of leads and of all sales that are sales whatever they cost, each with the call that carries it."""
-        return {name: there for name, there in self._calls.items() if name not in _MAYBE_SALES}
+        return {name: there for name, there in self._calls.items() if name not in MAYBE_SALES}
 
     @cached_property
     def _calls(self) -> Mapping[str, str]:
         """Event name to ``lead:NAME`` or ``sale:NAME``."""
-        calls = {name: f"{call}:{there}" for name, (call, there) in _STANDARD.items()}
+        calls = {name: f"{call}:{there}" for name, (call, there) in STANDARD.items()}
         for name, there in self.event_names.items():
             if there is None:
                 calls.pop(name, None)
                 continue
-            call, plain = _call_and_name(there)
-            calls[name] = f"{call or _STANDARD[name][0]}:{plain}"
+            call, plain = call_and_name(there)
+            calls[name] = f"{call or STANDARD[name][0]}:{plain}"
         return calls
 
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
@@ -320,15 +292,6 @@ _STEPS: Final = {decimals: Decimal(1).scaleb(-decimals) for decimals in range(5)
 _ROUNDING: Final = Context(prec=60, rounding=ROUND_HALF_UP)
 #: The largest whole number that every JSON reader keeps.
 _MAX_EXACT: Final = 2**53
-
-
-def _call_and_name(there: str) -> tuple[Call | None, str]:
-    """``lead:NAME`` and ``sale:NAME`` taken apart; a name of the vendor's tells its call itself."""
-    if there.startswith("lead:"):
-        return "lead", there[5:]
-    if there.startswith("sale:"):
-        return "sale", there[5:]
-    return VENDOR_NAMES.get(there), there
 
 
 def _too_long(field: str, value: str | None) -> Refusal | None:
