@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spool.base", "telemetry.base", "thread",
     },
     "modes": {"errors", "plain"},
-    "doctor": {"clock", "errors", "outcome", "spec", "spool"},
+    "doctor": {"clock", "errors", "outcome", "plain", "spec", "spool"},
     "config": {"destinations", "engine", "errors", "frames", "modes", "nearest", "plain", "spec"},
     "switch": {"clock", "destinations", "errors", "modes", "outcome", "sandbox", "spec"},
     "client": {

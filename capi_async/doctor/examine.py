@@ -29,7 +29,7 @@ async def examine(
     found = list(environment())
     async with asyncio.TaskGroup() as group:
         each = [group.create_task(_one(one, transport, trust_env, send_test, clock)) for one in destinations]
-        stored = group.create_task(spool_health(spool))
+        stored = group.create_task(spool_health(spool, {one.name for one in destinations}))
     for task in each:
         found += task.result()
     return Report([*found, *stored.result()])

@@ -7,12 +7,14 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from capi_async.doctor.findings import Finding, Level
 from capi_async.errors import ConfigError, SpoolError
+from capi_async.plain import listed
 from capi_async.spool.base import Spool
 
 _LITTLE_ROOM_BYTES: Final = 100 * 1024 * 1024
@@ -20,11 +22,15 @@ _SLOW_SYNC_S: Final = 0.05
 _OK_TEXT: Final = "events outlive this process"
 
 
-async def spool_health(spool: Spool) -> list[Finding]:
-    """Look at the spool without opening it: what waits in it stays as it is."""
+async def spool_health(spool: Spool, names: Collection[str]) -> list[Finding]:
+    """Look at the spool without opening it: what waits in it stays as it is.
+
+    Args:
+        names: The configured destinations.
+    """
     options: Any = getattr(spool, "options", None)
     if isinstance(path := getattr(options, "path", None), Path):
-        return await asyncio.to_thread(disk, path)
+        return [*await asyncio.to_thread(disk, path), *(await _content(options, names) if path.exists() else ())]
     if getattr(options, "hosts", None):
         return await redis(options)
     if spool.durable:
@@ -35,6 +41,27 @@ async def spool_health(spool: Spool) -> list[Finding]:
             'set spool = "sqlite:///events.db" or a Redis',
         )
     ]  # fmt: skip
+
+
+async def _content(options: Any, names: Collection[str]) -> list[Finding]:
+    """What waits in a spool file, and for whom."""
+    from capi_async.spool.sqlite import SqliteReader
+
+    reader = SqliteReader(options)
+    try:
+        await reader.open((), lambda _name: None)
+        ledger = await asyncio.to_thread(reader.ledger)
+    except (ConfigError, SpoolError) as error:
+        return [Finding("spool", "content", "failure", str(error), "name another file, or mend what is named")]
+    waiting = sum(counts.pending for counts in ledger.values())
+    dead = sum(counts.dead + counts.uncertain for counts in ledger.values())
+    found = [Finding("spool", "content", "ok", f"{waiting:,} events wait, {dead:,} ended dead or uncertain")]
+    orphans = sorted(name for name, counts in ledger.items() if counts.pending and name not in names)
+    if orphans:
+        text = f"events wait for {listed(orphans)}, which this configuration does not name"
+        fix = "configure it again under that name, or erase what waits: capi-async queue --help"
+        found.append(Finding("spool", "orphans", "warning", text, fix))
+    return found
 
 
 def disk(path: Path, *, slow_s: float = _SLOW_SYNC_S) -> list[Finding]:

@@ -10,11 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 from aiohttp import web
 
-from capi_async import Client, SyncClient
+from capi_async import Client, Event, Page, SyncClient, User
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.destinations import CutMeShort, Meta, Snap, SnapV2, TikTok
 from capi_async.doctor import Finding, Report
@@ -273,3 +274,23 @@ async def test_the_client_for_threads_has_it_too(sandbox: Sandbox) -> None:
             return client.check()
 
     assert _found(await asyncio.to_thread(look), "snap", "account").level == "ok"
+
+
+async def test_what_waits_in_a_spool_is_told_and_for_whom(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A destination that was renamed leaves its events behind."""
+    spool = f"sqlite:///{tmp_path / 'spool.db'}"
+    old = msgspec.structs.replace(_snap(sandbox.url("snap")), name="snap_old")
+    async with Client([old], spool=spool, deliver=False) as client:
+        await client.send(Event("sign_up", user=User(email="a@b.example"), page=Page(url="https://shop.example/")))
+    report = await Client([_snap(sandbox.url("snap"))], spool=spool).check()
+    assert _found(report, "spool", "content").text == "1 events wait, 0 ended dead or uncertain"
+    orphans = _found(report, "spool", "orphans")
+    assert (orphans.level, "snap_old" in orphans.text) == ("warning", True)
+
+
+async def test_a_file_that_is_no_spool_is_a_failure(sandbox: Sandbox, tmp_path: Path) -> None:
+    """And stays as it is."""
+    (tmp_path / "spool.db").write_text("somebody's notes")
+    report = await Client([_snap(sandbox.url("snap"))], spool=f"sqlite:///{tmp_path / 'spool.db'}").check()
+    assert _found(report, "spool", "content").level == "failure"
+    assert (tmp_path / "spool.db").read_text() == "somebody's notes"
