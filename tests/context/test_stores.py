@@ -216,14 +216,16 @@ async def test_a_locked_database_is_named(tmp_path: Path) -> None:
     await store.aclose()
 
 
-def test_threads_with_loops_of_their_own_share_a_store(tmp_path: Path) -> None:
-    """Views that are not async run one each."""
-    store = SqliteContextStore(tmp_path / "contexts.sqlite3")
+@pytest.mark.parametrize("backend", ["sqlite", "redis"])
+def test_threads_with_loops_of_their_own_share_a_store(backend: str, tmp_path: Path) -> None:
+    """Views that are not async run one each, and leave nothing open behind them."""
+    store = make(backend, tmp_path)
 
     def view(number: int) -> RequestContext | None:
         async def both() -> RequestContext | None:
             await store.put(f"order-{number}", CONTEXT)
-            return await store.take(f"order-{number}")
+            found: RequestContext | None = await store.take(f"order-{number}")
+            return found
 
         return asyncio.run(both())
 

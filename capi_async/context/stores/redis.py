@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from capi_async.context.context import RequestContext
 from capi_async.context.stores.base import KEEP_S, checked_key, checked_time
 from capi_async.errors import ConfigError, ContextError
+from capi_async.thread import aside
 
 _TIMEOUT_S: Final = 5.0
 
 
 class RedisContextStore:
     """A :class:`~capi_async.context.stores.ContextStore` in Redis, which forgets by itself what is too old.
+
+    It may be used from any number of threads and event loops; each call waits in a thread of its own.
 
     Args:
         url: Such as ``redis://:password@host:6379/0``; or your own client of ``redis.asyncio``, which is not closed.
@@ -30,7 +33,7 @@ class RedisContextStore:
         self, url: str | Any, *, prefix: str = "capi:context:", keys: Sequence[str] = (), timeout_s: float = _TIMEOUT_S
     ) -> None:
         try:
-            from redis import asyncio as library
+            from redis import Redis
             from redis.exceptions import RedisError
         except ImportError:
             raise ConfigError("context store: Redis needs the extra: pip install 'capi_async[redis]'") from None
@@ -38,16 +41,11 @@ class RedisContextStore:
         self._prefix = prefix
         self._keys = tuple(keys)
         self._given: Any = None if isinstance(url, str) else url
+        # Not the asyncio client: its connections belong to one event loop, and views that are not async have one each
         self._client: Any = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-        def connect() -> Any:
-            return library.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-
-        self._connect = connect
         if self._given is None:
             try:
-                connect()
+                self._client = Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
             except ValueError:
                 # its text would repeat the address, and with it the password
                 raise ConfigError("context store: write redis://host:6379/0 or rediss://host:6379/0") from None
@@ -75,9 +73,8 @@ class RedisContextStore:
 
     async def aclose(self) -> None:
         """Close the connections that this store opened."""
-        client, self._client = self._client, None
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.aclose()
+        if self._client is not None:
+            await aside(self._client.close)
 
     def _name(self, key: str) -> str:
         return f"{self._prefix}{checked_key(key)}"
@@ -87,15 +84,11 @@ class RedisContextStore:
             return None
         return RequestContext.load(found if isinstance(found, str) else found.decode("latin-1"), keys=self._keys)
 
-    async def _call(self, command: Callable[[Any], Awaitable[Any]]) -> Any:
-        client = self._given
-        if client is None:
-            loop = asyncio.get_running_loop()
-            if self._client is None or self._loop is not loop:  # connections belong to the loop that made them
-                self._client, self._loop = self._connect(), loop
-            client = self._client
+    async def _call(self, command: Callable[[Any], Any]) -> Any:
         try:
-            return await command(client)
+            if self._given is not None:
+                return await command(self._given)
+            return await aside(lambda: command(self._client))
         except self._errors as error:
             raise ContextError(f"context store: Redis gave no answer ({type(error).__name__})") from error
 
