@@ -25,7 +25,7 @@ TELLING_LINES = {
     "01_quickstart.py": "meta       delivered",
     "02_script.py": "purchase:A-2 {'tiktok': 'delivered', 'cutmeshort': 'delivered'}",
     "04_many_accounts.py": "snap_de    delivered 1, skipped 3, of 4",
-    "05_custom_destination.py": "purchase:2  rejected no total",
+    "05_custom_destination.py": "purchase:2 rejected for nothing",
     "06_explain.py": '    "client_ip_address": "<ip>",',
     "07_batch_file.py": "meta  accepted 5,000, delivered 5,000, rejected 0, pending 0",
     "08_config.py": "snap_de    delivered",
