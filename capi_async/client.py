@@ -203,18 +203,7 @@ class Client:
             transport = instead or transport
         self.sandbox: Final = sandbox
         self.destinations: Final = destinations
-        _check_choice("overflow", overflow, ("wait", "fail", "drop_oldest"))
         _check_choice("consent", consent, ("vouch", "require"))
-        for name, value in (
-            ("max_pending_events", max_pending_events),
-            ("max_pending_bytes", max_pending_bytes),
-            ("max_intake_events", max_intake_events),
-            ("max_attempts", max_attempts),
-        ):
-            if not value >= 1:
-                raise ConfigError(f"{name} must be at least 1")
-        if not linger_s >= 0:
-            raise ConfigError("linger_s must be 0 or more seconds")
         self._settings = Settings(
             deliver=deliver,
             overflow=overflow,
@@ -867,9 +856,7 @@ def _as_options(settings: ClientOptions) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in settings.__struct_fields__}
 
 
-def _check_choice(
-    name: str, value: str, choices: Sequence[Literal["wait", "fail", "drop_oldest", "vouch", "require"] | Mode]
-) -> None:
+def _check_choice(name: str, value: str, choices: Sequence[Literal["vouch", "require"] | Mode]) -> None:
     if value not in choices:
         raise ConfigError(f"{name} is one of {', '.join(choices)}")
 

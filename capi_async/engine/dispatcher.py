@@ -7,6 +7,7 @@ import contextvars
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import get_args
 
 from msgspec import Struct
 
@@ -22,7 +23,7 @@ from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery
 from capi_async.engine.task_group import Group
 from capi_async.engine.worker import Worker
-from capi_async.errors import CapiError, SpoolError
+from capi_async.errors import CapiError, ConfigError, SpoolError
 from capi_async.log import Log
 from capi_async.outcome import PENDING, Outcome
 from capi_async.spec import Destination, Transport
@@ -59,6 +60,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_pending_bytes: int
     max_intake_events: int
     max_attempts: int
+
+    def __post_init__(self) -> None:
+        if self.overflow not in get_args(Overflow):
+            raise ConfigError(f"overflow is one of {', '.join(get_args(Overflow))}")
+        for name in ("max_pending_events", "max_pending_bytes", "max_intake_events", "max_attempts"):
+            if not getattr(self, name) >= 1:
+                raise ConfigError(f"{name} must be at least 1")
+        if not self.linger_s >= 0:
+            raise ConfigError("linger_s must be 0 or more seconds")
 
 
 class Dispatcher:
@@ -103,24 +113,7 @@ class Dispatcher:
         self._freed = asyncio.Event()
         self._notices = notices
         self._hooks = Hooks(hooks, notices)
-        outage = Outage(now=clock.monotonic)
-        self.workers = {
-            destination.name: Worker(
-                destination,
-                spool=spool,
-                transport=transport,
-                thread=self._thread,
-                hooks=self._hooks,
-                outage=outage,
-                settled=self._on_settled,
-                ending=self._is_ending,
-                clock=clock,
-                linger_s=settings.linger_s,
-                max_attempts=settings.max_attempts,
-                forever=spool.durable,
-            )
-            for destination in destinations
-        }
+        self.workers = self._make_workers(destinations, transport)
         breakers = {name: worker.breaker for name, worker in self.workers.items()}
         #: What receipts of this run hang on; with ``deliver=False`` nobody here will ever settle them. Nothing in it
         #: leads back to us: the garbage collector does not look into receipts, and would never find the circle.
@@ -146,6 +139,26 @@ class Dispatcher:
         )
         self._supervisor: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = self.loop.create_future()
+
+    def _make_workers(self, destinations: Sequence[Destination], transport: Transport) -> dict[str, Worker]:
+        outage = Outage(now=self._clock.monotonic)
+        return {
+            destination.name: Worker(
+                destination,
+                spool=self._spool,
+                transport=transport,
+                thread=self._thread,
+                hooks=self._hooks,
+                outage=outage,
+                settled=self._on_settled,
+                ending=self._is_ending,
+                clock=self._clock,
+                linger_s=self._settings.linger_s,
+                max_attempts=self._settings.max_attempts,
+                forever=self._spool.durable,
+            )
+            for destination in destinations
+        }
 
     def start(self) -> None:
         """Start the supervisor, which owns all other tasks. In a context of its own: not the first caller's."""
