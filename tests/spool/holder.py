@@ -9,18 +9,30 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 
 from msgspec import structs
 
 from capi_async import Client, Event, Page, User
 from capi_async.destinations import Pinterest, Snap, TikTok
+from capi_async.telemetry.base import Hook, RequestDone
 from tests.spool.harness import eventually
 from tests.spool.sharer import say
 
 PEOPLE = ("ada", "bob")
 
 
-def client(file: str, base: str, *, deliver: bool = True) -> Client:
+class Answered(Hook):
+    """Which destinations have had an answer."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def on_request(self, done: RequestDone) -> None:
+        self.names.add(done.destination)
+
+
+def client(file: str, base: str, *, deliver: bool = True, hooks: Sequence[Hook] = ()) -> Client:
     """One platform that refuses for now, one that does not answer, one whose batch waits for company."""
     return Client(
         [
@@ -43,6 +55,7 @@ def client(file: str, base: str, *, deliver: bool = True) -> Client:
         ],
         spool=f"sqlite:///{file}",
         deliver=deliver,
+        hooks=hooks,
     )
 
 
@@ -60,12 +73,18 @@ def event(name: str) -> Event:
 
 async def hold(file: str, base: str) -> None:
     """Accept, and go on when told."""
-    async with client(file, base) as it:
+    answered = Answered()
+    async with client(file, base, hooks=[answered]) as it:
         await it.send_many([event(name) for name in PEOPLE])
         workers = it._engine.workers  # type: ignore[union-attr]
         snap, pinterest, tiktok = (workers[name] for name in ("snap", "pinterest", "tiktok"))
         await eventually(
-            lambda: snap.requests and not snap.busy() and pinterest.requests and tiktok._batcher.records == len(PEOPLE)
+            lambda: (
+                "snap" in answered.names
+                and not snap.busy()
+                and pinterest._exchange.sending
+                and tiktok._batcher.records == len(PEOPLE)
+            )
         )
         say("holds")
         while line := await asyncio.to_thread(sys.stdin.readline):

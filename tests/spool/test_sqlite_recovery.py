@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -175,6 +176,19 @@ async def test_a_process_that_only_accepts_leaves_its_records_to_the_others(tmp_
         await worker.settle(leased, [DELIVERED] * 2)
         await eventually(lambda: web.depth("a").events == 0)
         assert web.ledger()["a"].delivered == 2
+
+
+async def test_a_look_at_the_file_while_something_is_written_counts_nothing_twice(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """A process that only accepts counts all that waits: what it writes is counted by the look or by itself."""
+    async with opened(sqlite(tmp_path, clock), deliver=False) as web:
+        for steps in range(12):
+            appending = asyncio.create_task(web.append([record(f"{steps}-1"), record(f"{steps}-2")], []))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await asyncio.gather(web._count(), appending)
+            assert web.depth("a").events == web.ledger()["a"].pending == 2 * steps + 2
 
 
 async def test_an_order_key_holds_across_processes(tmp_path: Path, clock: ManualClock) -> None:

@@ -6,7 +6,7 @@ import logging
 import sys
 from bisect import insort
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from capi_async.clock import Clock
@@ -164,6 +164,8 @@ class Queues:
         self.chunks: dict[int, Chunk] = {}
         #: The last row that was in this process's hands.
         self._newest = 0
+        #: The last row that what is nobody's was counted up to.
+        self._counted = 0
         self._receipts: dict[int, dict[int, Any]] = {}
         self._looked_through: deque[int] = deque()
         #: Identity of a kept receipt to how often it is kept: once per destination.
@@ -178,7 +180,16 @@ class Queues:
         self.cool_all()
         self.doomed.clear()
         self.lines = {name: Line(name) for name in names}
+        self._counted = 0
         self._deliver = deliver
+
+    def counted(self, found: Mapping[str, tuple[int, int]], newest: int) -> None:
+        """Events and bytes of what is nobody's, as they were when row ``newest`` was the last of the file."""
+        self._counted = newest
+        for name, line in self.lines.items():
+            line.unowned = found.get(name, (0, 0))
+            if line.unowned[0]:
+                self._wake(name)
 
     def stored(self, chunks: Sequence[Chunk]) -> None:
         """New chunks are in the file: they join their lines, in memory if there is room."""
@@ -186,8 +197,9 @@ class Queues:
             self._newest = max(self._newest, chunk.id)
             line = self.lines[chunk.destination]
             if not self._deliver:
-                events, size = line.unowned
-                line.unowned = (events + chunk.left, size + chunk.size)
+                if chunk.id > self._counted:  # else it was counted between being written and being told of
+                    events, size = line.unowned
+                    line.unowned = (events + chunk.left, size + chunk.size)
                 chunk.drop()
                 continue
             line.events += chunk.left

@@ -37,7 +37,7 @@ from capi_async.spool.sqlite.queue import Line, Queues
 from capi_async.spool.sqlite.rates import SharedRates
 from capi_async.spool.sqlite.replay import replay
 from capi_async.spool.sqlite.stopper import Stopper
-from capi_async.spool.sqlite.store import Store
+from capi_async.spool.sqlite.store import Counts, Store
 from capi_async.thread import OwnedThread
 
 P = ParamSpec("P")
@@ -464,12 +464,13 @@ class SqliteSpool:
 
     async def _count(self) -> None:
         """See what belongs to nobody (or, where nothing is delivered, all there is)."""
-        found = await self._call(self._store.unowned if self._deliver else self._store.pending)
-        for name, line in self._queues.lines.items():
-            line.unowned = found.get(name, (0, 0))
-            if line.unowned[0]:
-                self._wake(name)
+        found, newest = await self._call(self._look_through)
+        self._queues.counted(found, newest)
         await self._look_at_foreign()
+
+    def _look_through(self) -> tuple[Counts, int]:
+        """In the thread, where nothing of this process is written meanwhile: the counts, and the last row in them."""
+        return (self._store.unowned() if self._deliver else self._store.pending()), self._store.newest()
 
     async def _come_back(self) -> None:
         """The file that proves that this process lives was deleted; what others took over meanwhile is theirs."""

@@ -397,6 +397,11 @@ class Store(SpoolFile):
         )
         return {name: (events, size) for name, events, size in found}
 
+    def newest(self) -> int:
+        """The highest number that any row has had: what is written from now on has a higher one."""
+        row = self._ready().execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
+        return int(row[0]) if row else 0
+
     # Stopping what somebody wants forgotten, or withdrew.
 
     def scan(self, matches: Callable[[Record], bool], after: int) -> tuple[list[int], int]:
