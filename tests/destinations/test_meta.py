@@ -813,7 +813,7 @@ def test_extra_that_breaks_the_event_is_rejected(extra: dict[str, Any], properti
 
 def test_messaging_event_needs_its_channel() -> None:
     """It has no canonical field and comes through ``extra``."""
-    assert refusal(META, event(source="business_messaging")).field == "extra"
+    assert refusal(META, event(source="business_messaging")).field == "meta.messaging_channel"
     assert refusal(META, event(source="business_messaging", extra={"meta": {"x": 1}})).field == "extra"
 
 

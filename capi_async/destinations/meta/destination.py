@@ -248,7 +248,6 @@ class Meta(Platform, frozen=True, kw_only=True):
             if not user.client_user_agent:
                 warnings.append(_NO_USER_AGENT)
         elif source == "business_messaging":
-            # the channel can only come through extra
             if not (isinstance(body, MetaAnyEvent) and body.messaging_channel):
                 return _NO_CHANNEL
             if isinstance(user, MetaAnyUser) and bool(user.ctwa_clid) != bool(user.whatsapp_business_account_id):
@@ -350,9 +349,9 @@ _NO_STATE: Final = Refusal(
 )
 _NO_CHANNEL: Final = Refusal(
     "rejected",
-    "extra",
+    "meta.messaging_channel",
     "messaging events need a messaging_channel",
-    "set extra={'meta': {'messaging_channel': 'whatsapp', 'messenger' or 'instagram', ...}}",
+    "set meta=MetaFields(messaging_channel='whatsapp'), 'messenger' or 'instagram'",
 )
 _NOBODY: Final = Refusal(
     "skipped",
