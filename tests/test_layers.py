@@ -67,8 +67,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "consent": {"errors", "event", "log"},
     "context": {"browser", "cipher", "errors", "event", "files", "log", "pii", "thread"},
     "testing": {
-        "client", "config", "destinations", "engine.prepare", "errors", "event", "outcome", "pii", "sandbox", "spec",
-        "spool.base", "sync", "transport",
+        "client", "config", "destinations", "engine.prepare", "errors", "event", "outcome", "pii", "platform_fields",
+        "sandbox", "spec", "spool.base", "sync", "transport",
     },
     "sandbox": {"bounded", "clock", "nearest"},
     "bench": {"client", "destinations", "event", "outcome", "spec"},

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, get_args
 
 from hypothesis import strategies as st
+from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from capi_async.destinations import destination_types
@@ -30,6 +31,7 @@ from capi_async.event import (
     Source,
     User,
 )
+from capi_async.platform_fields import PLATFORM_FIELDS, OriginalEvent, PlatformFields
 
 #: Field to the spellings of one invented person; what is looked for on the wire stands in ``CLEAR_TEXTS``.
 PERSON: Mapping[str, tuple[str, ...]] = {
@@ -174,6 +176,38 @@ items = st.fixed_dictionaries(
 ).map(_item)
 extras = st.dictionaries(st.sampled_from(destination_types()) | text, raw_fields, max_size=2)
 
+#: What the fields hold that have a form of their own; all others take any text.
+_TYPED: Mapping[str, st.SearchStrategy[Any]] = {
+    "original_event": _some(
+        OriginalEvent, name=st.just("Purchase") | text, time=moment, order_id=text, event_id=text
+    ),
+    "attribution_data": st.dictionaries(
+        st.sampled_from(("scope", "ad_id", "campaign_id", "attribution_share", "visit_time")),
+        text | st.integers(0, 2**40) | st.floats(0, 1),
+        max_size=3,
+    ),
+    "net_revenue": money,
+    "customer_avatar": st.sampled_from(("https://shop.example/jo.png", "http://a.example")),
+}  # fmt: skip
+
+
+def typed_fields(kind: type[PlatformFields]) -> st.SearchStrategy[Any]:
+    """The struct of one platform's own fields, with any subset of them set."""
+    fields: dict[str, st.SearchStrategy[Any]] = {}
+    for field in kind.__struct_fields__:
+        if (most := kind.whole.get(field)) is not None:
+            fields[field] = st.integers(0, most) | st.sampled_from(("0", str(most)))
+        elif (known := kind.choices.get(field)) is not None:
+            fields[field] = st.sampled_from(known)
+        elif field in kind.flags:
+            fields[field] = st.booleans()
+        elif field in kind.lists:
+            fields[field] = st.lists(filled | st.sampled_from(("en", "shop")), max_size=3)
+        else:
+            fields[field] = _TYPED.get(field, st.sampled_from(("123456789012345", "id-1")) | text)
+    return _some(kind, **fields)
+
+
 _TEXTS = ("search_string", "content_name", "content_category", "description", "method", "subscription_id")
 _fields = st.fixed_dictionaries(
     {"event_id": filled, "time": moment},
@@ -197,6 +231,7 @@ _fields = st.fixed_dictionaries(
         "test": st.booleans(),
         "properties": raw_fields,
         "extra": extras,
+        **{where: typed_fields(kind) for where, kind in PLATFORM_FIELDS.items()},
     },
 )
 
@@ -234,3 +269,25 @@ def _some_of(draw: st.DrawFn, fields: Mapping[str, Any]) -> dict[str, Any]:
     """All of them, or all but one."""
     missing = draw(st.none() | st.none() | st.sampled_from(sorted(fields)))
     return {field: value for field, value in fields.items() if field != missing}
+
+
+def _merged(draw: st.DrawFn, sound: Any, drawn: Any) -> Any:
+    """The sound struct with a few fields of the drawn one in it."""
+    odd = {field: value for field, value in asdict(drawn).items() if value is not None}
+    if not odd:
+        return sound
+    chosen = draw(st.sets(st.sampled_from(sorted(odd)), max_size=3))
+    return replace(sound, **{field: odd[field] for field in chosen})
+
+
+@st.composite
+def nearly_sound_events(draw: st.DrawFn) -> Event:
+    """Events that most platforms take but for a few fields, each of which may hold anything."""
+    drawn = draw(_fields)
+    chosen = draw(st.sets(st.sampled_from(sorted(drawn)), max_size=6))
+    fields: dict[str, Any] = {"event_id": "e-1", "user": _SOUND_USER, **_SOUND}
+    for field in sorted(chosen):
+        value, sound = drawn[field], fields.get(field)
+        fields[field] = _merged(draw, sound, value) if isinstance(sound, Struct) else value
+    fields["source"] = draw(st.sampled_from(("website", "website", *get_args(Source))))
+    return Event(draw(_sound_name | name), **fields)

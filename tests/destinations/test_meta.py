@@ -812,9 +812,11 @@ def test_extra_that_breaks_the_event_is_rejected(extra: dict[str, Any], properti
 
 
 def test_messaging_event_needs_its_channel() -> None:
-    """It has no canonical field and comes through ``extra``."""
-    assert refusal(META, event(source="business_messaging")).field == "meta.messaging_channel"
-    assert refusal(META, event(source="business_messaging", extra={"meta": {"x": 1}})).field == "extra"
+    """The field that holds it is named, whatever else stands in ``extra``."""
+    for extra in ({}, {"meta": {"x": 1}}):
+        refused = refusal(META, event(source="business_messaging", extra=extra))
+        assert refused.field == "meta.messaging_channel"
+        assert "MetaFields(messaging_channel=" in refused.fix
 
 
 def test_half_of_the_whatsapp_pair_is_warned_of() -> None:

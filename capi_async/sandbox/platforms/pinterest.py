@@ -9,7 +9,8 @@ UNVERIFIED, and what the sandbox does: per-event failures come with 200 (reading
 under ``details`` and an invented code). An unregistered name is processed with a warning, as a live call was. Events
 are taken for 7 days and up to 5 minutes ahead. 2 MB is the largest request, beyond it 413. ``test`` is read in any
 capitalisation, because the official SDK sends ``True`` and ``False``; in test mode the events after the 20th fail.
-An ad account of malformed id gets 403 code 29.
+An ad account of malformed id gets 403 code 29. ``advertiser_tracking_enabled``, which one integration sends and no
+description lists, is refused (reading ``tracking_flag``: taken).
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class _User(Struct):
     client_user_agent: Text | None = None
     click_id: str | None = None
     partner_id: str | None = None
+    customer_type: Literal["new", "returning"] | None = None
 
 
 class _Item(Struct, forbid_unknown_fields=True):
@@ -172,6 +174,10 @@ class PinterestEvent(Struct, forbid_unknown_fields=True):
     language: str | None = None
 
 
+class _FlaggedEvent(PinterestEvent, forbid_unknown_fields=True):
+    advertiser_tracking_enabled: bool | None = None
+
+
 class _Body(Struct, forbid_unknown_fields=True):
     data: list[Raw]
 
@@ -190,10 +196,14 @@ class Pinterest(Platform[PinterestEvent]):
     name = "pinterest"
     routes = (route("POST", r"/ad_accounts/(?P<account>[^/]+)/events", "events"),)
     rate = Rate(5_000, 60.0)
-    readings: ClassVar[Mapping[str, str]] = {"partial_422": "failures of single events come with 422, not with 200"}
+    readings: ClassVar[Mapping[str, str]] = {
+        "partial_422": "failures of single events come with 422, not with 200",
+        "tracking_flag": "advertiser_tracking_enabled is taken, as one integration sends it",
+    }
     max_test_events = 20
     max_age_s: ClassVar[float] = 7 * DAY
     _reader: ClassVar[Reader[PinterestEvent]] = Reader(PinterestEvent, overlook=False)
+    _flagged_reader: ClassVar[Reader[PinterestEvent]] = Reader(_FlaggedEvent, overlook=False)
 
     def authorise(self, call: Call, match: re.Match[str]) -> str:
         if bearer(call) != TOKEN:
@@ -215,7 +225,7 @@ class Pinterest(Platform[PinterestEvent]):
         return Batch(at.name, match["account"], body.data, call.now, test)
 
     def reader(self, batch: Batch) -> Reader[PinterestEvent]:
-        return self._reader
+        return self._flagged_reader if "tracking_flag" in self.chosen else self._reader
 
     def check(self, event: PinterestEvent, batch: Batch) -> Problem | None:
         user = event.user_data
