@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Generator
@@ -20,6 +21,11 @@ settings.load_profile(os.environ.get("CAPI_TEST_PROFILE", "quick"))
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the programs that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Else pytest-asyncio, asking for the loop that was there before its own, has asyncio make one that nobody closes: it is
+# found by whichever test collects garbage after the next asyncio.run().
+asyncio.set_event_loop(None)
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

@@ -152,3 +152,8 @@ async def eventually(check: Callable[[], Any], timeout_s: float = 10.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not check():
             await asyncio.sleep(0.02)
+
+
+async def looked(*spools: SqliteSpool) -> None:
+    """These have looked after the file since they were opened: on a busy machine that may come late."""
+    await eventually(lambda: not any(spool._changed for spool in spools))

@@ -34,7 +34,20 @@ from capi_async.spool.base import Ledger, LetterFilter
 from capi_async.spool.chunks import encode
 from capi_async.spool.sqlite import parse, schema
 from capi_async.testing import ManualClock
-from tests.spool.harness import DEAD, DELIVERED, NAMES, die, ids, new_clock, opened, record, refusal, sqlite, take
+from tests.spool.harness import (
+    DEAD,
+    DELIVERED,
+    NAMES,
+    die,
+    ids,
+    looked,
+    new_clock,
+    opened,
+    record,
+    refusal,
+    sqlite,
+    take,
+)
 
 KEY, OLD_KEY = (base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in (1, 2))
 
@@ -207,6 +220,7 @@ async def test_looking_into_a_spool_changes_nothing(
         assert state(folder) == before
 
     async with opened(sqlite(tmp_path, clock)) as spool:
+        await looked(spool)
         await spool.append([record("1"), record("2")], [])
         await spool.settle(await take(spool, limit=1), [DEAD])
         await spool._call(spool._store.checkpoint)

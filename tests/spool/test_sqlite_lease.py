@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from capi_async.spool.base import Depth, Ledger, Revoked
-from capi_async.spool.sqlite import SqliteSpool
 from capi_async.testing import ManualClock
 from tests.spool.harness import (
     DELIVERED,
@@ -17,6 +16,7 @@ from tests.spool.harness import (
     die,
     eventually,
     ids,
+    looked,
     new_clock,
     opened,
     record,
@@ -40,11 +40,6 @@ def delete(path: Path, pattern: str) -> None:
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks after the file by himself, except once when it is opened."""
     monkeypatch.setattr("capi_async.spool.sqlite.spool.TICK_S", 1e6)
-
-
-async def looked(*spools: SqliteSpool) -> None:
-    """These have looked after the file since they were opened: on a busy machine that may come late."""
-    await eventually(lambda: not any(spool._changed for spool in spools))
 
 
 async def test_a_deleted_owner_file_is_made_again(
