@@ -11,11 +11,12 @@ from urllib.parse import parse_qsl, urlsplit
 from msgspec.structs import replace
 
 from capi_async.clock import Clock
-from capi_async.destinations.registry import BUILT_IN, SANDBOX_TOKEN, row_of
+from capi_async.destinations.registry import SANDBOX_TOKEN, row_of
 from capi_async.errors import TransportError
 from capi_async.modes import MODE_VARIABLE, Mode
 from capi_async.outcome import Response
 from capi_async.sandbox import Sandbox
+from capi_async.sandbox.platforms import platforms
 from capi_async.spec import Destination, Request, Transport
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ def switched(mode: Mode, destinations: Sequence[Destination], sandbox_url: str |
             extra={"mode": mode},
         )
         return Switched(tuple(destinations), None, None, names)
-    played = frozenset(one.name for one in destinations if one.type in BUILT_IN)
+    types = {platform.name for platform in platforms()}
+    played = frozenset(one.name for one in destinations if one.type in types)
     logger.warning(
         "the client's mode is 'sandbox': events go to %s and not to the platforms%s; unset %s (or mode='live') to send",
         sandbox_url or "a sandbox in this process",
@@ -72,7 +74,7 @@ def switched(mode: Mode, destinations: Sequence[Destination], sandbox_url: str |
     moved = tuple(_moved(one, base_url) if one.name in played else one for one in destinations)
     if sandbox_url is not None:
         return Switched(moved, None, None, names - played)
-    sandbox = Sandbox(rates=dict.fromkeys(BUILT_IN), clock=clock)
+    sandbox = Sandbox(rates=dict.fromkeys(types), clock=clock)
     return Switched(moved, _Inside(sandbox), sandbox, names - played)
 
 

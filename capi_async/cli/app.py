@@ -12,6 +12,7 @@ from capi_async.cli.bench import bench
 from capi_async.cli.doctor import doctor
 from capi_async.cli.explain import explain
 from capi_async.cli.first_mapping import mapping
+from capi_async.cli.new_destination import new_destination
 from capi_async.cli.sandbox import sandbox
 from capi_async.cli.send import send
 from capi_async.cli.top import top
@@ -33,6 +34,7 @@ app.command()(sandbox)
 app.command()(bench)
 app.command()(worker)
 app.command()(top)
+app.command()(new_destination)
 app.add_typer(queue.app, name="queue")
 app.add_typer(tiktok_shop.app, name="tiktok-shop")
 

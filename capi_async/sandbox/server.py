@@ -20,7 +20,7 @@ from capi_async.sandbox.arrivals import Arrival, Arrivals, Stats
 from capi_async.sandbox.checks import MB
 from capi_async.sandbox.faults import EVERY, Fault, Faults, Kind
 from capi_async.sandbox.page import CLEAR, page
-from capi_async.sandbox.platforms import PLATFORMS
+from capi_async.sandbox.platforms import platforms
 from capi_async.sandbox.platforms.base import TOKEN, Call, Reply, Service
 from capi_async.sandbox.platforms.tiktok_shop import TikTokShop
 from capi_async.sandbox.rates import Rate
@@ -82,7 +82,8 @@ class Sandbox:
         chosen = {name: frozenset({it} if isinstance(it, str) else it) for name, it in (readings or {}).items()}
         self._hosts = {name.lower() for name in (*_LOCAL, host, f"[{host}]", *allowed_hosts)}
         self._platforms: dict[str, Service] = {
-            kind.name: kind(seed=seed, readings=chosen.pop(kind.name, frozenset()), poison=poison) for kind in PLATFORMS
+            kind.name: kind(seed=seed, readings=chosen.pop(kind.name, frozenset()), poison=poison)
+            for kind in platforms()
         }
         self._shop = TikTokShop(
             seed=seed, readings=chosen.pop(TikTokShop.name, frozenset()), local_hosts=self._hosts, clock=clock
