@@ -411,12 +411,13 @@ class Client:
                 raise EventError("", "track() takes an Event, or a name and fields, not both")
             receipt, stored = enqueue(event)
         except Exception as error:  # never raises: whatever was given to it
-            self._untracked_one(error)
+            self.note_untracked(error)
             return None
-        _when_told(stored, WeakMethod(self._untracked_one))
+        _when_told(stored, WeakMethod(self.note_untracked))
         return receipt
 
-    def _untracked_one(self, error: BaseException) -> None:
+    def note_untracked(self, error: BaseException) -> None:
+        """Count and log as :meth:`track` does: for code of yours that fails before there is an event to track."""
         # of an error that is not our own the type only: its text may quote what was given
         what = str(error) if isinstance(error, CapiError) else type(error).__name__
         why = next((why for kind, why in _UNTRACKED if isinstance(error, kind)), "malformed")

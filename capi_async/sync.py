@@ -68,6 +68,29 @@ class SyncReceipt:
         return repr(self._receipt)
 
 
+class _AwayReceipt(Receipt, gc=False, eq=False):
+    """A receipt whose outcomes come on another event loop than the one where they are awaited."""
+
+    _receipt: Any = None
+    _thread: Any = None
+
+    async def outcomes(self, timeout_s: float | None = None) -> dict[str, Outcome]:
+        """See :meth:`Receipt.outcomes`."""
+        try:
+            found: dict[str, Outcome] = await self._thread.submit(self._receipt.outcomes, timeout_s).arrived()
+        except ClientClosed:
+            return self.known()
+        return found
+
+    def known(self) -> dict[str, Outcome]:
+        """See :meth:`Receipt.known`."""
+        known: dict[str, Outcome] = self._receipt.known()
+        return known
+
+    def __repr__(self) -> str:
+        return repr(self._receipt)
+
+
 class _Run:
     """One life of a client, from a start to the close that ends it.
 
@@ -120,15 +143,16 @@ class SyncClient:
     @classmethod
     def from_env(cls, **options: Any) -> SyncClient:
         """See :meth:`Client.from_env`."""
-        return cls._around(Client.from_env(**options))
+        return cls.around(Client.from_env(**options))
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str], **options: Any) -> SyncClient:
         """See :meth:`Client.from_config`."""
-        return cls._around(Client.from_config(path, **options))
+        return cls.around(Client.from_config(path, **options))
 
     @classmethod
-    def _around(cls, client: Client) -> SyncClient:
+    def around(cls, client: Client) -> SyncClient:
+        """A client that was made and not entered: it runs on the loop in a thread, and is not used otherwise."""
         self = cls.__new__(cls)
         self._init(client)
         return self
@@ -167,6 +191,20 @@ class SyncClient:
         """See :meth:`Client.send`."""
         return SyncReceipt(self._call(partial(self._client.send, event, timeout_s=timeout_s)), self._call)
 
+    async def asend(self, event: Event, *, timeout_s: float = 5.0) -> Receipt:
+        """See :meth:`Client.send`; for async code on any event loop, which it does not block.
+
+        The receipt's ``outcomes()`` may be awaited there as well.
+        """
+        self._refuse_on_loop()
+        run = self._begun()
+        await run.opened.arrived()
+        thread = run.thread
+        receipt: Receipt = await thread.submit(partial(self._client.send, event, timeout_s=timeout_s)).arrived()
+        return _AwayReceipt(
+            receipt.event_id, receipt._destinations, receipt._delivery, _receipt=receipt, _thread=thread
+        )
+
     def send_many(self, events: Sequence[Event], *, timeout_s: float = 5.0) -> list[SyncReceipt]:
         """See :meth:`Client.send_many`."""
         receipts = self._call(partial(self._client.send_many, events, timeout_s=timeout_s))
@@ -186,6 +224,10 @@ class SyncClient:
         client._check(event, "")
         self._begun()
         return client._handover.put(event)
+
+    def note_untracked(self, error: BaseException) -> None:
+        """See :meth:`Client.note_untracked`."""
+        self._client.note_untracked(error)
 
     @property
     def untracked(self) -> Mapping[str, int]:

@@ -1,122 +1,78 @@
-"""Conversions in the background of a FastAPI shop.
+"""A FastAPI shop that tells the platforms of its orders.
 
     pip install fastapi uvicorn
-    uvicorn --app-dir examples 03_fastapi:app
+    CAPI_ASYNC_MODE=sandbox uvicorn --app-dir examples 03_fastapi:app
 
-Then open http://127.0.0.1:8000/thanks/1001?ScCid=click-1 and http://127.0.0.1:8000/conversions. Set SNAP_PIXEL_ID and
-SNAP_ACCESS_TOKEN (and the variables of other platforms) to send to real accounts instead of the local sandbox.
+Then open http://127.0.0.1:8000/thanks/1001?ScCid=click-1 and http://127.0.0.1:8000/conversions. Without
+CAPI_ASYNC_MODE, the accounts that the environment describes (SNAP_PIXEL_ID and SNAP_ACCESS_TOKEN, and so on) are used.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-
-from capi_async import ClickIds, Client, Event, Page, QueueFull, User
-from capi_async.destinations import Pinterest, Snap
-from capi_async.sandbox import Sandbox
+from capi_async import Client
 
 try:
-    from fastapi import FastAPI, HTTPException, Request
+    from fastapi import BackgroundTasks, FastAPI, HTTPException
     from fastapi.responses import HTMLResponse
+    from pydantic import BaseModel
 except ImportError:
     raise SystemExit("this example needs FastAPI: pip install fastapi uvicorn") from None
 
-logger = logging.getLogger("shop")
+from capi_async.integrations.fastapi import Tracker, capi_lifespan
 
-#: What a real shop has in its database: number to the customer's address and the total.
-ORDERS = {"1001": ("ada@shop.example", "72.39"), "1002": ("björn@shop.example", "18.00")}
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One client for the application's whole life; closing it sends what still waits."""
-    async with AsyncExitStack() as stack:
-        if os.environ.get("SNAP_ACCESS_TOKEN"):
-            client = Client.from_env()
-        else:
-            sandbox = await stack.enter_async_context(Sandbox())
-            client = Client(
-                [
-                    Snap(
-                        pixel_id="0f0e0d0c-0b0a-4908-8706-050403020100",
-                        access_token="sandbox-token",
-                        base_url=sandbox.url("snap"),
-                    ),
-                    Pinterest(
-                        ad_account_id="549700000001",
-                        access_token="sandbox-token",
-                        base_url=sandbox.url("pinterest"),
-                    ),
-                ]
-            )
-            logger.warning("sending to the sandbox; see what arrives at %s", sandbox.base_url)
-        app.state.client = await stack.enter_async_context(client)
-        yield
+#: Behind one proxy of yours: capi_lifespan(Client.from_env, trusted_proxies=1).
+app = FastAPI(lifespan=capi_lifespan(Client.from_env))
 
 
-app = FastAPI(lifespan=lifespan)
+class Order(BaseModel):
+    """What the shop's page sends."""
+
+    id: str
+    total: str
+    email: str
 
 
-def visitor(request: Request, *, email: str) -> User:
-    """Who looks at this page."""
-    return User(
-        email=email,
-        # behind a proxy this is the proxy, unless uvicorn is told whom to believe: --forwarded-allow-ips
-        ip=request.client.host if request.client else None,
-        user_agent=request.headers.get("user-agent"),
-    )
+#: What a real shop has in its database.
+ORDERS = {"1001": Order(id="1001", total="72.39", email="ada@shop.example")}
 
 
-def clicks(request: Request) -> ClickIds:
-    """Which advertisements led here: the platforms' browser tags leave cookies, their links leave parameters."""
-    cookies, query = request.cookies, request.query_params
-    return ClickIds(
-        sc_click_id=query.get("ScCid") or cookies.get("_scclid"),
-        sc_cookie1=cookies.get("_scid"),
-        epik=cookies.get("_epik") or query.get("epik"),
-        fbc=cookies.get("_fbc"),
-        fbp=cookies.get("_fbp"),
-    )
+@app.post("/checkout")
+async def checkout(order: Order, capi: Tracker, background: BackgroundTasks) -> dict[str, str]:
+    """On return, the purchase is in the spool; its ``event_id`` is for the browser tag."""
+    receipt = await capi.send("purchase", value=order.total, currency="EUR", order_id=order.id, email=order.email)
+    background.add_task(capi.send, "lead", email=order.email)  # after the response
+    return {"event_id": receipt.event_id}
+
+
+@app.get("/products/{sku}")
+def product(sku: str, capi: Tracker) -> HTMLResponse:
+    """A route that is not async runs in a thread: ``track`` never raises and never waits."""
+    capi.track("view_content", properties={"sku": sku})
+    return HTMLResponse(f"<p>Product {len(sku)}</p>")
 
 
 @app.get("/thanks/{order_id}")
-async def thanks(order_id: str, request: Request) -> HTMLResponse:
-    """The page after the checkout."""
+async def thanks(order_id: str, capi: Tracker) -> HTMLResponse:
+    """Reloading the page counts once: the event's id follows from the order's."""
     if order_id not in ORDERS:
         raise HTTPException(404)
-    email, total = ORDERS[order_id]
-    event = Event(
-        "purchase",
-        order_id=order_id,  # the event_id follows from it, so that reloading the page does not count twice
-        user=visitor(request, email=email),
-        click=clicks(request),
-        page=Page(url=str(request.url), referrer=request.headers.get("referer")),
-        value=total,
-        currency="EUR",
-    )
-    try:
-        request.app.state.client.enqueue(event)  # neither waits nor does any I/O: the page is not held up
-    except QueueFull:
-        logger.warning("a conversion was lost, too many wait already")  # but the customer gets the page
+    order = ORDERS[order_id]
+    capi.track("purchase", value=order.total, currency="EUR", order_id=order.id, email=order.email)
     return HTMLResponse("<p>Thank you!</p>")
 
 
 @app.get("/conversions")
-async def conversions(request: Request) -> dict[str, dict[str, int]]:
+async def conversions(capi: Tracker) -> dict[str, dict[str, int]]:
     """What became of them, for a dashboard or a health check."""
-    client: Client = request.app.state.client
     return {
         name: {"accepted": counts.accepted, "delivered": counts.delivered, "pending": counts.pending}
-        for name, counts in client.ledger().items()
+        for name, counts in capi.client.ledger().items()
     }
 
 
 if __name__ == "__main__":
     try:
-        import uvicorn  # type: ignore[import-not-found, unused-ignore]  # installed by who wants to serve this
+        import uvicorn
     except ImportError:
         raise SystemExit("serving this example needs uvicorn: pip install uvicorn") from None
     uvicorn.run(app)

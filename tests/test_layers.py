@@ -70,6 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "client", "config", "destinations", "engine.prepare", "errors", "event", "outcome", "pii", "platform_fields",
         "sandbox", "spec", "spool.base", "sync", "transport",
     },
+    "integrations": {"client", "context", "engine", "errors", "event", "sync"},
     "sandbox": {"bounded", "clock", "nearest"},
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},
@@ -78,7 +79,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 
 #: Parts that a framework or a test tool loads, which is there then.
-INSIDE_A_HOST = ("context.django", "testing.any_event", "testing.conformance", "testing.pytest_plugin")
+INSIDE_A_HOST = (
+    "context.django", "integrations.aiohttp", "integrations.celery", "integrations.django", "integrations.flask",
+    "testing.any_event", "testing.conformance", "testing.pytest_plugin",
+)  # fmt: skip
 
 #: Parts of a folder that must not know one another.
 STRANGERS = {"destinations", "sources", "spool"}
