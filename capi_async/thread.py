@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from capi_async.log import Log
 
@@ -19,6 +19,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 logger = Log(__name__)
+
+_Job: TypeAlias = tuple[Callable[[], Any], asyncio.Future[Any]]
 
 
 class Raised(RuntimeError):
@@ -39,17 +41,21 @@ def kind_of(error: BaseException) -> str:
 
 
 class OwnedThread:
-    """Runs one job at a time, in order, off the event loop. Started when first used; a daemon."""
+    """Runs one job at a time, in order, off the event loop. Started when first used; a daemon.
+
+    It ends with :meth:`stop`, or when nobody holds this object any more: a client that was never closed leaves none.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread, if it does not run: an interpreter that is ending starts none."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            # the thread holds the queue only: what it held of us would never be thrown away
+            self._thread = threading.Thread(target=_work, args=(self._jobs,), name=self._name, daemon=True)
             self._thread.start()
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -69,11 +75,15 @@ class OwnedThread:
             self._jobs.put(None)
             self._thread = None
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            _run(*job)
-            # the thread must not keep the last micro-batch alive while it waits for the next
-            del job
+    def __del__(self) -> None:
+        self.stop()
+
+
+def _work(jobs: SimpleQueue[_Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        _run(*job)
+        # the thread must not keep the last micro-batch alive while it waits for the next
+        del job
 
 
 async def aside(call: Callable[[], R]) -> R:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
 
 from capi_async import Client, Event, Page, User
@@ -9,7 +10,7 @@ from capi_async.destinations import Snap
 from capi_async.errors import TransportError
 from capi_async.outcome import Response
 from capi_async.spec import Request
-from capi_async.testing import ManualClock, RecordingTransport, assert_balanced
+from capi_async.testing import LiveRequest, ManualClock, RecordingTransport, assert_balanced, no_live_requests
 
 SNAP = Snap(pixel_id="11111111-2222-3333-4444-555555555555", access_token="a-secret")
 
@@ -57,3 +58,19 @@ async def test_a_recording_transport_fails_as_it_is_told() -> None:
         receipt = await client.send(lead())
         outcome = (await receipt.outcomes(timeout_s=10))["snap"]
     assert (outcome.kind, outcome.attempts, len(transport.requests)) == ("delivered", 2, 2)
+
+
+async def _post(host: str) -> None:
+    with no_live_requests("this test"):
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await session.post(f"https://{host}/")
+
+
+@pytest.mark.parametrize(
+    "host", ["graph.facebook.com", "graph.facebook.com.", "GRAPH.facebook.com", "tr.snapchat.com."]
+)
+async def test_a_host_of_a_platform_is_kept_away_however_it_is_written(host: str) -> None:
+    """A name with the root's dot at its end leads to the same servers."""
+    with pytest.raises(LiveRequest, match="this test would have sent a request to"):
+        await _post(host)

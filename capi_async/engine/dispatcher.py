@@ -414,6 +414,8 @@ class Dispatcher:
                 recall=self.put_back,
             )
         except BaseException as error:
+            if self.loop.is_closed():
+                return  # thrown away together with its loop: nobody can be told on it, and nothing awaited
             if not self._opened.done():
                 self._opened.set_exception(error)
                 self._opened.exception()  # mark as seen: nobody may be waiting

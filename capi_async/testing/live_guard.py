@@ -78,6 +78,7 @@ class LiveGuard:
 
 def is_platform(host: str) -> bool:
     """Whether a host belongs to a platform that an installed destination, or TikTok Shop, speaks to."""
+    host = host.lower().rstrip(".")  # a name with the root's dot at its end is the same name
     return any(host == domain or host.endswith(f".{domain}") for domain in _domains())
 
 

@@ -62,6 +62,32 @@ print("end", file=sys.stderr, flush=True)
     assert "Exception ignored" not in told
 
 
+@pytest.mark.parametrize("spool", ["memory", "sqlite:///events.db"])
+def test_a_client_that_is_thrown_away_before_its_spool_was_open_counts_each_event_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spool: str
+) -> None:
+    """Its loop was closed in the very tick of its start; and none of its threads stays."""
+    monkeypatch.chdir(tmp_path)
+    told = said(f"""
+import threading
+async def main():
+    client = Client([Acme()], linger_s=60, spool={spool!r})
+    return client, [client.enqueue(one) for one in events(3)][0]
+loop = asyncio.new_event_loop()
+client, receipt = loop.run_until_complete(main())
+loop.close()
+del loop, client, receipt
+until = time.monotonic() + 30
+while threading.active_count() > 1 and time.monotonic() < until:
+    gc.collect()
+    time.sleep(0.01)
+print("threads:", [one.name for one in threading.enumerate()], file=sys.stderr)
+""")
+    assert "ERROR Client(acme) was never closed: events in memory are lost (none stored; 3 not stored)" in told
+    assert "Exception ignored" not in told
+    assert "threads: ['MainThread']" in told
+
+
 def test_a_loop_that_ends_at_any_tick_of_a_start_tells_of_events_and_of_nothing_else() -> None:
     """Tasks that had not begun yet leave no warning of Python's about them."""
     told = said("""
