@@ -38,6 +38,7 @@ from capi_async.event_checks import (
     require_text,
     shown_fields,
 )
+from capi_async.event_names import STANDARD_EVENTS
 from capi_async.plain import made_plain, measured, plain_integer, plain_text
 from capi_async.platform_fields import (
     PLATFORM_FIELDS,
@@ -84,15 +85,6 @@ if TYPE_CHECKING:
     Birthday: TypeAlias = date | str
 else:
     Birthday = str
-
-#: Names every destination has an opinion on; any other text is a custom event.
-STANDARD_EVENTS: Final = frozenset(
-    {
-        "page_view", "view_content", "search", "add_to_cart", "add_to_wishlist", "initiate_checkout",
-        "add_payment_info", "purchase", "refund", "lead", "sign_up", "subscribe", "start_trial", "login",
-        "contact", "download", "app_install", "app_open",
-    }
-)  # fmt: skip
 
 Source: TypeAlias = Literal[
     "website", "app", "offline", "physical_store", "phone_call", "email", "chat", "system_generated", "crm",

@@ -406,6 +406,10 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
         """Whether :meth:`name_of` speaks of this name at all, be it to say that there is no such event."""
         return event.name in self.names
 
+    def is_own(self, event: Event) -> bool:
+        """Whether the event's name is one that the platform itself documents, and is sent as it is."""
+        return False
+
     def extra_of(self, event: Event) -> Mapping[str, Any] | None:
         """What the caller gave for this platform alone, in its own words: typed fields, and ``extra`` laid over them.
 

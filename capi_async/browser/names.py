@@ -36,7 +36,10 @@ Target: TypeAlias = Destination | BrowserTag | str
 # names of platforms whose server side may be elsewhere; a destination's own names go before them
 _GA4: Final[Mapping[str, str | None]] = {
     "view_content": "view_item", "initiate_checkout": "begin_checkout", "lead": "generate_lead", "app_install": None,
-    "app_open": None,
+    "app_open": None, "view_list": "view_item_list", "level_complete": "level_up",
+    "spend_credits": "spend_virtual_currency",
+    # a name that Google Analytics keeps for itself
+    "ad_click": None,
 }  # fmt: skip
 _REDDIT: Final[Mapping[str, str | None]] = {
     "page_view": "PAGE_VISIT", "view_content": "VIEW_CONTENT", "search": "SEARCH", "add_to_cart": "ADD_TO_CART",

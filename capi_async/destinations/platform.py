@@ -71,6 +71,7 @@ from capi_async.destinations.base import with_good_clicks, without_odd_clicks
 from capi_async.destinations.raw import checked_by, laid_over, lost_key, misfit, not_of_the_event
 from capi_async.errors import ConfigError
 from capi_async.event import NO_CLICK, Consent, Event
+from capi_async.event_names import meant, said_of
 from capi_async.pii.identifiers import Identifiers
 from capi_async.plain import shown
 from capi_async.spec import (
@@ -109,6 +110,8 @@ class Platform(Destination, frozen=True, kw_only=True):
     account_digits: ClassVar[int] = 0
     #: The setting that holds the credential.
     credential: ClassVar[str] = "access_token"
+    #: The platform's own documented names, which an event may have as they are.
+    own_names: ClassVar[frozenset[str]] = frozenset()
     #: Choices of :class:`Consent` whose denial keeps an event away from this platform.
     consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data")
     #: Where the platform looks for what it knows a second copy by: a dotted path in the event's own object.
@@ -170,6 +173,26 @@ class Platform(Destination, frozen=True, kw_only=True):
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
         """The platform's name of an event that has none in :attr:`usual_names`."""
         return refusals.no_such_event()
+
+    def is_own(self, event: Event) -> bool:
+        return event.name in self.own_names
+
+    def named_apart(self, event: Event, warnings: list[str]) -> str | Refusal:
+        """The same, where the name may be the platform's own, or nearly a standard one."""
+        name = event.name
+        if self.knows(event):
+            return self.named(event, warnings)
+        if self.is_own(event):
+            return name
+        before = len(warnings)
+        found = self.named(event, warnings)
+        if (standard := meant(name)) is None:
+            return found
+        if isinstance(found, Refusal):
+            return replace(found, fix=f"is {standard!r} meant? {found.fix}".rstrip())
+        if len(warnings) == before:
+            warnings.append(said_of(name, standard))
+        return found
 
     def untestable(self) -> Refusal | None:
         """Why this account cannot send test events; ``None``: it can."""
@@ -329,8 +352,8 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
     isinstance() takes four times as long.
     """
     kind = type(made)
-    names, named, untestable, head_of, body_of, lacks = (
-        made.usual_names.get, made.named, made.untestable, made.head, made.body, made.lacks,
+    names, untestable, head_of, body_of, lacks = (
+        made.usual_names.get, made.untestable, made.head, made.body, made.lacks,
     )  # fmt: skip
     own_fields = attrgetter(made.own) if made.own else None
     testing, consents, parameter = made.test, made.consents, made.click_parameter
@@ -344,7 +367,7 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
         warnings: list[str] = []
         name = names(event.name)
         if name is None:
-            found = named(event, warnings)
+            found = made.named_apart(event, warnings)
             if not isinstance(found, str):
                 return found
             name = found

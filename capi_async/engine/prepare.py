@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from capi_async.engine.batcher import Batcher
 from capi_async.engine.edits import BEFORE_SEND, BeforeSend, edited, with_own_value
 from capi_async.engine.fault_field import largest, too_deep, unencodable
+from capi_async.engine.names import NameWatch
 from capi_async.engine.notices import EVERY_S
 from capi_async.engine.receipt import Receipt
 from capi_async.event import Event
@@ -135,6 +136,7 @@ class Preparer:
             self._targets.append(_Target(destination, self._targets, off=destination.name in off))
         self._before_send = before_send
         wanted = dict.fromkeys(name for destination in destinations for name in destination.identifiers)
+        self._names = NameWatch(destinations)
         self._plan = Plan(wanted, phone_region=phone_region)
         self._require_consent = consent == "require"
         #: Whose code runs in :meth:`run` ("" for what the events hold), and since when, in monotonic seconds.
@@ -164,6 +166,7 @@ class Preparer:
         turn = _Turn()
         if self._before_send is not None:
             events, receipts = self._edit(self._before_send, events, receipts, refused, turn)
+        self._names.look(events)
         for start in range(0, len(events), _STRIDE):
             turn.offer()
             self.at = ("", time.monotonic())

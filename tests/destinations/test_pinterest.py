@@ -69,7 +69,13 @@ def with_extra(**extra: Any) -> Event:
         ("schedule", "schedule"),
         ("submit_application", "submit_application"),
         ("something_else", "custom"),
-        ("checkout", "custom"),
+        ("view_list", "view_category"),
+        ("find_location", "find_location"),
+        ("customize_product", "customize_product"),
+        ("share", "custom"),
+        ("checkout", "checkout"),
+        ("page_visit", "page_visit"),
+        ("signup", "signup"),
     ],
 )
 def test_each_event_has_its_name(ours: str, theirs: str) -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from capi_async.destinations import refusals
 from capi_async.destinations.cutmeshort.answers import read
-from capi_async.destinations.cutmeshort.names import MAYBE_SALES, STANDARD, call_and_name
+from capi_async.destinations.cutmeshort.names import MAYBE_SALES, STANDARD, VENDOR_NAMES, call_and_name
 from capi_async.destinations.cutmeshort.wire import (
     HEADS,
     MAX_EMAIL,
@@ -164,8 +164,17 @@ class CutMeShort(Platform, frozen=True, kw_only=True):
             calls[name] = f"{call or STANDARD[name][0]}:{plain}"
         return calls
 
+    def is_own(self, event: Event) -> bool:
+        return event.name in VENDOR_NAMES
+
+    def named_apart(self, event: Event, warnings: list[str]) -> str | Refusal:
+        # which call carries one of the vendor's names is for named() to say
+        return self.named(event, warnings) if self.is_own(event) else super().named_apart(event, warnings)
+
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
         there = self._calls.get(event.name)
+        if there is None and not self.knows(event) and (call := VENDOR_NAMES.get(event.name)):
+            there = f"{call}:{event.name}"
         if there is None:
             off = event.name in self.event_names
             return refusals.no_such_event(

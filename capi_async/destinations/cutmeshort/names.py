@@ -31,6 +31,8 @@ STANDARD: Final[Mapping[str, tuple[Call, str]]] = {
     "subscribe": ("sale", "subscription_created"),
     "start_trial": ("sale", "subscription_created"),
     "contact": ("lead", "info_requested"),
+    "schedule": ("lead", "demo_booked"),
+    "submit_application": ("lead", "submit_application"),
 }
 #: Sales only if they cost something and have a number.
 MAYBE_SALES: Final = frozenset({"subscribe", "start_trial"})

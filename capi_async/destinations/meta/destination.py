@@ -28,7 +28,7 @@ from capi_async.destinations.meta.mapping import (
     too_broad,
     user_data,
 )
-from capi_async.destinations.meta.names import ACTION_SOURCES, MAX_NAME, STANDARD_NAMES, is_name
+from capi_async.destinations.meta.names import ACTION_SOURCES, EVENT_NAMES, MAX_NAME, STANDARD_NAMES, is_name
 from capi_async.destinations.meta.wire import ROOT_KEYS, MetaAnyEvent, MetaAnyUser, MetaEvent, MetaHead, MetaRoot
 from capi_async.destinations.platform import Platform
 from capi_async.errors import ConfigError
@@ -121,6 +121,7 @@ class Meta(Platform, frozen=True, kw_only=True):
         "test_event_code": ("META_TEST_EVENT_CODE",),
         "app_secret": ("META_APP_SECRET",),
     }
+    own_names: ClassVar[frozenset[str]] = EVENT_NAMES
     account_setting: ClassVar[str] = "pixel_id"
     account_digits: ClassVar[int] = 20
     #: ``event_name`` with ``event_id``.

@@ -25,9 +25,41 @@ STANDARD_NAMES: Final[Mapping[str, str | None]] = {
     "download": "Download",
     "app_open": "AppOpen",
     "contact": "Contact",
+    "schedule": "Schedule",
+    "find_location": "FindLocation",
+    "customize_product": "CustomizeProduct",
+    "submit_application": "SubmitApplication",
+    # custom events, under the name that they have always had here
+    **{
+        name: name
+        for name in (
+            "view_list",
+            "watch_video",
+            "share",
+            "rate",
+            "save",
+            "invite",
+            "reserve",
+            "tutorial_complete",
+            "level_complete",
+            "unlock_achievement",
+            "spend_credits",
+            "ad_click",
+            "ad_view",
+        )
+    },
     # not on the Conversions API's own pages (unverified): event_names overrides it
     "app_install": "MobileAppInstall",
 }
+
+#: Meta's own, which may be written as they are. Source: .../conversions-api/parameters and its standard events.
+EVENT_NAMES: Final = frozenset(
+    {
+        "AddPaymentInfo", "AddToCart", "AddToWishlist", "CompleteRegistration", "Contact", "CustomizeProduct", "Donate",
+        "FindLocation", "InitiateCheckout", "Lead", "PageView", "Purchase", "Schedule", "Search", "StartTrial",
+        "SubmitApplication", "Subscribe", "ViewContent",
+    }
+)  # fmt: skip
 
 #: Characters of a custom event's name.
 MAX_NAME: Final = 50

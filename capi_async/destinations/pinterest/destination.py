@@ -22,7 +22,7 @@ from capi_async.destinations.pinterest.mapping import (
     custom_data,
     user_data,
 )
-from capi_async.destinations.pinterest.names import GUIDE_ONLY, SAME_NAME, STANDARD_NAMES, odd_name
+from capi_async.destinations.pinterest.names import CHECKOUT, GUIDE_ONLY, SAME_NAME, STANDARD_NAMES, odd_name
 from capi_async.destinations.pinterest.wire import PinterestEvent
 from capi_async.destinations.platform import Platform
 from capi_async.early import ready
@@ -57,6 +57,11 @@ _IDENTIFIERS: Final = (
     "email", "phone_digits", "gender", "dob", "last_name_plain", "first_name_plain", "city_joined", "state_code",
     "zip_us5", "country", "mobile_ad_id", "ip", "user_agent", "page_url",
 )  # fmt: skip
+
+_CHECKOUT: Final = (
+    "name: 'checkout' is the completed order at Pinterest, and a custom event or none elsewhere; write 'purchase', or "
+    "'initiate_checkout' if it has only begun"
+)
 
 
 class Pinterest(Platform, frozen=True, kw_only=True):
@@ -153,6 +158,9 @@ class Pinterest(Platform, frozen=True, kw_only=True):
         return encode_head(PinterestHead(self.ad_account_id, test=True))
 
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
+        if event.name == CHECKOUT and not self.knows(event):
+            warnings.append(_CHECKOUT)
+            return CHECKOUT
         # an event that neither side knows is a custom one
         return refusals.no_such_event() if self.knows(event) else "custom"
 

@@ -34,9 +34,11 @@ GUIDE_ONLY: Final[Mapping[str, str]] = {
     "submit_application": "custom",
 }
 
-#: Names that mean the same on both sides without being standard here. ``checkout`` is not among them:
-#: at Pinterest it is the completed order, elsewhere often its beginning.
-SAME_NAME: Final = frozenset({"view_category", "watch_video", *GUIDE_ONLY}) - STANDARD_EVENTS
+#: Pinterest's name of a completed order, which elsewhere is often its beginning: whoever writes it is told.
+CHECKOUT: Final = "checkout"
+
+#: Names of Pinterest's own that are no standard ones, and may be written as they are.
+SAME_NAME: Final = (DESCRIBED | GUIDE_ONLY.keys()) - STANDARD_EVENTS - {CHECKOUT}
 
 STANDARD_NAMES: Final[Mapping[str, str | None]] = {
     "page_view": "page_visit",
@@ -57,6 +59,28 @@ STANDARD_NAMES: Final[Mapping[str, str | None]] = {
     "download": "custom",
     "app_install": "app_install",
     "app_open": "app_open",
+    "view_list": "view_category",
+    "watch_video": "watch_video",
+    "schedule": "schedule",
+    "find_location": "find_location",
+    "customize_product": "customize_product",
+    "submit_application": "submit_application",
+    **dict.fromkeys(
+        (
+            "share",
+            "rate",
+            "save",
+            "invite",
+            "reserve",
+            "tutorial_complete",
+            "level_complete",
+            "unlock_achievement",
+            "spend_credits",
+            "ad_click",
+            "ad_view",
+        ),
+        "custom",
+    ),
 }
 
 #: A name that the account has registered.

@@ -12,7 +12,7 @@ import msgspec
 from capi_async.destinations import refusals
 from capi_async.destinations.base import is_web
 from capi_async.destinations.platform import Platform
-from capi_async.destinations.snap.names import ACTION_SOURCES, STANDARD_NAMES, odd_name
+from capi_async.destinations.snap.names import ACTION_SOURCES, EVENT_NAMES, STANDARD_NAMES, odd_name
 from capi_async.event import Event
 from capi_async.spec import ENCODER, Credential, Refusal, account_text, setting_text
 
@@ -29,6 +29,7 @@ class SnapAccount(Platform, frozen=True, kw_only=True):
         ConfigError: A setting is missing, blank or not text, or ``event_names`` holds a name that Snap lacks.
     """
 
+    own_names: ClassVar[frozenset[str]] = EVENT_NAMES
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     account_setting: ClassVar[str] = "pixel_id"
     # Snap knows no switch for personalisation, so its denial keeps the event here

@@ -39,6 +39,24 @@ STANDARD_NAMES: Final[Mapping[str, str | None]] = {
     "download": None,
     "app_install": "APP_INSTALL",
     "app_open": "APP_OPEN",
+    "view_list": "LIST_VIEW",
+    "share": "SHARE",
+    "rate": "RATE",
+    "save": "SAVE",
+    "invite": "INVITE",
+    "reserve": "RESERVE",
+    # as Snap's own name for an appointment: it has no other
+    "schedule": "RESERVE",
+    "tutorial_complete": "COMPLETE_TUTORIAL",
+    "level_complete": "LEVEL_COMPLETE",
+    "unlock_achievement": "ACHIEVEMENT_UNLOCKED",
+    "spend_credits": "SPENT_CREDITS",
+    "ad_click": "AD_CLICK",
+    "ad_view": "AD_VIEW",
+    "watch_video": None,
+    "find_location": None,
+    "customize_product": None,
+    "submit_application": None,
 }
 
 #: Snap knows three sources; everything that is neither web nor app is offline.

@@ -167,6 +167,9 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
     def max_ages_s(self) -> Mapping[str, float]:
         return {name: source.max_age_s for name, source in self._sources.items()}
 
+    def is_own(self, event: Event) -> bool:
+        return event.name in self._sources[event.source].known
+
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
         source = self._sources[event.source]
         return source.names.get(event.name) or checked_name(self, event, source.known, warnings)

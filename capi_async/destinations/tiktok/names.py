@@ -16,6 +16,16 @@ from capi_async.event import Event
 from capi_async.plain import shown
 from capi_async.spec import Destination, Refusal
 
+#: Custom events wherever TikTok has no name for them, as they have always been here.
+_CUSTOM: Final[Mapping[str, str]] = {
+    name: name
+    for name in (
+        "view_list", "watch_video", "share", "rate", "save", "invite", "reserve", "schedule", "find_location",
+        "customize_product", "submit_application", "tutorial_complete", "level_complete", "unlock_achievement",
+        "spend_credits", "ad_click", "ad_view",
+    )
+}  # fmt: skip
+
 STANDARD_NAMES: Final[Mapping[str, str | None]] = {
     # as the browser pixel and TikTok's own tag templates send it: de-duplication needs the identical name
     "page_view": "Pageview",
@@ -37,11 +47,24 @@ STANDARD_NAMES: Final[Mapping[str, str | None]] = {
     "download": "Download",
     "app_install": "InstallApp",
     "app_open": "LaunchAPP",
+    **_CUSTOM,
+    "schedule": "Schedule",
+    "find_location": "FindLocation",
+    "customize_product": "CustomizeProduct",
+    "submit_application": "SubmitApplication",
 }
 
 #: App sources have a list of their own. ``Checkout`` for initiate_checkout is by meaning, UNVERIFIED.
 APP_NAMES: Final[Mapping[str, str | None]] = {
     **STANDARD_NAMES,
+    **_CUSTOM,
+    "rate": "Rate",
+    "tutorial_complete": "CompleteTutorial",
+    "level_complete": "AchieveLevel",
+    "unlock_achievement": "UnlockAchievement",
+    "spend_credits": "SpendCredits",
+    "ad_click": "InAppADClick",
+    "ad_view": "InAppADImpr",
     "initiate_checkout": "Checkout",
     "lead": "GenerateLead",
     "sign_up": "Registration",
@@ -67,6 +90,7 @@ PIXEL_NAMES: Final[Mapping[str, str | None]] = {
     "download": "Download",
     "app_install": "InstallApp",
     "app_open": "LaunchAPP",
+    **_CUSTOM,
 }
 
 

@@ -65,6 +65,7 @@ class TikTokPixel(TikTokAccount, frozen=True, kw_only=True):
     identifiers: ClassVar[tuple[str, ...]] = (
         "email", "phone_e164", "external_id", "ip", "user_agent", "page_url", "page_referrer",
     )  # fmt: skip
+    own_names: ClassVar[frozenset[str]] = PIXEL_EVENTS
     standard_names: ClassVar[Mapping[str, str | None]] = PIXEL_NAMES
     # limited data use has no field here, so an event that asks for it stays
     consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data", "ad_personalization", "sale_opt_out")
