@@ -66,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "outcome", "spec", "thread", "transport",
     },
     "browser": {"amounts", "destinations", "errors", "event", "plain", "spec"},
-    "consent": {"errors", "event", "log"},
+    "consent": {"errors", "event", "log", "pii"},
     "context": {"browser", "cipher", "errors", "event", "files", "log", "pii", "thread"},
     "testing": {
         "client", "config", "destinations", "engine.prepare", "errors", "event", "outcome", "pii", "platform_fields",

@@ -15,50 +15,13 @@ from capi_async.consent.tcf import PURPOSES, consent_of_tcf
 from capi_async.errors import CapiError, ConfigError, ConsentError, EventError
 from capi_async.event import Consent
 from capi_async.log import Log
+from capi_async.pii.reference import EEA as EEA
 
 logger = Log(__name__)
 
 #: What it means that a visitor said nothing.
 Absent: TypeAlias = Literal["denied", "granted", "unknown"]
 
-#: The European Economic Area, the United Kingdom and Switzerland: the region ``EEA`` of the setting ``absent``.
-EEA: Final = frozenset(
-    [
-        "AT",
-        "BE",
-        "BG",
-        "CH",
-        "CY",
-        "CZ",
-        "DE",
-        "DK",
-        "EE",
-        "ES",
-        "FI",
-        "FR",
-        "GB",
-        "GR",
-        "HR",
-        "HU",
-        "IE",
-        "IS",
-        "IT",
-        "LI",
-        "LT",
-        "LU",
-        "LV",
-        "MT",
-        "NL",
-        "NO",
-        "PL",
-        "PT",
-        "RO",
-        "SE",
-        "SI",
-        "SK",
-        "UK",
-    ]
-)
 DENIED: Final = Consent(ad_storage=False, ad_user_data=False, ad_personalization=False, analytics_storage=False)
 GRANTED: Final = Consent(ad_storage=True, ad_user_data=True, ad_personalization=True, analytics_storage=True)
 _FIELDS: Final = (*CHOICES, "sale_opt_out")

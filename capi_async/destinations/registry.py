@@ -36,8 +36,10 @@ class Row(Struct, frozen=True, kw_only=True):
         type: Its name in configurations.
         module: Where its class is; imported when it is first asked for.
         class_name: The class.
-        account: Settings of an account of valid form, the credential aside. The sandbox has every such account, and
-            tests are made with it. ``None``: its package gives its class alone.
+        account: Ids of an account of valid form, the credential aside. The sandbox has every such account, and tests
+            are made with it. ``None``: its package gives its class alone.
+        tables: Settings that such an account must have besides and that are no ids, such as which of its conversions
+            an event counts as.
         test_account: Settings that such an account needs besides, before it can send test events.
         every_setting: Settings, besides those that an account must have, that open every branch of the mapping.
         sandbox: Settings that make sense in the sandbox alone, such as a rate that the platform would not take.
@@ -48,6 +50,7 @@ class Row(Struct, frozen=True, kw_only=True):
     module: str
     class_name: str
     account: Mapping[str, Any] | None = None
+    tables: Mapping[str, Any] = {}
     test_account: Mapping[str, Any] = {}
     every_setting: Mapping[str, Any] = {}
     sandbox: Mapping[str, Any] = {}
@@ -84,7 +87,7 @@ class Row(Struct, frozen=True, kw_only=True):
         """
         if self.account is None:
             raise ConfigError(f"{self.type}: its package gives no account to try it out with; use --config FILE")
-        return {**self.account, self.credential: SANDBOX_TOKEN, **(self.test_account if test else {})}
+        return {**self.account, **self.tables, self.credential: SANDBOX_TOKEN, **(self.test_account if test else {})}
 
 
 _TEST_CODE: Final = {"test_event_code": "TEST00001"}
@@ -154,6 +157,22 @@ BUILT_IN: Final[Mapping[str, Row]] = {
             account={"pixel_id": "1000000000000001"},
             test_account=_TEST_CODE,
             every_setting={"test_event_code": "TEST1", "app_secret": "never-on-the-wire"},
+        ),
+        Row(
+            type="google_ads",
+            module="capi_async.destinations.google_ads",
+            class_name="GoogleAds",
+            account={"customer_id": "1234567890"},
+            tables={
+                "conversions": {
+                    name: str(987_654_320 + number)
+                    for number, name in enumerate(sorted(STANDARD_EVENTS - {"refund"}), start=1)
+                }
+            },
+            every_setting={
+                "login_customer_id": "987-654-3210", "project": "shop-project", "merchant_id": "5550100",
+                "feed_label": "US", "feed_language": "en", "store_id": "store-1", "custom_variables": {"tier": "tier"},
+            },
         ),
     )
 }  # fmt: skip

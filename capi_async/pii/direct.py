@@ -50,7 +50,7 @@ class LastName(_Direct):
 
     def __init__(self, wanted: Set[str], notes: Notes) -> None:
         super().__init__("last_name", wanted, notes)
-        names = ("last_name_plain", "last_name_joined", "last_name_spaced", "last_name_letters")
+        names = ("last_name_plain", "last_name_joined", "last_name_spaced", "last_name_letters", "last_name_google")
         self._kinds = tuple([name in wanted for name in names])
         self._short = bool(self.wanted) and self.wanted <= set(names)
 
@@ -61,12 +61,13 @@ class LastName(_Direct):
             if small in PLACEHOLDERS:
                 return self[value]
             digest = sha256(small.encode()).hexdigest()
-            plain, joined, spaced, letters = self._kinds
+            plain, joined, spaced, letters, google = self._kinds
             return (
                 digest if plain else None,
                 digest if joined else None,
                 digest if spaced else None,
                 digest if letters else None,
+                digest if google else None,
                 None,
                 None,
             )
@@ -108,7 +109,7 @@ class Zip(PlaceField):
             if lines is not None:
                 # there are so many that looking one up takes no less than its digest
                 digests = list(spread(values, digests_of(lines)))
-                return [digests if self._us5 else NOBODYS, digests if self._plain else NOBODYS, NOBODYS]
+                return [digests if self._us5 else NOBODYS, digests if self._plain else NOBODYS, NOBODYS, NOBODYS]
         return super().columns_in(values, countries, odd)
 
 

@@ -76,13 +76,14 @@ def _names(field: str, *kinds: str) -> dict[str, tuple[Rule, bool]]:
         "joined": (normalize.joined, True),
         "spaced": (normalize.spaced, True),
         "letters": (normalize.letters, True),
+        "google": (normalize.name_google, True),
         "soundex": (normalize.soundex, False),
         "clear": (normalize.trimmed, False),
     }
     return {f"{field}_{kind}": (_of_text(rule), hashed) for kind, (rule, hashed) in rules.items() if kind in kinds}
 
 
-_EVERY_NAME: Final = ("plain", "joined", "spaced", "letters", "soundex", "clear")
+_EVERY_NAME: Final = ("plain", "joined", "spaced", "letters", "google", "soundex", "clear")
 
 #: For each user field with a single value: attribute to its rule, and whether the result is hashed.
 RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
@@ -108,6 +109,7 @@ RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
         "zip_us5": (normalize.zip_us5, True),
         "zip_plain": (_of_text(normalize.zip_plain), True),
         "zip_google": (_of_text(normalize.zip_google), False),
+        "zip_clear": (_of_text(normalize.zip_clear), False),
     },
     "country": {
         "country": (_of_text(normalize.country), True),

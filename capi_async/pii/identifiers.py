@@ -54,6 +54,7 @@ class Identifiers(Struct, gc=False):
     first_name_joined: str | None = None
     first_name_spaced: str | None = None
     first_name_letters: str | None = None
+    first_name_google: str | None = None
     first_name_soundex: str | None = None
     first_name_clear: str | None = None
     middle_name_plain: str | None = None
@@ -62,6 +63,7 @@ class Identifiers(Struct, gc=False):
     last_name_joined: str | None = None
     last_name_spaced: str | None = None
     last_name_letters: str | None = None
+    last_name_google: str | None = None
     last_name_soundex: str | None = None
     last_name_clear: str | None = None
     city_joined: str | None = None
@@ -78,6 +80,7 @@ class Identifiers(Struct, gc=False):
     zip_us5: str | None = None
     zip_plain: str | None = None
     zip_google: str | None = None
+    zip_clear: str | None = None
     country: str | None = None
     country_clear: str | None = None
     gender: str | None = None
@@ -183,12 +186,12 @@ class Plan:
                 else self._phones(value, country.upper() if country else self._region)
             ),
             *(_FOUR if (value := user.external_id) is None else self._external_ids(value)),
-            *(_SIX if (value := user.first_name) is None else self._first_name[value]),
+            *(_SEVEN if (value := user.first_name) is None else self._first_name[value]),
             *(_TWO if (value := user.middle_name) is None else self._middle_name[value]),
-            *(_SIX if (value := user.last_name) is None else self._last_name(value)),
+            *(_SEVEN if (value := user.last_name) is None else self._last_name(value)),
             *(_FIVE if (value := user.city) is None else self._city[value]),
             *(_SIX if (value := user.state) is None else self._state[value, country]),
-            *(_THREE if (value := user.zip) is None else self._zip[value, country]),
+            *(_FOUR if (value := user.zip) is None else self._zip[value, country]),
             digest,
             country if self._clear_country else None,
             *(_TWO if (value := user.gender) is None else self._gender[value]),
@@ -311,3 +314,4 @@ _THREE: Final = (None, None, None)
 _FOUR: Final = (None, None, None, None)
 _FIVE: Final = (None, None, None, None, None)
 _SIX: Final = (None, None, None, None, None, None)
+_SEVEN: Final = (None, None, None, None, None, None, None)

@@ -24,8 +24,9 @@ from capi_async.pii.urls import scrub_url
 __all__ = [
     "Empty", "Refused", "city", "country", "date_of_birth", "email", "email_google", "email_reddit", "external_id",
     "external_id_lower", "external_id_plain", "gender", "idfa_upper", "ip", "joined", "letters", "mobile_ad_id",
+    "name_google",
     "phone", "phone_digits", "phone_e164", "plain", "scrub_url", "soundex", "spaced", "state_code", "state_code_na",
-    "trimmed", "user_agent", "zip_google", "zip_plain", "zip_us5",
+    "trimmed", "user_agent", "zip_clear", "zip_google", "zip_plain", "zip_us5",
 ]  # fmt: skip
 
 _NOT_EMAIL: Final = "not an e-mail address (local@domain.tld, without white space or commas)"
@@ -71,7 +72,7 @@ def _ascii_of(categories: str) -> dict[int, None]:
     return {code: None for code in range(128) if unicodedata.category(chr(code))[0] in categories}
 
 
-_ASCII: Final = {categories: _ascii_of(categories) for categories in ("PSZC", "PSC", "PSN")}
+_ASCII: Final = {categories: _ascii_of(categories) for categories in ("PSZC", "PSC", "PSN", "PS")}
 
 
 def _without(text: str, categories: str) -> str:
@@ -114,6 +115,19 @@ def joined(text: str) -> str:
     text = _lower(_checked(text))
     if not text.isalnum():
         text = _composed(_without(text, "PSZC"))
+    return _some(text)
+
+
+def name_google(text: str) -> str:
+    """NFC, lower, without punctuation, symbols and any white space; accents and all other signs stay.
+
+    Source: Data Manager API, formatting, and Google's own utility library, which removes white space inside, too.
+    """
+    if len(text) <= MAX_LENGTH and text.isascii() and text.isalnum():
+        return text.lower()
+    text = "".join(_lower(_checked(text)).split())
+    if not text.isalnum():
+        text = _composed(_without(text, "PS"))
     return _some(text)
 
 
@@ -203,14 +217,15 @@ def _address(text: str) -> str:
 
 
 def email_google(text: str) -> str:
-    """NFC, lower, no white space at all, and no dots before ``@gmail.com`` and ``@googlemail.com``.
+    """NFC, lower, no white space at all; before ``@gmail.com`` and ``@googlemail.com`` no tag and no dots.
 
-    Source: Google Analytics, user-provided data. ``+tag`` stays; ``googlemail.com`` is not rewritten.
+    Source: Data Manager API, formatting, copies from the middle of 2026 on: what follows a ``+`` is cut, which earlier
+    copies did not say. Other domains keep both; ``googlemail.com`` is not rewritten.
     """
     text = _address(_composed("".join(_lower(_checked(text)).split())))
     if text.endswith(("@gmail.com", "@googlemail.com")):
         local, _, domain = text.partition("@")
-        local = local.replace(".", "")
+        local = local.partition("+")[0].replace(".", "")
         if not local:
             raise Refused(_NO_LOCAL_PART)
         return f"{local}@{domain}"
@@ -430,6 +445,11 @@ def _undamaged(text: str) -> str:
 def zip_plain(text: str) -> str:
     """:func:`plain`, of a code as it was before a spreadsheet had it."""
     return _some(_lower(_undamaged(text)))
+
+
+def zip_clear(text: str) -> str:
+    """Trim; sent in clear. Source: Data Manager API, formatting."""
+    return _some(_composed(_undamaged(text)).strip())
 
 
 def zip_google(text: str) -> str:

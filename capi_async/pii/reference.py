@@ -8,6 +8,14 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
+#: The European Economic Area, the United Kingdom and Switzerland, where the law asks for consent first.
+EEA: Final = frozenset(
+    {
+        "AT", "BE", "BG", "CH", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GB", "GR", "HR", "HU", "IE",
+        "IS", "IT", "LI", "LT", "LU", "LV", "MT", "NL", "NO", "PL", "PT", "RO", "SE", "SI", "SK", "UK",
+    }
+)  # fmt: skip
+
 _COUNTRY_LINES: Final = """
 AD AND Andorra
 AE ARE United Arab Emirates|UAE|Emirates

@@ -181,6 +181,8 @@ class Conformance:
         any_2xx: Every 2xx is documented as accepted, whatever its body.
         in_minor_units: Amounts are whole cents.
         renamed: How a platform's name is written in ``event_names``.
+        denial_is_sent: Choices of consent whose denial is told to the platform, with an event that holds no digest of
+            anything about the person.
     """
 
     destination: ClassVar[str | Row]
@@ -189,6 +191,7 @@ class Conformance:
     any_2xx: ClassVar[bool] = False
     in_minor_units: ClassVar[bool] = False
     renamed: ClassVar[str] = "{}"
+    denial_is_sent: ClassVar[tuple[str, ...]] = ()
 
     def row(self) -> Row:
         """The platform's row."""
@@ -497,6 +500,11 @@ class Conformance:
     def test_without_consent_nothing_is_sent(self, event: Event, consent: Consent, denied: str) -> None:
         """Whatever else the event says, and whatever its raw fields say."""
         made = wire(self.full_account(), replace(event, consent=replace(consent, **{denied: False})))
+        if isinstance(made, Wire) and denied in self.denial_is_sent:
+            said = ENCODER.encode(made.body)
+            assert b"DENIED" in said
+            assert not re.search(rb'"[0-9a-f]{64}"', said)
+            return
         assert isinstance(made, Refusal)
 
     @for_any_class

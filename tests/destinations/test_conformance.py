@@ -16,6 +16,8 @@ ODDITIES: Mapping[str, Mapping[str, Any]] = {
     "pinterest": {"sends_properties": False},
     "tiktok_pixel": {"sends_properties": False},
     "meta": {"sends_properties": False},
+    # of a known click Google is told that the person's data may not be used
+    "google_ads": {"sends_properties": False, "denial_is_sent": ("ad_user_data",)},
     "cutmeshort": {
         "sends_properties": False,
         "in_clear": {"send_profile": True},

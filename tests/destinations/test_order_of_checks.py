@@ -35,7 +35,7 @@ class Fault(Struct, frozen=True):
 
 
 SNAP = ("snap", "snap_v2")
-EVERYWHERE = (*SNAP, "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta")
+EVERYWHERE = (*SNAP, "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads")
 WITH_APPS = {"snap": {"snap_app_id": "app-1"}, "snap_v2": {"snap_app_id": "app-1"}, "tiktok": {"app_id": "1"}}
 
 #: From the fault that is named first to the one that is named last.
@@ -61,7 +61,7 @@ ORDER: list[Fault] = [
     Fault("rejected", "device.os", {"source": "app"}, ("pinterest", "meta")),
     Fault("rejected", "order_id", {"order_id": None}, ("cutmeshort",)),
     Fault("rejected", "value", {"value": None}, (*SNAP, "cutmeshort", "meta")),
-    Fault("rejected", "currency", {"currency": None}, (*SNAP, "cutmeshort", "meta")),
+    Fault("rejected", "currency", {"currency": None}, (*SNAP, "cutmeshort", "meta", "google_ads")),
     # an event of nobody is nothing to mend, so it comes last
     Fault("skipped", "user", {"user": User()}, EVERYWHERE),
 ]

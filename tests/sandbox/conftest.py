@@ -185,6 +185,33 @@ PLATFORMS = {
             lambda events: {"data": events},
             _BEARER,
         ),
+        Platform(
+            "google_ads",
+            "/events:ingest",
+            {
+                "destinationReferences": ["purchase"],
+                "transactionId": "order-1",
+                "eventTimestamp": "2026-09-21T14:13:20Z",
+                "eventSource": "WEB",
+                "conversionValue": 99.9,
+                "currency": "USD",
+                "userData": {"userIdentifiers": [{"emailAddress": EMAIL}]},
+                "adIdentifiers": {"gclid": "Cj0KCQiA-example"},
+                "cartData": {"items": [{"merchantProductId": "1", "quantity": "2", "unitPrice": 49.95}]},
+            },
+            lambda events: {
+                "destinations": [
+                    {
+                        "reference": "purchase",
+                        "operatingAccount": {"accountType": "GOOGLE_ADS", "accountId": "1234567890"},
+                        "productDestinationId": "987654321",
+                    }
+                ],
+                "events": events,
+                "encoding": "HEX",
+            },
+            _BEARER,
+        ),
     )
 }
 
