@@ -15,7 +15,7 @@ from capi_async.sandbox.arrivals import Seen
 from capi_async.sandbox.faults import Faults
 from capi_async.sandbox.rates import Windows
 
-ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta")
+ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads")
 DAY = 86_400
 
 
@@ -110,6 +110,7 @@ async def test_documented_rates_hold_unless_changed(sender):
         "snap": {"limit": 1000, "per_s": 1.0},
         "snap_v2": {"limit": 1000, "per_s": 1.0},
         "pinterest": {"limit": 5000, "per_s": 60.0},
+        "google_ads": {"limit": 300, "per_s": 60.0},
         "tiktok": {"limit": 1000, "per_s": 1.0},
         "tiktok_pixel": {"limit": 1000, "per_s": 1.0},
         "cutmeshort": {"limit": 60, "per_s": 60.0},
