@@ -41,7 +41,7 @@ from capi_async.pii.reference import is_currency
 from capi_async.plain import listed
 from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
-from capi_async.spool.base import Ledger, LetterFilter, Remembering, Spool
+from capi_async.spool.base import Ledger, LetterFilter, Spool
 from capi_async.telemetry.base import Hook, StateName
 from capi_async.transport import HttpTransport
 
@@ -450,7 +450,7 @@ class Client:
             ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
         """
         await self._running().opened()
-        return await self._spool.remembered(event_ids) if isinstance(self._spool, Remembering) else frozenset()
+        return await self._spool.remembered(event_ids)
 
     def room(self) -> int:
         """Events that the queue of every destination takes now, before ``overflow`` decides; 0 where one is full.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -342,14 +342,10 @@ class Spool(Protocol):
         """Whether its storage can be reached, and who delivers from it."""
         ...
 
-
-@runtime_checkable
-class Remembering(Protocol):
-    """A spool that can say which events it has accepted, also after they were delivered."""
-
     async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
-        """Which of these were accepted for at least one destination, as far as that is remembered.
+        """Which of these events were accepted for at least one destination, also after they were delivered.
 
-        What ``append`` has accepted is remembered from that same moment on, whatever ends the process.
+        Where this is remembered, it is so from the moment at which ``append`` accepts an event, whatever ends the
+        process. A spool that remembers nothing returns an empty set.
         """
         ...

@@ -244,6 +244,10 @@ class MemorySpool:
         """None are kept here."""
         return {}
 
+    async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Nothing is remembered here."""
+        return frozenset()
+
     async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
         """Nothing here is shared with another process."""
         return None

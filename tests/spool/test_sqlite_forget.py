@@ -118,7 +118,7 @@ async def test_a_process_that_slept_stops_before_it_sends_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who asked is told that it did not answer, and counts nothing of it."""
-    monkeypatch.setattr("capi_async.spool.sqlite.stopper.ANSWER_S", 0.3)
+    monkeypatch.setattr("capi_async.spool.sqlite.recalls.ANSWER_S", 0.3)
     file = tmp_path / "events.db"
     async with Sandbox() as sandbox:
         trouble(sandbox)
@@ -128,7 +128,7 @@ async def test_a_process_that_slept_stops_before_it_sends_anything(
         ):
             os.kill(child.pid, signal.SIGSTOP)
             assert await web.withdraw(User(email="ada@example.com")) == {}
-            assert "a process does not answer" in caplog.text
+            assert "were not answered by the process that holds them" in caplog.text
             sandbox.clear_faults()
             os.kill(child.pid, signal.SIGCONT)
             await told(child, "flush")

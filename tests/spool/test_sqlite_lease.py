@@ -131,8 +131,8 @@ async def test_what_is_accepted_before_a_process_notices_is_not_nobody_s_for_eve
 async def test_a_deleted_lock_file_does_not_keep_a_process_from_hearing_what_it_must_not_send(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others ring with a new file by then."""
-    monkeypatch.setattr("capi_async.spool.sqlite.stopper.ANSWER_S", 0.2)
+    """Others signal recalls in a new file by then."""
+    monkeypatch.setattr("capi_async.spool.sqlite.recalls.ANSWER_S", 0.2)
     quiet(monkeypatch)
     async with opened(sqlite(tmp_path, clock)) as first:
         await looked(first)

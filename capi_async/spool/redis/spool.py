@@ -349,6 +349,10 @@ class RedisSpool(Minding):
             self._wake(name)
         return replayed
 
+    async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Nothing is remembered here beyond its delivery."""
+        return frozenset()
+
     def next_due_s(self, destination: str) -> float | None:
         line = self._lines[destination]
         away_s = max(0.0, self._retry_at - self._clock.monotonic())

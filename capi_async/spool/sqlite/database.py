@@ -54,7 +54,7 @@ class SpoolFile:
     def __init__(self, options: Options, *, wall: Callable[[], float]) -> None:
         self._options = options
         self.path = options.path
-        self._wall = wall
+        self.wall = wall
         self._sealing = Sealing(options.keys, plain=options.plain, old_seals=options.old_seals)
         self._writers = Lock(self._beside("-lock"))
         self._room = Room(self.path)
@@ -205,7 +205,7 @@ class SpoolFile:
             self._insert_owner(db)
 
     def _insert_owner(self, db: sqlite3.Connection) -> None:
-        cursor = db.execute("INSERT INTO owner (pid, since) VALUES (?, ?)", (os.getpid(), self._wall()))
+        cursor = db.execute("INSERT INTO owner (pid, since) VALUES (?, ?)", (os.getpid(), self.wall()))
         self.owner = int(cursor.lastrowid or 0)
         self._life = Lock(self._life_path(self.owner))
         self._life.acquire(wait=True)
@@ -244,7 +244,7 @@ class SpoolFile:
 
     def changed(self) -> bool:
         """Whether another process has written since the last call."""
-        seen = int(self._ready().execute("PRAGMA data_version").fetchone()[0])
+        seen = int(self.ready().execute("PRAGMA data_version").fetchone()[0])
         changed, self._seen = seen != self._seen, seen
         return changed
 
@@ -264,27 +264,27 @@ class SpoolFile:
         except sqlite3.Error as error:
             raise SpoolError(f"storage failed: {error}") from error
 
-    def ring(self) -> None:
-        """Have other processes look for what they must not send any more, before they send anything."""
+    def signal_recall(self) -> None:
+        """Have other processes look for recalls before they send anything."""
         with self._writers():
-            os.pwrite(self._writers.file, (self.rings() + 1).to_bytes(8, "little"), 0)
+            os.pwrite(self._writers.file, (self.recall_count() + 1).to_bytes(8, "little"), 0)
 
-    def rings(self) -> int:
-        """How often somebody rang: a microsecond's look at the lock file, which may be read without the lock."""
+    def recall_count(self) -> int:
+        """How many recalls were signalled: read from the lock file, in a microsecond and without the lock."""
         return int.from_bytes(os.pread(self._writers.file, 8, 0), "little") if self._writers.file >= 0 else 0
 
-    def can_hear(self) -> bool:
-        """Whether the file that others ring with is the one that this process looks at."""
+    def sees_recalls(self) -> bool:
+        """Whether the file in which other processes signal recalls is the one that this process reads."""
         return self._writers.in_place()
 
     def reopen_lock(self) -> None:
-        """Somebody deleted the lock file: take the one that the others use by now."""
+        """Open the lock file that other processes use by now: the one that was open here was deleted."""
         with self._writers():
             pass
 
     def alone(self) -> bool:
         """Whether no other process works on the file."""
-        return int(self._ready().execute("SELECT count(*) FROM owner").fetchone()[0]) == 1
+        return int(self.ready().execute("SELECT count(*) FROM owner").fetchone()[0]) == 1
 
     def _dead(self) -> list[int]:
         return [number for number in self._owners() if is_free(self._life_path(number))]
@@ -294,7 +294,7 @@ class SpoolFile:
         return [number for number in self._owners() if not is_free(self._life_path(number))]
 
     def _owners(self) -> list[int]:
-        owners = self._ready().execute("SELECT id FROM owner WHERE id <> ?", (self.owner,))
+        owners = self.ready().execute("SELECT id FROM owner WHERE id <> ?", (self.owner,))
         return [number for (number,) in owners.fetchall()]
 
     def _adopt(self) -> bool:
@@ -318,7 +318,7 @@ class SpoolFile:
     def _free_strays(self) -> int:
         """Rows of a process that had been taken for dead, and died before it noticed, are nobody's."""
         strays = "owner <> 0 AND owner NOT IN (SELECT id FROM owner)"
-        if self._ready().execute(f"SELECT 1 FROM chunk WHERE {strays} LIMIT 1").fetchone() is None:  # noqa: S608
+        if self.ready().execute(f"SELECT 1 FROM chunk WHERE {strays} LIMIT 1").fetchone() is None:  # noqa: S608
             return 0
         with self._transaction(sync=False, locked=True) as db:
             return db.execute(f"UPDATE chunk SET owner = 0 WHERE {strays}").rowcount  # noqa: S608
@@ -346,7 +346,7 @@ class SpoolFile:
 
     def finish_checkpoint(self) -> None:
         """Move the rest, which came meanwhile: only when all is moved does the log begin anew."""
-        self._ready().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self.ready().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     # Space.
 
@@ -359,23 +359,23 @@ class SpoolFile:
         if not self._room.takes(wanted):
             with self._writers():
                 self._check_place()
-                self._room.make(self._ready(), wanted)
+                self._room.make(self.ready(), wanted)
 
     def _find_room(self) -> bool:
         """What must be written met a full volume: whether there is room now, and it may be tried again."""
         with self._writers():
             before = self._room.log_bytes()
-            self._room.move_log(self._ready())
+            self._room.move_log(self.ready())
             found = self._room.log_bytes() < before
             if self._room.give_up():
-                self._room.move_log(self._ready())
+                self._room.move_log(self.ready())
                 found = True
         return found
 
     def _keep_log_short(self) -> None:
         if self._room.is_tight():
             with self._writers():
-                self._room.move_log(self._ready())
+                self._room.move_log(self.ready())
 
     def hold_room(self) -> None:
         """Set space apart again, if that was given up and there is room."""
@@ -384,7 +384,7 @@ class SpoolFile:
 
     def shrink(self, *, everything: bool = False) -> bool:
         """Give free pages back to the file system, if there are many or all are wanted; whether the log is empty."""
-        db = self._ready()
+        db = self.ready()
         free = int(db.execute("PRAGMA freelist_count").fetchone()[0])
         pages = int(db.execute("PRAGMA page_count").fetchone()[0])
         if not everything and not (free > _SPARE_PAGES and free * 4 > pages):
@@ -393,11 +393,12 @@ class SpoolFile:
             turn = free if everything else _PAGES_A_TURN
             self._check_place()
             # as a script: execute() would free a single page, because each page is a step without a row
-            self._ready().executescript(f"PRAGMA incremental_vacuum({turn})")
-            busy, _frames, _moved = self._ready().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.ready().executescript(f"PRAGMA incremental_vacuum({turn})")
+            busy, _frames, _moved = self.ready().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
-    def _overwrite(self, db: sqlite3.Connection, on: bool) -> None:
+    def overwrite(self, db: sqlite3.Connection, on: bool) -> None:
+        """Whether what is deleted from now on is overwritten in the file."""
         db.execute(f"PRAGMA secure_delete = {'ON' if on else 'FAST'}").fetchall()
 
     def rewrite(self) -> bool:
@@ -405,11 +406,11 @@ class SpoolFile:
 
         A long file is not: there, what is deleted is overwritten as it is deleted.
         """
-        db = self._ready()
+        db = self.ready()
         pages, page_bytes = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
         with self._writers():
             self._check_place()
-            db = self._ready()
+            db = self.ready()
             if pages * page_bytes <= _REWRITTEN_BYTES:
                 try:
                     db.execute("VACUUM")
@@ -455,7 +456,7 @@ class SpoolFile:
                 yield db
             return
         self._check_place()
-        db = self._ready()
+        db = self.ready()
         level = "FULL" if sync and self._options.synchronous == "full" else "NORMAL"
         if level != self._synchronous:
             db.execute(f"PRAGMA synchronous = {level}")
@@ -472,7 +473,12 @@ class SpoolFile:
                 db.execute("ROLLBACK")
             raise
 
-    def _ready(self) -> sqlite3.Connection:
+    def ready(self) -> sqlite3.Connection:
+        """The open connection.
+
+        Raises:
+            SpoolError: The spool is not open.
+        """
         if self._db is None:
             raise SpoolError("the spool is not open")
         return self._db
@@ -507,7 +513,7 @@ class SpoolFile:
         if self._others():
             raise SpoolError(f"{self.path} was deleted while several processes use it; stop them, then start again")
         db, reader = self._db, self._reader
-        self._db = _restored(self._ready(), self.path, busy_s=BUSY_S)
+        self._db = _restored(self.ready(), self.path, busy_s=BUSY_S)
         self._reader = schema.connect(self.path, busy_s=BUSY_S)
         for old in (db, reader):
             if old is not None:
@@ -518,13 +524,13 @@ class SpoolFile:
     def _check_content(self) -> None:
         """A damaged file is better found now than in the middle of the day; a large one takes too long to read."""
         if self.path.stat().st_size <= _CHECKED_BYTES:
-            found = self._ready().execute("PRAGMA quick_check(1)").fetchone()[0]
+            found = self.ready().execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise Damaged(str(found).replace("\n", " "))
 
     def _check_keys(self) -> None:
         # as bytes: one that is damaged is no text, and costs its own row only
-        names = self._ready().execute(
+        names = self.ready().execute(
             "SELECT CAST(sealed AS BLOB) FROM chunk UNION SELECT CAST(sealed AS BLOB) FROM letter"
         )
         found = [one.decode("ascii", "ignore") for (one,) in names if one.isascii()]
@@ -563,11 +569,12 @@ class SpoolFile:
                 start = _FIRST_ID + secrets.randbelow(_FIRST_ID)
                 db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, start))
 
-    def _seal(self, data: bytes, place: Place) -> tuple[str, bytes]:
+    def seal(self, data: bytes, place: Place) -> tuple[str, bytes]:
+        """The name of the key in use, and the data as it is stored in this place."""
         return self._sealing.seal(data, place)
 
-    def _open_sealed(self, data: bytes, name: str, place: Place) -> bytes:
-        """See :meth:`Sealing.open`.
+    def open_sealed(self, data: bytes, name: str, place: Place) -> bytes:
+        """The data that was stored in this place, sealed with the key of this name; see :meth:`Sealing.open`.
 
         Raises:
             DamagedChunk: It is not accepted as it is stored.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -87,6 +87,34 @@ class DeadLetters:
                 counts[letter.destination, letter.kind] -= 1
                 counts[letter.destination, kind] += 1
         return counts
+
+    def take_for_replay(
+        self,
+        db: sqlite3.Connection,
+        letters: Iterable[tuple[DeadLetter, Record]],
+        refused: Container[int],
+        now: float,
+    ) -> tuple[list[Record], Counter[tuple[str, str]]]:
+        """Remove letters; return the records that are to be sent again, and how the ledger changes by the removal.
+
+        Args:
+            letters: What :meth:`read` gave. Those that another process has removed meanwhile are left out.
+            refused: Ids of letters that may not be sent again: they end ``skipped``.
+            now: Wall clock time in seconds; a record that has expired by then ends ``expired``.
+        """
+        again: list[Record] = []
+        counts: Counter[tuple[str, str]] = Counter()
+        for letter, record in letters:
+            if not self.remove(db, letter):
+                continue
+            counts[letter.destination, letter.kind] -= 1
+            if record.expires_at <= now:
+                counts[letter.destination, "expired"] += 1
+            elif letter.id in refused:
+                counts[letter.destination, "skipped"] += 1
+            else:
+                again.append(record)
+        return again, counts
 
     def prune(self, db: sqlite3.Connection, *, before: float, keep: int) -> int:
         """Let go of what is older than ``before``, and of the oldest beyond ``keep``; the ledger keeps its counts."""

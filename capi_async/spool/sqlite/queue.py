@@ -171,14 +171,14 @@ class Queues:
         #: Identity of a kept receipt to how often it is kept: once per destination.
         self._times: dict[int, int] = {}
         #: Identity of a leased record to it, and how it ends unless its answer comes.
-        self.doomed: dict[int, tuple[Record, Outcome]] = {}
+        self.erase_on_return: dict[int, tuple[Record, Outcome]] = {}
         #: Something was deleted that must not stay readable.
         self.traces = False
 
     def start(self, names: Sequence[str], *, deliver: bool) -> None:
         """Begin with nothing in memory; receipts of what is in the file are kept."""
         self.cool_all()
-        self.doomed.clear()
+        self.erase_on_return.clear()
         self.lines = {name: Line(name) for name in names}
         self._counted = 0
         self._deliver = deliver
@@ -277,7 +277,7 @@ class Queues:
             held = [one for one in chunk.records if one is not None and one.epoch != SETTLED]
             for record in held:
                 record.epoch = SETTLED
-                self.doomed.pop(id(record), None)
+                self.erase_on_return.pop(id(record), None)
             for record in held:
                 if record.order_key is not None and line.leave(record):
                     self._wake(line.name)
@@ -307,7 +307,7 @@ class Queues:
             chunk.size -= size
             chunk.freed += size
             counts[kind] = counts.get(kind, 0) + 1
-            if self.doomed and self.doomed.pop(id(record), None) is not None:
+            if self.erase_on_return and self.erase_on_return.pop(id(record), None) is not None:
                 chunk.scrub = self.traces = True
             elif kept:
                 chunk.letters.append((record, outcome))
@@ -336,7 +336,7 @@ class Queues:
 
     def _enter(self, line: Line, looked: Looked) -> None:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        for number in looked.buried:
+        for number in looked.quarantined:
             for receipt in self._receipts.pop(number, {}).values():
                 self._forget(receipt)
                 receipt.settle(line.name, _DAMAGED)
@@ -395,8 +395,8 @@ class Queues:
             else:
                 del self._receipts[number]
 
-    def gone(self, destination: str, chunk: int, at: int, size: int, outcome: Outcome) -> None:
-        """Something was settled where it stood in the file."""
+    def erased(self, destination: str, chunk: int, at: int, size: int, outcome: Outcome) -> None:
+        """Count a record that was settled in the file, and tell whoever waits for its outcome."""
         line = self.lines.get(destination)
         if line is not None and line.cold and chunk > line.cursor:
             line.cold -= 1

@@ -35,8 +35,7 @@ from capi_async.spool.sqlite.group import Chunk, split
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.queue import Line, Queues
 from capi_async.spool.sqlite.rates import SharedRates
-from capi_async.spool.sqlite.replay import replay
-from capi_async.spool.sqlite.stopper import Stopper
+from capi_async.spool.sqlite.recalls import Recalls, delete_answered
 from capi_async.spool.sqlite.store import Counts, Store
 from capi_async.thread import OwnedThread
 
@@ -106,7 +105,7 @@ class SqliteSpool:
         self._settled: OnSettled = ignore_settled
         self._deliver = True
         self._final: Mapping[str, Ledger] = {}
-        self._stopper = self._make_stopper(ignore_recall)
+        self._recalls = self._make_recalls(ignore_recall)
 
     # Lifecycle.
 
@@ -129,7 +128,7 @@ class SqliteSpool:
         thread = self._thread = self._thread or OwnedThread("capi_async-sqlite")
         self._wake = wake
         self._settled = settled
-        self._stopper = self._make_stopper(recall if deliver else ignore_recall)
+        self._recalls = self._make_recalls(recall if deliver else ignore_recall)
         self._deliver = self._store.keeps = deliver
         if fresh:
             self._beside = OwnedThread("capi_async-sqlite-checkpoint")
@@ -150,7 +149,7 @@ class SqliteSpool:
             self._store, thread, stored=self._queues.stored, finished=self._queues.finished, lost=self._queues.lose
         )
         # what a process left that died before it could stop it
-        await self._stopper.obey()
+        await self._recalls.apply_recalls_on_disk()
         await self._count()
         self._tending = asyncio.get_running_loop().create_task(
             self._tend(), name="capi_async-sqlite-tend", context=contextvars.Context()
@@ -220,7 +219,7 @@ class SqliteSpool:
 
     async def _fetch(self, line: Line, limit: int, max_bytes: int) -> bool:
         """Get more into memory, if there is any: first what is this process's own."""
-        async with self._stopper.moving:
+        async with self._recalls.moving:
             if line.cold:
                 looked = await self._call(
                     self._store.load, line.name, after=line.cursor, records=limit, max_bytes=max_bytes
@@ -236,14 +235,14 @@ class SqliteSpool:
     async def mark_attempted(self, records: Sequence[Record]) -> None:
         if not self._store.lives():
             await self._come_back()
-        if not self._store.can_hear():
+        if not self._store.sees_recalls():
             await self._call(self._store.reopen_lock)
-            await self._stopper.heed()
+            await self._recalls.apply_recalls()
         if any(record.epoch <= 0 for record in records):
             raise Revoked
-        if self._stopper.called():
-            await self._stopper.heed()
-        if self._queues.doomed and await self._stopper.end_doomed(records):
+        if self._recalls.recalled():
+            await self._recalls.apply_recalls()
+        if self._queues.erase_on_return and await self._recalls.end_recalled(records):
             raise Revoked
         now = self._clock.wall()
         writer = self._writer()
@@ -287,8 +286,8 @@ class SqliteSpool:
             await self._writer().settled(told)
 
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
-        if self._queues.doomed:
-            await self._stopper.end_doomed(records)
+        if self._queues.erase_on_return:
+            await self._recalls.end_recalled(records)
         after_s = min(after_s, MAX_WAIT_S)
         wall, due = self._clock.wall() + after_s, self._clock.monotonic() + after_s
         woken: dict[str, None] = {}
@@ -344,7 +343,7 @@ class SqliteSpool:
         return len(told)
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
-        found = await self._stopper.settle_matching(matches, outcome)
+        found = await self._recalls.settle_matching(matches, outcome)
         await self._count()
         return found
 
@@ -363,12 +362,12 @@ class SqliteSpool:
         self, wanted: LetterFilter, *, permitted: Callable[[str], bool] | None = None
     ) -> Mapping[str, int]:
         """See :meth:`~capi_async.spool.base.Spool.replay`."""
-        replayed = await self._call(replay, self._store, wanted, permitted, self._clock.wall())
+        replayed = await self._call(self._store.replay, wanted, permitted, self._clock.wall())
         await self._count()
         return replayed
 
     async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
-        """See :meth:`~capi_async.spool.base.Remembering.remembered`."""
+        """See :meth:`~capi_async.spool.base.Spool.remembered`."""
         return await self._call(self._store.remembered, list(event_ids))
 
     # Counts.
@@ -436,8 +435,8 @@ class SqliteSpool:
     def _make_store(self) -> Store:
         return Store(self._options, wall=self._clock.wall)
 
-    def _make_stopper(self, recall: Callable[[], Awaitable[None]]) -> Stopper:
-        return Stopper(
+    def _make_recalls(self, recall: Callable[[], Awaitable[None]]) -> Recalls:
+        return Recalls(
             self._store,
             self._queues,
             wall=self._clock.wall,
@@ -474,7 +473,7 @@ class SqliteSpool:
 
     async def _come_back(self) -> None:
         """The file that proves that this process lives was deleted; what others took over meanwhile is theirs."""
-        async with self._stopper.moving:
+        async with self._recalls.moving:
             if await self._call(self._store.come_back):
                 self._astray = True
         if self._astray:
@@ -482,7 +481,7 @@ class SqliteSpool:
 
     async def _keep_own(self) -> None:
         """Have in memory only what the file says is this process's own."""
-        async with self._stopper.moving:
+        async with self._recalls.moving:
             rows = await self._call(self._store.mine)
             astray = self._queues.keep_only(rows, self._writer().under_way)
             if astray:
@@ -516,7 +515,7 @@ class SqliteSpool:
         # kept until it has been looked at: a look that fails on its way must not lose it
         if not self._store.lives():
             await self._come_back()
-        if not self._store.can_hear():
+        if not self._store.sees_recalls():
             await self._call(self._store.reopen_lock)
             self._changed = True
         if self._astray:
@@ -527,16 +526,17 @@ class SqliteSpool:
             self._changed = await self._call(self._store.adopt) or self._changed
         if "retire" in due and self._deliver and await self._call(self._store.alone):
             await self._call(self._store.retire, tuple(self._queues.lines), _RETIRED)
-        if self._changed or self._stopper.called():
-            await self._stopper.heed()
+        if self._changed or self._recalls.recalled():
+            await self._recalls.apply_recalls()
             await self._count()
             self._changed = False
         if self._queues.traces:
-            await self._stopper.erase_traces()
+            await self._recalls.erase_traces()
         if "shrink" in due:
             await self._call(self._store.shrink)
             await self._call(self._store.hold_room)
         if "tidy" in due:
+            await self._call(delete_answered, self._store)
             await self._call(self._store.tidy)
 
     async def _look_at_foreign(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -14,23 +13,21 @@ from msgspec.structs import replace
 
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Busy, DeadLetter, Record, size_of
+from capi_async.spool.base import Busy, LetterFilter, Record, size_of
 from capi_async.spool.chunks import DamagedChunk, decode, decode_runs, decode_state, encode, has_checksum, is_set
 from capi_async.spool.sealing import REPEATED
-from capi_async.spool.sqlite import damage, remembered, stops
+from capi_async.spool.sqlite import damage, remembered
 from capi_async.spool.sqlite.database import SpoolFile
-from capi_async.spool.sqlite.dead_letters import DeadLetters
-from capi_async.spool.sqlite.group import Change, Chunk, Group, key_number, place_of
+from capi_async.spool.sqlite.dead_letters import DeadLetters, select
+from capi_async.spool.sqlite.group import Change, Chunk, Group, key_number, place_of, split
 from capi_async.spool.sqlite.options import DAY, Options
 from capi_async.spool.sqlite.room import is_full
-from capi_async.spool.sqlite.stops import Asked, Hit
 
 logger = logging.getLogger(__name__)
 
 Counts = dict[str, tuple[int, int]]
 
-#: Rows, and dead letters, that are looked through at a time: others want to write, too.
-_ROWS_A_LOOK: Final = 64
+#: Dead letters that one transaction deals with: other processes want to write, too.
 _LETTERS_A_LOOK: Final = 500
 
 #: Where a row stands that is settled.
@@ -65,11 +62,11 @@ class Looked(Struct, gc=False):
         rows: Those that can be read.
         events, bytes: Unsettled records, and bytes of their bodies, in all that was looked at, as they were counted.
         last: The last row that was looked at; 0 if there was none.
-        buried: Those that cannot be read: their events are dead.
+        quarantined: Those that cannot be read: their events are dead.
     """
 
     rows: list[Row]
-    buried: list[int]
+    quarantined: list[int]
     events: int = 0
     bytes: int = 0
     last: int = 0
@@ -88,7 +85,7 @@ class Store(SpoolFile):
 
     def __init__(self, options: Options, *, wall: Callable[[], float]) -> None:
         super().__init__(options, wall=wall)
-        self.letters = DeadLetters(self._seal, self._open_sealed)
+        self.letters = DeadLetters(self.seal, self.open_sealed)
         #: What is appended is for this process; if not, for whoever wants it.
         self.keeps = True
         #: Rows that can be neither read nor removed.
@@ -142,10 +139,10 @@ class Store(SpoolFile):
 
     def _write(self, db: sqlite3.Connection, group: Group) -> list[int]:
         if any(change.scrub for change in group.changes):
-            self._overwrite(db, True)
+            self.overwrite(db, True)
         if group.appended and self._options.remember_days:
             ids_of = {one.event_id for chunk in group.appended for one in chunk.records if one is not None}
-            remembered.add(db, ids_of, self._wall())
+            remembered.add(db, ids_of, self.wall())
         counts = Counter(group.counts)
         ids = []
         for chunk in group.appended:
@@ -153,7 +150,7 @@ class Store(SpoolFile):
             counts[chunk.destination, "pending"] += chunk.left
             counts[chunk.destination, "bytes"] += chunk.size
         group.lost = [change for change in group.changes if not self._change(db, change, counts)]
-        count(db, counts)
+        add_to_ledger(db, counts)
         return ids
 
     def insert(self, db: sqlite3.Connection, chunk: Chunk, *, mine: bool) -> int:
@@ -163,7 +160,7 @@ class Store(SpoolFile):
             " VALUES (?, ?, ?, ?, 0, ?, ?)",
             (chunk.destination, self.owner if mine else 0, chunk.left, chunk.size, chunk.keyed, self._sealing.name),
         ).lastrowid
-        _name, data = self._seal(encode(chunk.records), place_of(chunk.destination, number or 0))
+        _name, data = self.seal(encode(chunk.records), place_of(chunk.destination, number or 0))
         db.execute("INSERT INTO body (id, data) VALUES (?, ?)", (number, data))
         if chunk.keyed:
             keys = {key_number(one.order_key) for one in chunk.records if one is not None and one.order_key is not None}
@@ -193,7 +190,7 @@ class Store(SpoolFile):
             if chunk.keyed:
                 db.execute("DELETE FROM order_key WHERE chunk = ?", (chunk.id,))
         elif change.scrub:
-            name, data = self._seal(encode(chunk.unsettled()), place_of(chunk.destination, chunk.id))
+            name, data = self.seal(encode(chunk.unsettled()), place_of(chunk.destination, chunk.id))
             db.execute("UPDATE body SET data = ? WHERE id = ?", (data, chunk.id))
             db.execute("UPDATE chunk SET sealed = ? WHERE id = ?", (name, chunk.id))
         for kind, number in change.counts.items():
@@ -201,7 +198,7 @@ class Store(SpoolFile):
             counts[chunk.destination, "pending"] -= number
         counts[chunk.destination, "bytes"] -= change.freed
         if change.letters:
-            self.letters.add(db, change.letters, self._wall())
+            self.letters.add(db, change.letters, self.wall())
         return True
 
     # Reading.
@@ -209,7 +206,7 @@ class Store(SpoolFile):
     def load(self, destination: str, *, after: int, records: int, max_bytes: int) -> Looked:
         """What this process owns behind chunk ``after``: about ``records`` or ``max_bytes``, at least one chunk."""
         # by the index alone: one row that cannot be read must not hide those behind it
-        found = self._ready().execute(
+        found = self.ready().execute(
             "SELECT id FROM chunk INDEXED BY chunk_line WHERE owner = ? AND destination = ? AND id > ?"
             " ORDER BY id LIMIT ?",
             (self.owner, destination, after, max(records, 1)),
@@ -218,7 +215,7 @@ class Store(SpoolFile):
 
     def claim(self, destination: str, *, records: int, max_bytes: int) -> Looked:
         """Take what nobody owns: about ``records`` or ``max_bytes``, at least one chunk if there is any."""
-        found = self._ready().execute(_CLAIMABLE, (destination, max(records, 1)))
+        found = self.ready().execute(_CLAIMABLE, (destination, max(records, 1)))
         # before the transaction: one that has met a broken page cannot be ended
         counted = self._first([number for (number,) in found], records, max_bytes)
         with self._transaction(sync=False) as db:
@@ -233,7 +230,7 @@ class Store(SpoolFile):
 
     def _first(self, ids: Iterable[int], records: int, max_bytes: int) -> dict[int, tuple[int, int] | None]:
         """Rows up to about so much, with their unsettled records and bytes; ``None`` for one that cannot be read."""
-        db = self._ready()
+        db = self.ready()
         counted: dict[int, tuple[int, int] | None] = {}
         events = size = 0
         for number in ids:
@@ -251,8 +248,8 @@ class Store(SpoolFile):
     def _mend(self, number: int) -> tuple[int, int] | None:
         """Counts of a row whose own are damaged, written again; ``None`` if its records cannot be read either."""
         try:
-            row = damage.whole(self._ready(), number)
-            records = self._records(row, number)
+            row = damage.whole(self.ready(), number)
+            records = self.records_of(row, number)
             held = [one for one in _row(row.destination, records, row).chunk.records if one is not None]
         except (DamagedChunk, ValueError):
             return None
@@ -281,8 +278,8 @@ class Store(SpoolFile):
                         raise
                     row = self._read_row(destination, number, true)
             except (DamagedChunk, ValueError) as error:
-                one = self._bury(destination, number, error)
-                looked.buried.append(number)
+                one = self._quarantine(destination, number, error)
+                looked.quarantined.append(number)
             else:
                 looked.rows.append(row)
             looked.events += one[0]
@@ -296,13 +293,13 @@ class Store(SpoolFile):
         Raises:
             DamagedChunk, ValueError: It is not what was written.
         """
-        db = self._ready()
+        db = self.ready()
         row = damage.whole(db, number)
         if row.destination != destination:
             raise DamagedChunk("its destination")
         if self._sealing.is_repeated(number):
             raise _Repeated(REPEATED)
-        records = self._records(row, number)
+        records = self.records_of(row, number)
         made = _row(destination, records, row)
         chunk = made.chunk
         held = [one for one in chunk.records if one is not None]
@@ -314,12 +311,17 @@ class Store(SpoolFile):
             chunk.foreign = self._foreign(db, chunk, number, keys)
         return made
 
-    def _records(self, row: damage.Stored, number: int) -> list[Record]:
-        return decode(row.destination, self._open_sealed(row.data, row.sealed, place_of(row.destination, number)))
+    def records_of(self, row: damage.Stored, number: int) -> list[Record]:
+        """The records of a row.
 
-    def _bury(self, destination: str, number: int, error: Exception) -> tuple[int, int]:
+        Raises:
+            DamagedChunk, ValueError: It is not what was written.
+        """
+        return decode(row.destination, self.open_sealed(row.data, row.sealed, place_of(row.destination, number)))
+
+    def _quarantine(self, destination: str, number: int, error: Exception) -> tuple[int, int]:
         """A chunk that cannot be read any more is kept apart, and its events are dead; how many, and of what size."""
-        db = self._ready()
+        db = self.ready()
         # before the transaction: one that has met a broken page cannot be ended
         data = damage.remains(db, number)
         left, size = damage.counts(db, number) or damage.missing(db, destination, number)
@@ -330,11 +332,11 @@ class Store(SpoolFile):
                 if gone:
                     db.execute(
                         "INSERT OR REPLACE INTO damaged (id, destination, at, data) VALUES (?, ?, ?, ?)",
-                        (number, destination, self._wall(), data),
+                        (number, destination, self.wall(), data),
                     )
                     if not isinstance(error, _Repeated):
                         lost = {"pending": -left, "bytes": -size, "dead": left}
-                        count(db, {(destination, kind): number for kind, number in lost.items()})
+                        add_to_ledger(db, {(destination, kind): number for kind, number in lost.items()})
         except sqlite3.Error as failure:
             if not damage.is_of_row(failure):
                 raise
@@ -354,7 +356,7 @@ class Store(SpoolFile):
 
     def still_foreign(self, chunks: Sequence[Chunk]) -> list[frozenset[int]]:
         """For each chunk, the order keys for which another process still holds an older record."""
-        db = self._ready()
+        db = self.ready()
         return [self._foreign(db, chunk, chunk.id, chunk.foreign) for chunk in chunks]
 
     def _foreign(self, db: sqlite3.Connection, chunk: Chunk, number: int, keys: Iterable[int]) -> frozenset[int]:
@@ -368,7 +370,7 @@ class Store(SpoolFile):
 
     def mine(self) -> list[tuple[int, str, int, int]]:
         """Row, destination, unsettled records and their bytes, of all that this process owns."""
-        found = self._ready().execute('SELECT id, destination, "left", size FROM chunk WHERE owner = ?', (self.owner,))
+        found = self.ready().execute('SELECT id, destination, "left", size FROM chunk WHERE owner = ?', (self.owner,))
         return found.fetchall()
 
     def give_up(self, rows: Iterable[int]) -> None:
@@ -382,7 +384,7 @@ class Store(SpoolFile):
 
     def unowned(self) -> Counts:
         """Destination to (events, bytes) of what nobody owns."""
-        found = self._ready().execute(
+        found = self.ready().execute(
             # a row whose count is damaged counts, too: only who leases it can mend it
             """SELECT destination, sum(CASE WHEN typeof("left") = 'integer' THEN max("left", 1) ELSE 1 END),"""
             " sum(size) FROM chunk WHERE owner = 0 GROUP BY destination"
@@ -391,7 +393,7 @@ class Store(SpoolFile):
 
     def pending(self) -> Counts:
         """Destination to (events, bytes) of all that is not settled, whoever owns it."""
-        found = self._ready().execute(
+        found = self.ready().execute(
             "SELECT destination, sum(n * (kind = 'pending')), sum(n * (kind = 'bytes')) FROM ledger"
             " WHERE kind IN ('pending', 'bytes') GROUP BY destination"
         )
@@ -399,116 +401,46 @@ class Store(SpoolFile):
 
     def newest(self) -> int:
         """The highest number that any row has had: what is written from now on has a higher one."""
-        row = self._ready().execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
+        row = self.ready().execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
         return int(row[0]) if row else 0
 
-    # Stopping what somebody wants forgotten, or withdrew.
+    # Dead letters.
 
-    def scan(self, matches: Callable[[Record], bool], after: int) -> tuple[list[int], int]:
-        """Rows behind ``after``, whoever owns them, that hold a match; and the last one looked at, 0 at the end."""
-        db = self._ready()
-        rows = db.execute("SELECT id FROM chunk WHERE id > ? ORDER BY id LIMIT ?", (after, _ROWS_A_LOOK)).fetchall()
-        found: list[int] = []
-        last = 0
-        for (last,) in rows:
-            try:
-                row = damage.whole(db, last)
-                records = self._records(row, last)
-            except (DamagedChunk, ValueError):
-                continue  # whoever leases it reports it
-            if any(record.body and matches(record) for record in records):
-                found.append(last)
-            time.sleep(0)  # the loop's thread wants to run, too
-        return found, last
-
-    def sweep(
-        self,
-        matches: Callable[[Record], bool],
-        outcome: Outcome,
-        rows: Sequence[int],
-        cursors: Mapping[str, int],
-        under_way: Mapping[int, Sequence[int]],
-    ) -> tuple[list[Hit], dict[int, str]]:
-        """Settle what matches in these rows, if no process has it in memory; ask those who have.
-
-        Args:
-            cursors: Destination to the row behind which this process's own are in the file only.
-            under_way: Rows of this process to the records in them that cannot be stopped any more.
-
-        Returns the records settled, and the ids under which others will answer, with the destinations.
-        """
-        hits: list[Hit] = []
-        requests: dict[int, str] = {}
-        with self.transaction(sync=True) as db:
-            self._overwrite(db, True)
-            for number in rows:
-                found = db.execute("SELECT owner, destination FROM chunk WHERE id = ?", (number,)).fetchone()
-                if found is None:
-                    continue
-                owner, destination = found
-                if owner == 0 or (owner == self.owner and number > cursors.get(destination, number)):
-                    hits += stops.take_out(
-                        db, self._seal, self._open_sealed, number, lambda _at, record: matches(record), outcome
-                    )
-                elif owner == self.owner:
-                    if places := under_way.get(number):
-                        request = stops.ask(db, number, stops.marked(places), outcome, self._wall())
-                        stops.answer(db, [(request, 0, len(places))])
-                else:
-                    mask = stops.matching(db, self._open_sealed, number, matches)
-                    requests[stops.ask(db, number, mask, outcome, self._wall())] = destination
-            self._count_hits(db, hits)
-        if requests:
-            self.ring()
-        return hits, requests
-
-    def sweep_letters(self, matches: Callable[[Record], bool], kind: str, after: int) -> tuple[Counter[str], int]:
+    def erase_letters(self, matches: Callable[[Record], bool], kind: str, after: int) -> tuple[Counter[str], int]:
         """Remove dead letters behind ``after`` that match; how many per destination, and the last one looked at."""
-        matching, last = self.letters.matching(self._ready(), matches, after=after, limit=_LETTERS_A_LOOK)
+        matching, last = self.letters.matching(self.ready(), matches, after=after, limit=_LETTERS_A_LOOK)
         with self.transaction(sync=True) as db:
-            self._overwrite(db, True)
+            self.overwrite(db, True)
             counts = self.letters.settle(db, matching, kind)
-            count(db, counts)
+            add_to_ledger(db, counts)
         found: Counter[str] = Counter()
         for (name, one), number in counts.items():
             found[name] += number if one == kind else 0
         return found, last
 
-    def read_letters(self, ids: Iterable[int]) -> list[tuple[DeadLetter, Record]]:
-        """Dead letters that can be read, with their records."""
-        return list(self.letters.read(self._ready(), ids))
+    def replay(self, wanted: LetterFilter, permitted: Callable[[str], bool] | None, now: float) -> Mapping[str, int]:
+        """Make dead letters pending again, or final if they are too old or not permitted; how many, per destination.
 
-    def asked(self) -> list[Asked]:
-        """What other processes want stopped of what this one holds."""
-        return stops.asked(self._ready(), self.owner)
-
-    def obey(self, cursors: Mapping[str, int]) -> list[Hit]:
-        """Settle what others want stopped and nobody has in memory."""
-        if not self._ready().execute("SELECT 1 FROM stop WHERE stopped IS NULL OR under_way > 0 LIMIT 1").fetchone():
-            return []
-        broken = stops.broken(self._ready())
-        with self.transaction(sync=True) as db:
-            self._overwrite(db, True)
-            hits = stops.obey(db, self._seal, self._open_sealed, self.owner, cursors, broken)
-            self._count_hits(db, hits)
-        return hits
-
-    def answer(self, told: Sequence[tuple[int, int, int]]) -> None:
-        """Say of what was asked how much was stopped, and how much is under way."""
-        with self.transaction(sync=True) as db:
-            stops.answer(db, told)
-
-    def answers(self, ids: Iterable[int]) -> dict[int, tuple[int, int]]:
-        """What was answered of what this process asked."""
-        return stops.answers(self._ready(), ids)
-
-    def _count_hits(self, db: sqlite3.Connection, hits: Iterable[Hit]) -> None:
-        counts: Counter[tuple[str, str]] = Counter()
-        for hit in hits:
-            counts[hit.destination, hit.outcome.kind] += 1
-            counts[hit.destination, "pending"] -= 1
-            counts[hit.destination, "bytes"] -= hit.size
-        count(db, counts)
+        An uncertain one is sent once more because somebody asks for it: it counts as never attempted.
+        """
+        with self.transaction(sync=False) as db:
+            letters = select(db, wanted)
+        # asked before the file is locked: the callable may look somewhere else, and take its time
+        refused = {one.id for one in letters if permitted is not None and not permitted(one.event_id)}
+        replayed: Counter[str] = Counter()
+        for start in range(0, len(letters), _LETTERS_A_LOOK):
+            ids = [letter.id for letter in letters[start : start + _LETTERS_A_LOOK]]
+            found = list(self.letters.read(self.ready(), ids))
+            with self.transaction(sync=True) as db:
+                again, counts = self.letters.take_for_replay(db, found, refused, now)
+                for chunk in split(again):
+                    self.insert(db, chunk, mine=False)
+                    counts[chunk.destination, "pending"] += chunk.left
+                    counts[chunk.destination, "bytes"] += chunk.size
+                    replayed[chunk.destination] += chunk.left
+                    chunk.drop()
+                add_to_ledger(db, counts)
+        return replayed
 
     # Upkeep.
 
@@ -523,13 +455,13 @@ class Store(SpoolFile):
                         records = [record for record in chunk.records if record is not None]
                         kinds = ["uncertain" if record.uncertain_since else "dead" for record in records]
                         ends = [replace(outcome, kind=kind) for kind in kinds]
-                        self.letters.add(db, list(zip(records, ends, strict=True)), self._wall())
+                        self.letters.add(db, list(zip(records, ends, strict=True)), self.wall())
                         chunk.counts = Counter(kinds)
                         chunk.left = 0
                         chunk.freed = chunk.size
                         counts: Counter[tuple[str, str]] = Counter()
                         self._change(db, Change.of(chunk), counts)
-                        count(db, counts)
+                        add_to_ledger(db, counts)
                         retired += len(records)
                         chunk.drop()
         return retired
@@ -538,23 +470,22 @@ class Store(SpoolFile):
         """Let old dead letters go, and give free space back to the file system."""
         options = self._options
         with self._transaction(sync=False) as db:
-            self.letters.prune(db, before=self._wall() - options.dead_days * DAY, keep=options.dead_max)
-            stops.forget_answers(db, self._wall())
-            db.execute("DELETE FROM damaged WHERE at < ?", (self._wall() - options.dead_days * DAY,))
-            remembered.prune(db, before=self._wall() - options.remember_days * DAY)
+            self.letters.prune(db, before=self.wall() - options.dead_days * DAY, keep=options.dead_max)
+            db.execute("DELETE FROM damaged WHERE at < ?", (self.wall() - options.dead_days * DAY,))
+            remembered.prune(db, before=self.wall() - options.remember_days * DAY)
         self.shrink()
 
     def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
         """Which of these were accepted, by any process, as far as that is remembered."""
-        return remembered.find(self._ready(), event_ids)
+        return remembered.find(self.ready(), event_ids)
 
     def erase_traces(self) -> bool:
         """Nothing that was deleted stays readable in the file or its log; False if another process reads the log."""
         # what could not be read any more could be anybody's
         with self._transaction(sync=False) as db:
-            self._overwrite(db, True)
+            self.overwrite(db, True)
             db.execute("UPDATE damaged SET data = NULL WHERE data IS NOT NULL")
-        self._overwrite(self._ready(), False)
+        self.overwrite(self.ready(), False)
         try:
             return self.shrink(everything=True) and self.rewrite()
         except sqlite3.Error as error:
@@ -570,8 +501,8 @@ class Store(SpoolFile):
             return True
 
 
-def count(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int]) -> None:
-    """Add to the ledger."""
+def add_to_ledger(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int]) -> None:
+    """Add these numbers to the ledger."""
     db.executemany(
         "INSERT INTO ledger (destination, kind, n) VALUES (?, ?, ?)"
         " ON CONFLICT (destination, kind) DO UPDATE SET n = n + excluded.n",
