@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 #: Characters of a reason that are kept.
 MAX_WORDS: Final = 300
@@ -17,6 +18,8 @@ MAX_ID: Final = 64
 _LOOKED_AT: Final = 4_096
 #: Times that a text is decoded: an address inside an address inside an address is seen, nobody goes further.
 _DECODINGS: Final = 8
+#: A shorter credential than this is not looked for: it would be found in every answer.
+MIN_TOKEN: Final = 6
 #: Ends a text of which more was said.
 _CUT: Final = "…"
 #: Characters by which values are found; there are no shorter ones.
@@ -97,6 +100,16 @@ class Hidden:
 
 
 NOTHING: Final = Hidden()
+
+
+def forms_of(token: str) -> tuple[str, ...]:
+    """The credential as an answer may repeat it: as it is, and encoded for an address, JSON or a page."""
+    if len(token) < MIN_TOKEN:
+        return ()
+    escaped = json.dumps(token)[1:-1]
+    encoded = quote(token, safe="")
+    forms = (token, encoded, encoded.lower(), escaped, escaped.replace("/", "\\/"), html.escape(token))
+    return tuple(dict.fromkeys(forms))
 
 
 def redact(text: str, hidden: Hidden = NOTHING, *, limit: int = MAX_WORDS) -> str:

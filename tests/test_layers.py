@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "redaction", "spec", "spool.base", "telemetry.base", "thread",
     },
     "modes": {"errors", "plain"},
-    "doctor": {"clock", "errors", "outcome", "plain", "spec", "spool"},
+    "doctor": {"clock", "errors", "outcome", "plain", "redaction", "spec", "spool"},
     "config": {"destinations", "engine", "errors", "frames", "modes", "nearest", "plain", "spec"},
     "switch": {"clock", "destinations", "errors", "modes", "outcome", "sandbox", "spec"},
     "client": {

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from capi_async.doctor.findings import Finding
 from capi_async.errors import CapiError, TransportError
 from capi_async.outcome import Outcome, Response
+from capi_async.redaction import Hidden, forms_of, plain, redact
 from capi_async.spec import Destination, Request, Transport
 
 _TIMEOUT_S: Final = 15.0
@@ -29,10 +30,10 @@ async def account(destination: Destination, token: str, transport: Transport) ->
         answer = await transport.send(request, timeout_s=_TIMEOUT_S)
     except TransportError as error:
         return Finding(destination.name, "account", "failure", f"no answer ({error.kind})", "see above")
-    verdict = destination.classify(answer, 1)[0]
     said = _said(answer, token)
+    verdict = destination.classify(answer, 1)[0]
     if verdict.kind == "unauthorized" or answer.status in (401, 403, 404):
-        fix = verdict.fix or "renew the credential, and check that it belongs to this account"
+        fix = plain(verdict.fix) or "renew the credential, and check that it belongs to this account"
         return Finding(destination.name, "account", "failure", f"refused with {answer.status}: {said}", fix)
     if answer.status < 300 or (answer.status == 400 and request.method == "POST"):
         return Finding(destination.name, "account", "ok", "the platform knows the account and takes the credential")
@@ -84,7 +85,6 @@ class _Hearing:
 
 
 def _said(answer: Response, token: str) -> str:
-    """The beginning of an answer, in one line, without the credential should it be echoed."""
-    text = answer.body.replace(token.encode(), b"***").decode("utf-8", "replace")
-    line = "".join([char if char.isprintable() else " " for char in text])
-    return line[:_ANSWER_CHARS] or f"HTTP {answer.status}"
+    """The beginning of an answer, in one line, without the credential and whatever else it may echo."""
+    text = answer.body.decode("utf-8", "replace")
+    return redact(text, Hidden(forms_of(token)), limit=_ANSWER_CHARS) or f"HTTP {answer.status}"

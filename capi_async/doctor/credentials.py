@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from capi_async.doctor.findings import Finding
@@ -10,6 +11,8 @@ from capi_async.spec import Destination
 
 _PLACEHOLDERS: Final = ("changeme", "xxx", "todo", "null", "none", "undefined", "secret", "token", "your")
 _SHORT_CHARS: Final = 10
+#: Seconds in which the callable has to give one.
+_TIMEOUT_S: Final = 15.0
 _QUOTES: Final = "\"'`"
 
 
@@ -18,10 +21,17 @@ async def credential(destination: Destination) -> tuple[Finding, str]:
     name = destination.name
     fix = "copy it once more from the platform's page, whole and without anything around it"
     try:
-        token = await destination.secret().reveal()
+        async with asyncio.timeout(_TIMEOUT_S):
+            token = await destination.secret().reveal()
     except ConfigError as error:
         return Finding(name, "credential", "failure", str(error), "mend what gives the credential"), ""
-    except Exception as error:  # the callable is the user's own code, and its words may hold anything
+    except (
+        Exception,
+        asyncio.CancelledError,
+    ) as error:  # the callable is the user's own code, and its words may hold anything
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # the caller's wish, and not the callable's
         text = f"what gives the credential failed ({type(error).__name__})"
         return Finding(name, "credential", "failure", text, "mend it, or see whether the secret store is up"), ""
     if any(char.isspace() or not char.isprintable() for char in token):

@@ -38,12 +38,17 @@ async def examine(
 async def _one(
     destination: Destination, transport: Transport, trust_env: bool, send_test: SendTest | None, clock: Clock
 ) -> list[Finding]:
-    form, token = await credential(destination)
-    found = [form, *await reach(destination, transport, clock, trust_env=trust_env)]
-    if token and not any(one.check == "reach" and one.level == "failure" for one in found):
-        said = await account(destination, token, transport)
-        if send_test is None or said.level != "note":
-            found.append(said)
-        if send_test is not None:
-            found.append(await test_event(destination, token, transport, send_test))
+    found: list[Finding] = []
+    try:
+        form, token = await credential(destination)
+        found += [form, *await reach(destination, transport, clock, trust_env=trust_env)]
+        if token and not any(one.check == "reach" and one.level == "failure" for one in found):
+            said = await account(destination, token, transport)
+            if send_test is None or said.level != "note":
+                found.append(said)
+            if send_test is not None:
+                found.append(await test_event(destination, token, transport, send_test))
+    except Exception as error:  # of the destination's own code, whose words may hold anything: the others are looked at
+        text = f"its own code failed ({type(error).__name__}), and no more of it was looked at"
+        found.append(Finding(destination.name, "destination", "failure", text, "mend the destination"))
     return found

@@ -7,23 +7,18 @@ destination forgets to redact is redacted here as well.
 from __future__ import annotations
 
 import hashlib
-import html
-import json
 import re
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote
 
 import msgspec
 from msgspec.structs import replace
 
 from capi_async.outcome import UNREADABLE, Response, Verdict
-from capi_async.redaction import MAX_ID, MAX_WORDS, Hidden, plain, redact, redact_id
+from capi_async.redaction import MAX_ID, MAX_WORDS, Hidden, forms_of, plain, redact, redact_id
 from capi_async.spool.base import Record
 from capi_async.thread import OwnedThread
 
-#: A shorter credential than this is not looked for: it would be found in every answer.
-MIN_TOKEN: Final = 6
 #: More of an answer than this is not shown to the destination: no platform's is as long, and reading it holds the loop.
 MAX_READ_BYTES: Final = 1024 * 1024
 _MASK: Final = "<redacted>"
@@ -60,7 +55,7 @@ class Echoes:
     def without_token(self, response: Response, token: str) -> Response:
         """The answer as the destination may see it: bounded, and without the credential of its request."""
         if token != self._token:
-            self._token, self._forms = token, _forms(token)
+            self._token, self._forms = token, forms_of(token)
         body, headers = response.body, response.headers
         if len(body) > MAX_READ_BYTES:
             body = body[:MAX_READ_BYTES]
@@ -125,7 +120,7 @@ def _without_values(
     texts: Collection[Said], bodies: Sequence[bytes], token: str, vocabulary: Container[str]
 ) -> dict[Said, str]:
     """Each text without what these events hold in clear; runs off the loop, for it reads them all."""
-    hidden = Hidden(_values(bodies, vocabulary).union(_forms(token)))
+    hidden = Hidden(_values(bodies, vocabulary).union(forms_of(token)))
     made: dict[Said, str] = {}
     for kind, text in texts:
         if kind == "trace_id":
@@ -138,16 +133,6 @@ def _without_values(
                 words = text
         made[kind, text] = words
     return made
-
-
-def _forms(token: str) -> tuple[str, ...]:
-    """The credential as an answer may repeat it: as it is, and encoded for an address, JSON or a page."""
-    if len(token) < MIN_TOKEN:
-        return ()
-    escaped = json.dumps(token)[1:-1]
-    encoded = quote(token, safe="")
-    forms = (token, encoded, encoded.lower(), escaped, escaped.replace("/", "\\/"), html.escape(token))
-    return tuple(dict.fromkeys(forms))
 
 
 def _values(bodies: Sequence[bytes], vocabulary: Container[str]) -> set[str]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import msgspec
 import pytest
@@ -21,8 +22,9 @@ from capi_async.destinations import CutMeShort, Meta, Snap, SnapV2, TikTok
 from capi_async.doctor import Finding, Report
 from capi_async.doctor.environment import environment
 from capi_async.doctor.spools import disk
+from capi_async.outcome import Response
 from capi_async.sandbox import Sandbox
-from capi_async.spec import Destination
+from capi_async.spec import Destination, Request
 from tests.spool.redis_server import RedisServer
 
 PIXEL = "00000000-0000-4000-8000-000000000001"
@@ -294,3 +296,63 @@ async def test_a_file_that_is_no_spool_is_a_failure(sandbox: Sandbox, tmp_path: 
     report = await Client([_snap(sandbox.url("snap"))], spool=f"sqlite:///{tmp_path / 'spool.db'}").check()
     assert _found(report, "spool", "content").level == "failure"
     assert (tmp_path / "spool.db").read_text() == "somebody's notes"
+
+
+class _Echo:
+    """Answers every request with the same refusal."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        return Response(status=401, body=self._body, headers={})
+
+
+@pytest.mark.parametrize("token", ["short+tok/1", "a-long/one+with/signs==and/more+of/them=="])
+@pytest.mark.parametrize("encode", [str, quote_plus, lambda text: quote(text, safe=""), lambda text: text.upper()])
+async def test_what_a_platform_echoes_of_a_credential_or_a_person_is_not_shown(token: str, encode: Any) -> None:
+    """However it is encoded: as JSON escapes its strokes, as an address does, in capitals; and on one line."""
+    echo = encode(token).replace("/", r"\/")
+    body = f"no access for {echo},\x1b[2J\n zq.person@mail.example, 2001:db8::17 and +1 (415) 555-0199".encode()
+    async with Client([_snap("http://127.0.0.1:9", token)], transport=_Echo(body)) as client:
+        report = await client.check()
+    said = _found(report, "snap", "account")
+    assert said.level == "failure"
+    assert said.text.startswith("refused with 401: no access for ")
+    for planted in (token, echo, "tok", "TOK", "signs", "SIGNS", "zq.person", "2001:db8", "555-0199", "\x1b", "\n"):
+        assert planted not in said.text
+
+
+@pytest.mark.parametrize("error", [ValueError("the-token"), asyncio.CancelledError("the-token")])
+async def test_a_credential_that_cannot_be_had_is_a_failure_whatever_its_callable_raises(error: BaseException) -> None:
+    """The others are looked at all the same."""
+
+    async def failing() -> str:
+        raise error
+
+    destinations = [_snap("http://127.0.0.1:9", failing), Snap(name="other", pixel_id=PIXEL, access_token=TOKEN)]
+    async with Client(destinations, transport=_Echo(b"{}")) as client:
+        report = await client.check()
+    assert _found(report, "snap", "credential").level == "failure"
+    assert _found(report, "other", "credential").level == "ok"
+    assert "the-token" not in str(report)
+
+
+@pytest.mark.parametrize("broken", ["account_check", "classify", "secret"])
+async def test_a_destination_whose_own_code_fails_is_a_failure_and_costs_the_others_nothing(broken: str) -> None:
+    """By the type of the error: its words may quote the credential."""
+
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError(TOKEN)
+
+    class Broken(Snap, frozen=True, kw_only=True):
+        pass
+
+    setattr(Broken, broken, fail)
+    bad = Broken(name="bad", pixel_id=PIXEL, access_token=TOKEN, base_url="http://127.0.0.1:9")
+    client = Client([bad, _snap("http://127.0.0.1:9")], transport=_Echo(b"{}"))
+    report = await client.check()
+    said = " ".join(one.text for one in report.findings if one.subject == "bad" and one.level == "failure")
+    assert "failed (ZeroDivisionError)" in said
+    assert TOKEN not in said
+    assert _found(report, "snap", "account").level == "failure"
