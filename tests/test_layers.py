@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "answer", "clock", "config", "doctor", "engine", "errors", "event", "log", "modes", "outcome", "pii", "plain",
         "sandbox", "spec", "spool", "switch", "telemetry.base", "transport",
     },
+    "credentials": {"errors", "files", "spec"},
     "ending": {"log"},
     "loop_thread": {"answer", "errors"},
     "sync": {
