@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from capi_async.destinations import destination_types
 from tests.cli.conftest import EXAMPLES
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -75,7 +76,7 @@ def test_a_shortened_demo_balances(tmp_path: Path) -> None:
     counts = json.loads(found.read_text())
     assert (counts["events"], counts["poisoned"]) == (1_500, 1)
     assert set(counts["checks"].values()) == {True}
-    assert len(counts["ledger"]) == len(counts["sandbox"]) == 7
+    assert len(counts["ledger"]) == len(counts["sandbox"]) == len(destination_types())
     for name, ledger in counts["ledger"].items():
         sandbox = counts["sandbox"][name]
         assert ledger["accepted"] == 1_500
