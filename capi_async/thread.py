@@ -10,8 +10,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 from capi_async.log import Log
 
@@ -19,6 +19,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 logger = Log(__name__)
+
+#: Seconds between two looks of a thread that has nothing to do.
+IDLE_S: Final = 2.0
 
 _Job: TypeAlias = tuple[Callable[[], Any], asyncio.Future[Any]]
 
@@ -44,10 +47,14 @@ class OwnedThread:
     """Runs one job at a time, in order, off the event loop. Started when first used; a daemon.
 
     It ends with :meth:`stop`, or when nobody holds this object any more: a client that was never closed leaves none.
+
+    Args:
+        idle: Called now and then in the thread while there is no job; must hold nothing that holds this object.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, idle: Callable[[], None] | None = None) -> None:
         self._name = name
+        self._idle = idle
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -55,7 +62,7 @@ class OwnedThread:
         """Start the thread, if it does not run: an interpreter that is ending starts none."""
         if self._thread is None:
             # the thread holds the queue only: what it held of us would never be thrown away
-            self._thread = threading.Thread(target=_work, args=(self._jobs,), name=self._name, daemon=True)
+            self._thread = threading.Thread(target=_work, args=(self._jobs, self._idle), name=self._name, daemon=True)
             self._thread.start()
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -79,8 +86,16 @@ class OwnedThread:
         self.stop()
 
 
-def _work(jobs: SimpleQueue[_Job | None]) -> None:
-    while (job := jobs.get()) is not None:
+def _work(jobs: SimpleQueue[_Job | None], idle: Callable[[], None] | None) -> None:
+    while True:
+        try:
+            job = jobs.get(timeout=IDLE_S if idle is not None else None)
+        except Empty:
+            if idle is not None:
+                idle()
+            continue
+        if job is None:
+            return
         _run(*job)
         # the thread must not keep the last micro-batch alive while it waits for the next
         del job

@@ -172,7 +172,8 @@ class DestinationCode:
         """Say so if a destination's own code, which is called on the event loop, holds it."""
         began = time.perf_counter()
         try:
-            yield
+            with self._hooks.held.by(f"{self.name}: {what}"):
+                yield
         finally:
             took_s = time.perf_counter() - began
             if took_s > HELD_S:

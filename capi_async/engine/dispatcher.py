@@ -109,10 +109,11 @@ class Dispatcher:
         self.told = False
         #: Why nothing is taken or delivered any more, although nobody has closed the client; empty while all is well.
         self.failed = ""
-        self._thread = OwnedThread("capi_async-prepare")
         self._freed = asyncio.Event()
         self._notices = notices
         self._hooks = Hooks(hooks, notices)
+        # it has nothing to do while the loop stands still, and can say what holds it
+        self._thread = OwnedThread("capi_async-prepare", idle=self._hooks.held.look)
         self.workers = self._make_workers(destinations, transport)
         breakers = {name: worker.breaker for name, worker in self.workers.items()}
         #: What receipts of this run hang on; with ``deliver=False`` nobody here will ever settle them. Nothing in it

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TypeVar
 
+from capi_async.engine.held import Held
 from capi_async.engine.notices import Notices
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Refused
@@ -43,6 +44,7 @@ class Hooks:
     def __init__(self, hooks: Sequence[Hook], notices: Notices) -> None:
         self._hooks = tuple(hooks)
         self._notices = notices
+        self.held = Held(notices)
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -113,7 +115,8 @@ class Hooks:
         """
         began = time.perf_counter()
         try:
-            answer = listener(news)
+            with self.held.by(_name(listener)):
+                answer = listener(news)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # see above

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from capi_async import Client, ClientClosed, Event
+from capi_async import Client, ClientClosed, Event, thread
+from capi_async.engine import held
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import Destination, Refusal, Request, Wire
@@ -614,3 +615,59 @@ async def test_code_of_a_destination_that_holds_the_loop_is_named(
         assert await sender.flush(5)
     for what in ("batch_limit()", "request()", "classify()"):
         assert f"acme: {what} held the event loop for " in caplog.text
+
+
+class Told(logging.Handler):
+    """Waits for a line of the log, from whatever thread it comes."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words = words
+        self.lines: list[str] = []
+        self.came = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.words in record.getMessage():
+            self.lines.append(f"{record.levelname} {record.getMessage()}")
+            self.came.set()
+
+
+@pytest.mark.parametrize("where", ["acme: classify()", "acme: request()", "Standing.on_settled"])
+async def test_what_never_returns_on_the_event_loop_is_named_while_it_holds_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The loop can tell nobody, so that a thread does, once for each call; here the code goes on when it was named."""
+    monkeypatch.setattr(thread, "IDLE_S", 0.01)
+    monkeypatch.setattr(held, "NEVER_S", 0.05)
+    told = Told(f"{where} has not returned for ")
+    logger = logging.getLogger("capi_async")
+    named: list[bool] = []
+
+    def stand(at: str) -> None:
+        if at in where:
+            named.append(told.came.wait(30))
+
+    class Stuck(Acme, frozen=True, kw_only=True):
+        def classify(self, response: Response, count: int) -> list[Verdict]:
+            stand("classify")
+            return super().classify(response, count)
+
+        def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
+            stand("request")
+            return super().request(head, bodies, token)
+
+    class Standing(Hook):
+        def on_settled(self, settled: Settled) -> None:
+            stand("on_settled")
+
+    logger.addHandler(told)
+    try:
+        async with client(Stuck(base_url=server.url), hooks=[Standing()]) as sender:
+            await sender.send(event(1))
+            assert await sender.flush(5)
+            assert sender.ledger()["acme"].delivered == 1
+    finally:
+        logger.removeHandler(told)
+    assert named == [True]
+    assert [line[:5] for line in told.lines] == ["ERROR"]
+    assert "nothing is taken or delivered meanwhile" in told.lines[0]
