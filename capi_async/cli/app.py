@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import capi_async
-from capi_async.cli import queue, tiktok_shop
+from capi_async.cli import google_ads, queue, tiktok_shop
 from capi_async.cli.bench import bench
 from capi_async.cli.doctor import doctor
 from capi_async.cli.explain import explain
@@ -36,6 +36,7 @@ app.command()(worker)
 app.command()(top)
 app.command()(new_destination)
 app.add_typer(queue.app, name="queue")
+app.add_typer(google_ads.app, name="google-ads")
 app.add_typer(tiktok_shop.app, name="tiktok-shop")
 
 
