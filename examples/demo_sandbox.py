@@ -35,8 +35,8 @@ def faults_of(platform: str) -> Iterator[Fault]:
     yield Fault(platform=platform, kind="reset_after", rate=0.008)
     yield Fault(platform=platform, kind="truncate", rate=0.008)
     yield Fault(platform=platform, kind="latency", rate=0.010, latency_s=0.3)
-    # an error page with status 200; CutMeShort's documents leave no way to tell it from a success
-    if platform != "cutmeshort":
+    # an error page with status 200; CutMeShort's and Google Analytics' leave no way to tell it from a success
+    if platform not in ("cutmeshort", "ga4"):
         yield Fault(platform=platform, kind="html", rate=0.004)
 
 

@@ -9,6 +9,7 @@ from capi_async.spec import Destination
 
 if TYPE_CHECKING:
     from capi_async.destinations.cutmeshort import CutMeShort
+    from capi_async.destinations.ga4 import GA4
     from capi_async.destinations.google_ads import GoogleAds
     from capi_async.destinations.meta import Meta
     from capi_async.destinations.pinterest import Pinterest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from capi_async.destinations.tiktok import TikTok, TikTokPixel
 
 __all__ = [
+    "GA4",
     "CutMeShort",
     "GoogleAds",
     "Meta",

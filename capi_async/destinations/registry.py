@@ -174,6 +174,15 @@ BUILT_IN: Final[Mapping[str, Row]] = {
                 "feed_label": "US", "feed_language": "en", "store_id": "store-1", "custom_variables": {"tier": "tier"},
             },
         ),
+        Row(
+            type="ga4",
+            module="capi_async.destinations.ga4",
+            class_name="GA4",
+            account={"measurement_id": "G-SANDBOX001"},
+            every_setting={"analytics_360": True},
+            # one visitor in each request, and no rate is documented: 50 a second are our own caution
+            sandbox={"requests_per_s": 5_000.0, "burst": 50.0, "max_in_flight": 32},
+        ),
     )
 }  # fmt: skip
 

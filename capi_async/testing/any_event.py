@@ -135,6 +135,8 @@ clicks = _some(
     **dict.fromkeys(("sc_click_id", "sc_cookie1", "epik", "ttclid", "ttp", "cms_rf", "fbp", "fbclid"), text),
     fbc=st.sampled_from(("fb.1.1768471200123.IwAR1aBcD", "fb.1", "odd")) | text,
     fbclid_seen=moment,
+    ga_client_id=st.sampled_from(("1234567890.1687654321", "GA1.1.1234567890.1687654321")) | text,
+    ga_session_id=st.just("1768470900") | text,
 )
 apps = _some(
     App,
@@ -244,6 +246,7 @@ _SOUND: Mapping[str, Any] = {
     "value": Decimal("72.39"),
     "currency": "USD",
     "order_id": "1001",
+    "click": ClickIds(ga_client_id="1234567890.1687654321"),
 }
 _SOUND_USER = User(
     **{field: spellings[0] for field, spellings in PERSON.items()},

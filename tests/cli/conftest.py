@@ -75,6 +75,7 @@ def purchase(number: int, **changes: Any) -> dict[str, Any]:
             "user_agent": "Mozilla/5.0 (Test)",
         },
         "page": {"url": "https://shop.example/thanks"},
+        "click": {"ga_client_id": "1234567890.1687654321"},
         "items": [{"id": "sku-1", "quantity": 2, "price": "6.25"}],
         **changes,
     }

@@ -89,7 +89,10 @@ def test_the_sandbox_serves_until_ctrl_c() -> None:
     ("given", "said"),
     [
         ("tiktok_pixel=tolrant", "tiktok_pixel has no reading 'tolrant'; it has partial, tolerant; is tolerant meant?"),
-        ("tiktok_pixl=tolerant", "tiktok_pixel, cutmeshort, meta, google_ads, tiktok_shop; is tiktok_pixel meant?"),
+        (
+            "tiktok_pixl=tolerant",
+            "cutmeshort, meta, google_ads, ga4, tiktok_shop; is tiktok_pixel meant?",
+        ),
         ("tiktok_pixel=tolerant,partal", "no reading 'partal'"),
         ("tolerant", "is tiktok_pixel=tolerant meant?"),
         ("meta=x", "meta has no reading 'x'; it has none"),

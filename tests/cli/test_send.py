@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from capi_async.destinations import destination_types
 from tests.cli.conftest import Run, jsonl, purchase
 
-ALL = ["snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads"]
+ALL = destination_types()
 
 
 def test_events_of_a_file_reach_every_platform_of_the_sandbox(run: Run, tmp_path: Path) -> None:

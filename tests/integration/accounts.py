@@ -9,13 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from capi_async import Client, Event, Item, Outcome, Page, Receipt, User
+from capi_async import ClickIds, Client, Event, Item, Outcome, Page, Receipt, User
 from capi_async.destinations import destination_types, row_of
 from capi_async.sandbox import Sandbox
 from capi_async.spec import Destination
 from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
+from capi_async.testing.conformance import value_at
 
 TYPES = destination_types()
+
+#: Platforms that answer yes to anything, a wrong credential and a bad event included.
+BLIND = ("ga4",)
+#: Those whose answers tell.
+TELLING = [type_name for type_name in TYPES if type_name not in BLIND]
 
 #: Where TikTok takes leads that came from no page.
 OFFLINE = {"offline_event_set_id": "OFFLINE00000001"}
@@ -39,9 +45,9 @@ def account(sandbox: Sandbox, type_name: str, **changes: Any) -> Destination:
     )
 
 
-def id_key(type_name: str) -> str:
-    """The wire key that holds the event's id (CutMeShort knows an event by its order)."""
-    return row_of(type_name).load().dedup_key  # type: ignore[attr-defined,no-any-return]
+def id_of(type_name: str, event: Mapping[str, Any]) -> Any:
+    """What stands for the event's id in its object on the wire (some platforms know an event by its order)."""
+    return value_at(event, row_of(type_name).load().dedup_key)  # type: ignore[attr-defined]
 
 
 def every_account(sandbox: Sandbox, **changes: Any) -> list[Destination]:
@@ -60,6 +66,7 @@ def purchase(number: object, **changes: Any) -> Event:
         "currency": "USD",
         "items": [Item(id="sku-1", quantity=1, price="10.50")],
         "page": Page(url="https://shop.example/thanks"),
+        "click": ClickIds(ga_client_id="1234567890.1687654321"),
         **changes,
     }
     return Event(fields.pop("name", "purchase"), **fields)

@@ -166,6 +166,17 @@ PLATFORMS = {
             _BEARER,
         ),
         Platform(
+            "ga4",
+            f"/mp/collect?measurement_id=G-SANDBOX001&api_secret={TOKEN}",
+            {
+                "name": "purchase",
+                "timestamp_micros": NOW * 1_000_000,
+                "params": {"transaction_id": "order-1", "value": 10, "currency": "USD", "items": [{"item_id": "1"}]},
+            },
+            lambda events: {"client_id": "1234567890.1687654321", "events": events},
+            {},
+        ),
+        Platform(
             "meta",
             "/v26.0/1234567890/events",
             {

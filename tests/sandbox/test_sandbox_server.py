@@ -15,11 +15,11 @@ from capi_async.sandbox.arrivals import Seen
 from capi_async.sandbox.faults import Faults
 from capi_async.sandbox.rates import Windows
 
-ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads")
+ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads", "ga4")
 DAY = 86_400
 
 
-@pytest.mark.parametrize("platform", [name for name in ALL if name != "google_ads"])
+@pytest.mark.parametrize("platform", [name for name in ALL if name not in ("google_ads", "ga4")])
 async def test_copy_is_absorbed_by_the_key_for_48_hours(sender, clock, platforms, platform):
     """The second one is answered as a success, recorded as accepted, and counted as a duplicate."""
     first = await sender.send(platform)
@@ -111,6 +111,7 @@ async def test_documented_rates_hold_unless_changed(sender):
         "snap_v2": {"limit": 1000, "per_s": 1.0},
         "pinterest": {"limit": 5000, "per_s": 60.0},
         "google_ads": {"limit": 300, "per_s": 60.0},
+        "ga4": None,
         "tiktok": {"limit": 1000, "per_s": 1.0},
         "tiktok_pixel": {"limit": 1000, "per_s": 1.0},
         "cutmeshort": {"limit": 60, "per_s": 60.0},
@@ -146,7 +147,7 @@ def test_window_never_admits_more_than_its_limit():
     assert windows.admit("other", 60.0) == 0
 
 
-@pytest.mark.parametrize("platform", ALL)
+@pytest.mark.parametrize("platform", [name for name in ALL if name != "ga4"])
 async def test_status_fault_answers_in_the_platforms_shape_and_handles_nothing(sender, platform):
     """The request counts, its events do not."""
     sender.sandbox.fault(platform, "status", status=503, count=1)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from capi_async.sandbox.platforms.base import Platform
 from capi_async.sandbox.platforms.cutmeshort import CutMeShort
+from capi_async.sandbox.platforms.ga4 import GA4
 from capi_async.sandbox.platforms.google_ads import GoogleAds
 from capi_async.sandbox.platforms.meta import Meta
 from capi_async.sandbox.platforms.pinterest import Pinterest
@@ -20,7 +21,17 @@ from capi_async.sandbox.platforms.snap_v2 import SnapV2
 from capi_async.sandbox.platforms.tiktok import TikTok
 from capi_async.sandbox.platforms.tiktok_pixel import TikTokPixel
 
-PLATFORMS: tuple[type[Platform[Any]], ...] = (Snap, SnapV2, Pinterest, TikTok, TikTokPixel, CutMeShort, Meta, GoogleAds)
+PLATFORMS: tuple[type[Platform[Any]], ...] = (
+    Snap,
+    SnapV2,
+    Pinterest,
+    TikTok,
+    TikTokPixel,
+    CutMeShort,
+    Meta,
+    GoogleAds,
+    GA4,
+)
 
 GROUP: Final = "capi_async.sandbox"
 logger = logging.getLogger(__name__)

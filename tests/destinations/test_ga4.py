@@ -1,0 +1,245 @@
+"""Google Analytics 4: the server refuses nothing aloud, so each of its rules is held here, in words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from capi_async.destinations.ga4 import GA4
+from capi_async.errors import ConfigError
+from capi_async.event import App, ClickIds, Consent, Event, Item, User
+from capi_async.outcome import Response
+from capi_async.spec import HOUR, Wire
+from capi_async.testing.conformance import good_event
+from capi_async.testing.mapping import refusal, requests, wire
+
+CLIENT = "1234567890.1687654321"
+WEB = GA4(measurement_id="G-ABC123DEF4", api_secret="s")
+APP = GA4(firebase_app_id="1:123:android:abc", api_secret="s")
+
+
+def made(event: Event, account: GA4 = WEB) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The head and the event's own object."""
+    found = wire(account, event)
+    assert isinstance(found, Wire), found
+    [request] = requests(account, [event])
+    body = json.loads(b"".join(request.body))
+    [one] = body.pop("events")
+    return body, one
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        ({"properties": {f"p{number}": number for number in range(26)}}, "properties", "takes 25"),
+        ({"properties": {"x" * 41: 1}}, "<a name that is not repeated>", "at most 40"),
+        ({"name": "x" * 41}, "name", "at most 40"),
+        ({"name": "session_start"}, "name", "reserves this name"),
+        ({"name": "ga_visit"}, "name", "begin with"),
+        ({"name": "my event"}, "name", "letters, digits"),
+        ({"name": "1st"}, "name", "a letter first"),
+        ({"properties": {"firebase_conversion": 1}}, "properties.firebase_conversion", "reserves"),
+        ({"properties": {"colour": "x" * 101}}, "properties.colour", "takes 100"),
+        ({"properties": {"colours": ["red"]}}, "properties.colours", "text or a number"),
+        ({"order_id": "x" * 101}, "order_id", "takes 100"),
+        ({"order_id": " "}, "order_id", "transaction id"),
+        ({"value": None}, "value", "value"),
+        ({"currency": None}, "currency", "currency"),
+        ({"items": [Item(id="i") for _ in range(201)]}, "items", "takes 200"),
+        ({"items": [Item(id="i", name="x" * 101)]}, "items[0].name", "takes 100"),
+        ({"extra": {"ga4": {"client_id": "1.2"}}}, "extra.client_id", "field of the request"),
+        ({"extra": {"ga4": {"name": "first_open"}}}, "extra.name", "reserves"),
+    ],
+)  # fmt: skip
+def test_what_the_server_would_swallow_is_refused_in_words(changes: dict[str, Any], field: str, said: str) -> None:
+    """Each with the field at fault and what to do."""
+    found = refusal(WEB, good_event(**changes))
+    assert (found.kind, found.field) == ("rejected", field)
+    assert said in found.reason
+    assert found.fix
+
+
+def test_names_of_apps_are_reserved_in_apps_alone() -> None:
+    """And a mapped name is looked at when the account is made."""
+    event = good_event(name="screen_view", app=App(firebase_instance_id="f"))
+    assert refusal(APP, event).field == "name"
+    assert made(event)[1]["name"] == "screen_view"
+    with pytest.raises(ConfigError, match="reserves"):
+        GA4(measurement_id="G-1234", api_secret="s", event_names={"x": "first_open"})
+
+
+def test_an_installation_cannot_be_sent_unless_mapped() -> None:
+    """Its SDK does so."""
+    assert refusal(WEB, good_event(name="app_install")).kind == "skipped"
+    mapped = GA4(measurement_id="G-1234", api_secret="s", event_names={"app_install": "installed"})
+    assert made(good_event(name="app_install"), mapped)[1]["name"] == "installed"
+
+
+def test_analytics_360_takes_longer_texts() -> None:
+    """500 characters instead of 100."""
+    account = GA4(measurement_id="G-1234", api_secret="s", analytics_360=True)
+    assert made(good_event(properties={"colour": "x" * 500}), account)[1]["params"]["colour"] == "x" * 500
+    assert refusal(account, good_event(properties={"colour": "x" * 501})).field == "properties.colour"
+
+
+def test_three_visitors_are_three_requests_and_one_is_one() -> None:
+    """A request has one client id."""
+    of_three = [good_event(event_id=f"{n}", click=ClickIds(ga_client_id=f"{n}.2")) for n in (1, 2, 3)]
+    assert len(requests(WEB, of_three)) == 3
+    assert len(requests(WEB, [good_event(event_id=f"{n}") for n in range(3)])) == 1
+
+
+@pytest.mark.parametrize("cookie", [CLIENT, f"GA1.1.{CLIENT}", f"GA1.2.{CLIENT}"])
+def test_the_client_id_is_the_two_numbers(cookie: str) -> None:
+    """Of the whole cookie, too."""
+    assert made(good_event(click=ClickIds(ga_client_id=cookie)))[0]["client_id"] == CLIENT
+
+
+@pytest.mark.parametrize("click", [ClickIds(), ClickIds(ga_client_id="abc"), ClickIds(ga_client_id="0.5")])
+def test_without_a_client_id_there_is_nobody(click: ClickIds) -> None:
+    """A user id alone is not enough."""
+    found = refusal(WEB, good_event(click=click))
+    assert (found.kind, found.field) == ("skipped", "user")
+    assert "ga_client_id" in found.fix
+
+
+def test_the_session_comes_with_its_engagement() -> None:
+    """What is no number would open a session of its own."""
+    params = made(good_event(click=ClickIds(ga_client_id=CLIENT, ga_session_id="1768470900")))[1]["params"]
+    assert (params["session_id"], params["engagement_time_msec"]) == ("1768470900", 1)
+    odd = wire(WEB, good_event(click=ClickIds(ga_client_id=CLIENT, ga_session_id="soon")))
+    assert isinstance(odd, Wire)
+    assert any("ga_session_id" in said for said in odd.warnings)
+
+
+def test_an_app_is_named_by_its_instance_and_keeps_its_colons() -> None:
+    """Percent signs in their place have lost events."""
+    event = good_event(app=App(firebase_instance_id="f-1"))
+    [request] = requests(APP, [event])
+    assert "firebase_app_id=1:123:android:abc&" in request.url
+    assert made(event, APP)[0]["app_instance_id"] == "f-1"
+    assert "firebase_instance_id" in refusal(APP, good_event()).fix
+
+
+def test_only_web_purchases_are_sent_again_when_no_answer_came() -> None:
+    """Nothing else is recognised."""
+    event = good_event(app=App(firebase_instance_id="f-1"))
+    for account, one, window_s in (
+        (WEB, event, 48 * HOUR),
+        (APP, event, 0.0),
+        (WEB, good_event(name="lead"), 0.0),
+        (WEB, good_event(name="refund"), 0.0),
+    ):
+        found = wire(account, one)
+        assert isinstance(found, Wire)
+        assert found.resend_for_s == window_s
+
+
+def test_a_refund_carries_its_items() -> None:
+    """Analytics does not look them up in the purchase."""
+    params = made(good_event(name="refund"))[1]["params"]
+    assert params["transaction_id"] == "1001"
+    assert params["items"] == [{"item_id": "sku-1", "price": 36.195, "quantity": 2}]
+
+
+def test_a_test_goes_to_the_validation_endpoint() -> None:
+    """Strictly, and apart from live events."""
+    [request] = requests(WEB, [good_event(test=True)])
+    assert "/debug/mp/collect?" in request.url
+    assert made(good_event(test=True))[0]["validation_behavior"] == "ENFORCE_RECOMMENDATIONS"
+    assert len(requests(WEB, [good_event(test=True), good_event(event_id="2")])) == 2
+
+
+def test_what_the_validation_endpoint_names_is_rejected() -> None:
+    """By its place; what it cannot place is tried apart."""
+    found = wire(WEB, good_event(test=True))
+    assert isinstance(found, Wire)
+
+    def kinds(*paths: str) -> list[str]:
+        messages = [{"fieldPath": path, "description": "no", "validationCode": "NAME_INVALID"} for path in paths]
+        body = json.dumps({"validationMessages": messages}).encode()
+        return [one.kind for one in WEB.classify(Response(200, body, head=found.head), 2)]
+
+    assert kinds() == ["accepted", "accepted"]
+    assert kinds("events[1].name") == ["accepted", "rejected"]
+    assert kinds("") == kinds("events") == kinds("events[7].name") == ["split", "split"]
+    assert [one.kind for one in WEB.classify(Response(200, b"{}", head=found.head), 1)] == ["accepted"]
+    assert [one.kind for one in WEB.classify(Response(200, b"<html>", head=found.head), 1)] == ["ambiguous"]
+
+
+def test_a_yes_is_called_unconfirmed() -> None:
+    """It is no proof."""
+    [found] = WEB.classify(Response(204), 1)
+    assert (found.kind, "unconfirmed" in found.reason) == ("accepted", True)
+
+
+def test_without_consent_for_ads_nothing_that_the_person_gave_leaves() -> None:
+    """And only where analytics were agreed to."""
+    denied = {"ad_user_data": False}
+    assert refusal(WEB, good_event(consent=Consent(**denied))).field == "consent.ad_user_data"
+    head, _ = made(good_event(consent=Consent(**denied, analytics_storage=True)))
+    assert "user_data" not in head
+    assert head["consent"] == {"ad_user_data": "DENIED"}
+    assert refusal(WEB, good_event(consent=Consent(analytics_storage=False))).kind == "skipped"
+    head, _ = made(good_event(consent=Consent(sale_opt_out=True)))
+    assert head["consent"] == {"ad_personalization": "DENIED"}
+
+
+def test_a_user_id_is_no_address() -> None:
+    """Google forbids it; the event goes without."""
+    event = good_event(user=User(external_id="jo@shop.example"))
+    assert "user_id" not in made(event)[0]
+    found = wire(WEB, event)
+    assert isinstance(found, Wire)
+    assert any("user.external_id" in said and "jo@" not in said for said in found.warnings)
+
+
+def test_no_cache_keeps_a_head() -> None:
+    """It holds personal data, which must be gone when it is forgotten."""
+    from capi_async.spec import encode_head
+
+    encode_head.cache_clear()
+    made(good_event())
+    assert encode_head.cache_info().currsize == 0
+
+
+def test_europe_has_its_own_host() -> None:
+    """For both endpoints."""
+    account = GA4(measurement_id="G-1234", api_secret="s", eu=True)
+    for test in (False, True):
+        [request] = requests(account, [good_event(test=test)])
+        assert request.url.startswith("https://region1.google-analytics.com/")
+
+
+@pytest.mark.parametrize("ids", [{}, {"measurement_id": "G-1", "firebase_app_id": "1:2:ios:3"}])
+def test_one_stream_is_named(ids: dict[str, str]) -> None:
+    """Neither none nor both."""
+    with pytest.raises(ConfigError, match="exactly one"):
+        GA4(api_secret="s", **ids)
+    with pytest.raises(ConfigError, match="Universal"):
+        GA4(measurement_id="UA-1-1", api_secret="s")
+
+
+VECTORS = [
+    ("email", "  Jane.Doe@Gmail.com ", "d6117306485ed0e50afab3ac871e98f81699151f30281527d63ff5f233656c69"),
+    ("email", "user.name+NYC@Example.com", "f109a2a632fbcea5fc82049f50beed3d8621bf9034399f437fb622222acccdac"),
+    ("email", "Jane.Doe@Example.COM", "86e0b9e56c17cc4d12387e1949b85053fbe73bc3ce5a1188713a9d300cc6133d"),
+    ("email", "jane doe@example.com", "c4d25e9c90ff23e9145397bc6fbd5385ca5fbe78211222ccbecd0b369ebb19a6"),
+    ("phone", "+44 7911 123456", "20b18ac9de7b3aad174961827d8e451c410af9aedfd1d699927f4b29b81aa1fa"),
+    ("phone", "0033 6 12 34 56 78", "42d573cfc315801d4cd8eddd5416b416a0bf298b9b9e12d6b07442c91db42bd8"),
+    ("first_name", "Mary-Jane", "f08f448a5e7a9dc3619bb7c129f6a7d5fc6af002cea17ad71dfdc1c68f4d4e0e"),
+    ("first_name", " Valéry ", "08e1996b5dd49e62a4b4c010d44e4345592a863bb9f8e3976219bac29417149c"),
+    ("last_name", "O'Connor 3rd", "c87cf09f02595c53d51578fdaa2a7110d65872c78ce5560d128d62be82190561"),
+]
+
+
+@pytest.mark.parametrize(("field", "given", "digest"), VECTORS)
+def test_digests_are_those_of_the_documentation(field: str, given: str, digest: str) -> None:
+    """Where they stand on the wire."""
+    user = User(**{"external_id": "u", "first_name": "a" if field != "first_name" else None, field: given})
+    data = made(good_event(user=user))[0]["user_data"]
+    place = {"email": "sha256_email_address", "phone": "sha256_phone_number"}.get(field)
+    found = data[place][0] if place else data["address"][0][f"sha256_{field}"]
+    assert found == digest
