@@ -20,7 +20,14 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "capi_async").rglob("README.md")), *sorted((ROOT / "tests").rglob("README.md"))]
 
 #: What stands for the values that a platform gives.
-FILLED = {"pixel_id": "1000000000000001", "access_token": "token", "ad_account_id": "549755885175", "bearer_token": "t"}
+FILLED = {
+    "customer_id": "1234567890",
+    "conversions": {"purchase": "1"},
+    "pixel_id": "1000000000000001",
+    "access_token": "token",
+    "ad_account_id": "549755885175",
+    "bearer_token": "t",
+}
 
 
 @pytest.mark.parametrize("page", TABLES, ids=lambda page: page.parent.name)
