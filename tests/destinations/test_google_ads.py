@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from capi_async.config import from_env
 from capi_async.destinations.google_ads import GoogleAds
 from capi_async.errors import ConfigError
 from capi_async.event import ClickIds, Consent, Event, Item, Page, User
@@ -84,6 +85,19 @@ def test_conversions_are_taken_as_people_copy_them(written: Any) -> None:
 def test_conversions_that_are_no_numbers_are_refused_before_any_event(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="conversions"):
         account(conversions=wrong)
+
+
+def test_an_account_is_made_from_the_environment() -> None:
+    """Its table is the text of one variable."""
+    (made,) = from_env(
+        {
+            "GOOGLE_ADS_CUSTOMER_ID": "123-456-7890",
+            "GOOGLE_ADS_ACCESS_TOKEN": "token",
+            "GOOGLE_ADS_CONVERSIONS": "purchase=987654321, lead=5",
+        }
+    )
+    assert isinstance(made, GoogleAds)
+    assert (made.customer_id, made.conversions) == ("1234567890", {"purchase": "987654321", "lead": "5"})
 
 
 # What is sent.

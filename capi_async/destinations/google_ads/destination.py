@@ -19,7 +19,7 @@ from msgspec.structs import force_setattr
 from capi_async.destinations import refusals
 from capi_async.destinations.google_ads import mapping
 from capi_async.destinations.google_ads.answers import read
-from capi_async.destinations.google_ads.names import MAX_ACTIONS, STANDARD_NAMES, actions_of
+from capi_async.destinations.google_ads.names import MAX_ACTIONS, STANDARD_NAMES, Conversions, actions_of
 from capi_async.destinations.google_ads.wire import GoogleEvent, GooglePlace
 from capi_async.destinations.platform import Platform
 from capi_async.early import ready
@@ -120,7 +120,7 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
 
     customer_id: str
     access_token: Credential
-    conversions: Mapping[str, str]
+    conversions: Conversions
     login_customer_id: str | None = None
     project: str | None = None
     merchant_id: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,13 @@ STANDARD_NAMES: Final[Mapping[str, str | None]] = {
     **{name: name for name in sorted(STANDARD_EVENTS)},
     "refund": None,
 }
+
+if TYPE_CHECKING:
+    #: Event name to the number of its conversion action.
+    Conversions: TypeAlias = Mapping[str, str]
+else:
+    #: A variable of the environment holds it as text; :func:`actions_of` reads and checks both.
+    Conversions = Any
 
 #: Conversion actions that one request may refer to. Source: Data Manager API, limits, read 2026-11.
 MAX_ACTIONS: Final = 10

@@ -80,6 +80,9 @@ class _Ad(_Node):
     dclid: Text | None = None
     impression_id: Text | None = None
     match_id: Text | None = None
+    encrypted_user_ids: list[str] | None = None
+    ppid: Text | None = None
+    visitor_ppid: Text | None = None
 
 
 class _Consent(_Node):
@@ -102,12 +105,28 @@ class _Device(_Node):
     browser_version: Text | None = None
 
 
+class _Variable(_Node):
+    variable: Text
+    value: str
+    destination_references: list[str] | None = None
+
+
+class _Parameter(_Node):
+    parameter_name: Text
+    value: str
+
+
 class _Item(_Node):
     merchant_product_id: Text | None = None
     quantity: _Digits | None = None
     unit_price: float | None = None
     item_id: Text | None = None
     conversion_value: float | None = None
+    additional_item_parameters: list[_Parameter] | None = None
+    merchant_id: _Digits | None = None
+    merchant_feed_label: Text | None = None
+    merchant_feed_language_code: Text | None = None
+    custom_variables: list[_Variable] | None = None
 
 
 class _Cart(_Node):
@@ -119,12 +138,6 @@ class _Cart(_Node):
     coupon_codes: list[str] | None = None
 
 
-class _Variable(_Node):
-    variable: Text
-    value: str
-    destination_references: list[str] | None = None
-
-
 class _Customer(_Node):
     customer_type: Literal["NEW", "RETURNING", "REENGAGED"] | None = None
     customer_value_bucket: Literal["LOW", "MEDIUM", "HIGH"] | None = None
@@ -134,6 +147,8 @@ class _Place(_Node):
     store_id: Text | None = None
     city: Text | None = None
     subdivision_code: Text | None = None
+    subcontinent_code: Text | None = None
+    continent_code: Text | None = None
     region_code: _Code2 | None = None
 
 
