@@ -26,6 +26,7 @@ _WORKER = """
 import faulthandler, os, signal, sys
 from celery import Celery
 from capi_async import SyncClient, ending
+from capi_async.integrations.celery import setup
 from tests.engine.acme import Acme, event
 
 faulthandler.register(signal.SIGUSR1)  # for a test that waits too long
@@ -41,12 +42,16 @@ app.conf.update(
     task_always_eager=pool == "eager", worker_hijack_root_logger=False, worker_redirect_stdouts=False,
     worker_enable_remote_control=False, worker_send_task_events=False,
 )
-# made where the module is imported, and started by the first call in the process that makes it
-client = SyncClient([Acme(base_url=url)], linger_s=60)
+if sys.argv[5] == "setup":
+    capi = setup(app, lambda: SyncClient([Acme(base_url=url)], linger_s=60))
+else:
+    # made where the module is imported, and started by the first call in the process that makes it
+    client = SyncClient([Acme(base_url=url)], linger_s=60)
+    capi = lambda: client
 
 @app.task
 def pay(number):
-    client.send(event(number))
+    capi().send(event(number))
     with open(folder + "/accepted", "a") as file:
         file.write(f"{os.getpid()} e{number}\\n")
 
@@ -92,7 +97,7 @@ def platform() -> Iterator[_Answers]:
     thread.join()
 
 
-def _worked(folder: Path, url: str, pool: str) -> tuple[list[list[str]], str]:
+def _worked(folder: Path, url: str, pool: str, made: str = "setup") -> tuple[list[list[str]], str]:
     """Run a worker until every task is done, and end it warmly; what its tasks handed in, and what it said."""
     (folder / "control").mkdir()
     (folder / "worker.py").write_text(_WORKER, "utf-8")
@@ -100,7 +105,7 @@ def _worked(folder: Path, url: str, pool: str) -> tuple[list[list[str]], str]:
     accepted.touch()
     with said.open("wb") as output:
         worker = subprocess.Popen(
-            [sys.executable, str(folder / "worker.py"), str(folder), url, pool, str(TASKS)],
+            [sys.executable, str(folder / "worker.py"), str(folder), url, pool, str(TASKS), made],
             stdout=output,
             stderr=output,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "C_FORCE_ROOT": "1"},
@@ -127,10 +132,15 @@ def _worked(folder: Path, url: str, pool: str) -> tuple[list[list[str]], str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="prefork needs fork")
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "eager"])
-def test_what_tasks_hand_in_is_delivered_when_their_process_ends(platform: _Answers, tmp_path: Path, pool: str) -> None:
+@pytest.mark.parametrize(
+    ("pool", "made"),
+    [("prefork", "setup"), ("threads", "setup"), ("solo", "setup"), ("eager", "setup"), ("prefork", "by hand")],
+)
+def test_what_tasks_hand_in_is_delivered_when_their_process_ends(
+    platform: _Answers, tmp_path: Path, pool: str, made: str
+) -> None:
     """At the end of a child after its one task, or of the worker at a warm shutdown; nothing was sent before."""
-    handed_in, said = _worked(tmp_path, f"http://127.0.0.1:{platform.server_port}", pool)
+    handed_in, said = _worked(tmp_path, f"http://127.0.0.1:{platform.server_port}", pool, made)
     assert sorted(name for _, name in handed_in) == [f"e{number}" for number in range(TASKS)], said
     assert sorted(platform.ids) == sorted(name for _, name in handed_in), said
     assert len({process for process, _ in handed_in}) == (TASKS if pool == "prefork" else 1)
@@ -139,6 +149,6 @@ def test_what_tasks_hand_in_is_delivered_when_their_process_ends(platform: _Answ
 @pytest.mark.skipif(sys.platform == "win32", reason="prefork needs fork")
 def test_what_cannot_be_delivered_when_a_child_ends_is_said(tmp_path: Path) -> None:
     """Each child says how many events its memory held, and for which destination."""
-    handed_in, said = _worked(tmp_path, "http://127.0.0.1:9", "prefork")
+    handed_in, said = _worked(tmp_path, "http://127.0.0.1:9", "prefork", "by hand")
     assert len({process for process, _ in handed_in}) == TASKS
     assert said.count("acme: closed with 1 events undelivered in memory; they are lost with this process") == TASKS

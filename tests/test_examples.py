@@ -37,6 +37,8 @@ TELLING_LINES = {
 #: Served, not run: each has a test of its own.
 SERVED = "03_fastapi.py"
 SHOP = "11_tiktok_shop.py"
+#: Started for real, each under its own server, in ``tests/integrations``.
+HOSTS = ("13_flask.py", "14_django.py", "15_aiohttp.py", "16_litestar.py", "17_quart.py")
 
 
 def clean_environment() -> dict[str, str]:
@@ -62,13 +64,13 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_every_numbered_example_is_tested() -> None:
     """An example that is added here and not above would rot."""
     numbered = {path.name for path in EXAMPLES.glob("[0-9][0-9]_*.py")}
-    assert numbered == {*TELLING_LINES, SERVED, SHOP}
+    assert numbered == {*TELLING_LINES, SERVED, SHOP, *HOSTS}
 
 
 def test_the_readme_of_the_examples_names_each_of_them() -> None:
     """The list is complete and names nothing that is gone."""
     named = set(re.findall(r"\d\d_\w+\.py", (EXAMPLES / "README.md").read_text("utf-8")))
-    assert named == {*TELLING_LINES, SERVED, SHOP}
+    assert named == {*TELLING_LINES, SERVED, SHOP, *HOSTS}
 
 
 @pytest.mark.parametrize("name", TELLING_LINES)

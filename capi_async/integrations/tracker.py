@@ -182,7 +182,7 @@ class BlockingTracker(_Tracker[SyncClient]):
 
 
 #: The tracker of the request that runs here.
-bound: Final[ContextVar[RequestTracker | BlockingTracker]] = ContextVar("capi_async_tracker")
+bound: Final[ContextVar[RequestTracker]] = ContextVar("capi_async_tracker")
 
 
 def current_tracker() -> RequestTracker:
@@ -192,7 +192,7 @@ def current_tracker() -> RequestTracker:
         ConfigError: No request runs here, or it did not come through the middleware.
     """
     tracker = bound.get(None)
-    if not isinstance(tracker, RequestTracker):
+    if tracker is None:
         raise ConfigError(
             "no request runs here that came through CapiMiddleware: add it to the application, and send events of "
             "no request with the client itself"
