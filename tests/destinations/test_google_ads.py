@@ -167,6 +167,15 @@ def test_extra_cannot_bring_back_what_consent_takes_away() -> None:
     assert (found.kind, found.field) == ("rejected", "extra.userData")
 
 
+def test_an_identifier_of_the_callers_own_is_one_and_not_two() -> None:
+    """Google would refuse the whole request for it."""
+    both = {"emailAddress": "ab" * 32, "phoneNumber": "cd" * 32}
+    for one in (both, {}):
+        found = refusal(account(), purchase(extra={"google_ads": {"userData": {"userIdentifiers": [one]}}}))
+        assert (found.kind, found.field) == ("rejected", "extra.userData.userIdentifiers[0]")
+        assert "exactly one" in found.reason
+
+
 def test_click_ids_are_read_from_the_page_and_hold_for_ninety_days() -> None:
     page = Page(url="https://shop.example/?wbraid=CjkK-1")
     body, made = sent(purchase(user=User(), page=page))

@@ -47,6 +47,10 @@ class GoogleIdentifier(Struct, omit_defaults=True, forbid_unknown_fields=True, g
     phone_number: Digest | None = None
     address: GoogleAddress | None = None
 
+    def __post_init__(self) -> None:
+        if (self.email_address is None) + (self.phone_number is None) + (self.address is None) != 2:
+            raise ValueError("needs exactly one of emailAddress, phoneNumber and address")
+
 
 class GoogleUser(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False, rename="camel"):
     """``userData``."""
