@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 #: Field names whose literal values in a file that others may read deserve a warning.
-_CREDENTIALS: Final = ("access_token", "token", "api_secret", "app_secret")
+_CREDENTIALS: Final = ("access_token", "token", "api_secret", "app_secret", "secret")
 _SPOOL_CREDENTIALS: Final = ("password", "sentinel_password", "keys")
 
 

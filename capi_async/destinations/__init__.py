@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from capi_async.destinations.registry import BUILT_IN, Row, row_of, rows
+from capi_async.destinations.registry import BUILT_IN, WEBHOOK, Row, row_of, rows
 from capi_async.spec import Destination
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from capi_async.destinations.pinterest import Pinterest
     from capi_async.destinations.snap import Snap, SnapV2
     from capi_async.destinations.tiktok import TikTok, TikTokPixel
+    from capi_async.destinations.webhook import Webhook
 
 __all__ = [
     "GA4",
@@ -27,13 +28,14 @@ __all__ = [
     "SnapV2",
     "TikTok",
     "TikTokPixel",
+    "Webhook",
     "destination_class",
     "destination_types",
     "installed_types",
     "row_of",
 ]
 
-_ROWS: Final = {row.class_name: row for row in BUILT_IN.values()}
+_ROWS: Final = {row.class_name: row for row in (*BUILT_IN.values(), WEBHOOK)}
 
 
 def destination_types() -> list[str]:

@@ -187,6 +187,10 @@ BUILT_IN: Final[Mapping[str, Row]] = {
 }  # fmt: skip
 
 
+#: No platform is behind it that could be played or compared: it is there for configurations, and in no table.
+WEBHOOK: Final = Row(type="webhook", module="capi_async.destinations.webhook", class_name="Webhook")
+
+
 @cache
 def rows() -> Mapping[str, Row]:
     """Every platform's row: those built in, then those of installed packages.
@@ -196,9 +200,9 @@ def rows() -> Mapping[str, Row]:
     """
     from importlib.metadata import entry_points  # brings the e-mail parser along; hardly anybody needs it
 
-    found = dict(BUILT_IN)
+    found = {**BUILT_IN, WEBHOOK.type: WEBHOOK}
     for point in entry_points(group=GROUP):
-        if point.name in BUILT_IN:
+        if point.name in BUILT_IN or point.name == WEBHOOK.type:
             continue
         if point.name in found:
             raise ConfigError(f"two installed packages give the destination type {point.name!r}; remove one")

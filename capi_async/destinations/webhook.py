@@ -1,0 +1,259 @@
+"""Any HTTP endpoint as a destination: one's own collector, a loader of a warehouse, n8n, Zapier.
+
+No platform is behind it, so what it takes and answers is a setting. UNVERIFIED by nature, hence conservative: 10
+requests a second, events of 30 days, and nothing is sent again when its answer never came unless ``resend="always"``,
+for endpoints that know a second copy by its ``event_id``. Source: this project, read 2026-11.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from capi_async.destinations import refusals
+from capi_async.destinations.raw import laid_over
+from capi_async.errors import ConfigError
+from capi_async.event import STANDARD_EVENTS, Event
+from capi_async.outcome import ACCEPTED, UNREADABLE, Response, Verdict, ambiguous, by_status, is_page, rejected
+from capi_async.pii.hashing import sha256_hex
+from capi_async.pii.identifiers import Identifiers
+from capi_async.spec import (
+    DAY,
+    SLICE_BYTES,
+    Credential,
+    Destination,
+    Limits,
+    MiB,
+    Refusal,
+    Request,
+    Secret,
+    Wire,
+    is_loopback,
+    web_address,
+)
+
+Framing: TypeAlias = Literal["array", "object", "lines"]
+People: TypeAlias = Literal["hashed", "clear", "none"]
+
+_HASHED: Final[Mapping[str, str]] = {
+    "email": "email", "phone": "phone_e164", "external_id": "external_id", "first_name": "first_name_plain",
+    "last_name": "last_name_plain", "city": "city_plain", "state": "state_plain", "zip": "zip_plain",
+    "country": "country", "gender": "gender", "date_of_birth": "dob", "mobile_ad_id": "mobile_ad_id",
+    "ip": "ip_hashed",
+}  # fmt: skip
+#: What the engine is given as a credential where there is none.
+_UNSIGNED: Final = "no secret was given, so that requests are not signed"
+#: Fields of the canonical event that name nobody; all others are sent only where identifiers are asked for in clear.
+_OF_NOBODY: Final = (
+    "event_id", "source", "value", "currency", "order_id", "items", "consent", "search_string", "num_items",
+    "content_type", "content_name", "content_category", "description", "method", "predicted_ltv", "delivery_category",
+    "subscription_id", "properties", "app", "device",
+)  # fmt: skip
+_LIVE: Final = b"{}"
+_TEST: Final = b'{"test":true}'
+
+
+class _Signing(Secret):
+    """The secret under the name that its setting has, which is also that of the method that gives it."""
+
+    __slots__ = ()
+
+    def __call__(self) -> Secret:
+        return self
+
+
+class Webhook(Destination, frozen=True):
+    """Sends events in their canonical form, or in one of a template.
+
+    Attributes:
+        url: Where they are posted: https, or http on this machine. It may hold a credential and is shown nowhere.
+        secret: Signs each request: ``X-Capi-Signature: t=SECONDS,v1=HEX``, where HEX is the HMAC-SHA256 of
+            ``SECONDS.BODY``. Receivers refuse old times, so that a recorded request cannot be sent again.
+        framing: Of a request: ``array`` (one JSON array), ``object`` (one event in each), or ``lines`` (JSON Lines).
+        identifiers_as: ``hashed`` (SHA-256, and neither user agent nor vendor id), ``clear``, or ``none``, which sends
+            no click ids either.
+        template: The event's own object: values are literal, or places of the canonical event such as ``"$.value"``,
+            ``"$.user.email"``. What an event lacks is left out.
+        results_path: The place in the answer of a list with one entry for each event, such as ``results``. ``None``:
+            any 2xx that is no page means yes.
+        ok_path: The place in an entry that tells whether the event was taken.
+        ok_values: What stands there then.
+        reason_path: The place in an entry of the reason why not.
+
+    Raises:
+        ConfigError: A setting is missing or wrong. The address is not repeated.
+    """
+
+    type: ClassVar[str] = "webhook"
+    wire: ClassVar[str] = "webhook/1"
+    default_base_url: ClassVar[str] = "https://webhook.invalid"
+    limits: ClassVar[Limits] = Limits(
+        max_batch_events=100, max_batch_bytes=MiB, requests_per_s=10.0, burst=5.0, max_age_s=30 * DAY
+    )
+    identifiers: ClassVar[tuple[str, ...]] = (*_HASHED.values(), "page_url", "page_referrer")
+    standard_names: ClassVar[Mapping[str, str | None]] = {name: name for name in sorted(STANDARD_EVENTS)}
+    env: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "url": ("CAPI_WEBHOOK_URL",),
+        "secret": ("CAPI_WEBHOOK_SECRET",),
+    }
+    docs: ClassVar[str] = "this project, read 2026-11"
+
+    url: str
+    secret: Credential | None = None  # type: ignore[assignment]
+    framing: Framing = "array"
+    identifiers_as: People = "hashed"
+    template: Mapping[str, Any] | None = None
+    results_path: str | None = None
+    ok_path: str = "ok"
+    ok_values: Sequence[Any] = (True,)
+    reason_path: str = "error"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        url = self.url.strip() if isinstance(self.url, str) else ""
+        parts = web_address(url)
+        if parts is None or not url.isprintable() or " " in url or "@" in parts.netloc or "#" in url:
+            raise ConfigError(f"{self.name}: url needs an http(s) address (or CAPI_WEBHOOK_URL in the environment)")
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise ConfigError(f"{self.name}: url must be https, because requests carry personal data")
+        force_setattr(self, "url", url)
+        # what is asked whether the host can be reached; requests go to url
+        force_setattr(self, "base_url", f"{parts.scheme}://{parts.netloc}")
+        self._sign()
+        for setting, known in (("framing", get_args(Framing)), ("identifiers_as", get_args(People))):
+            if getattr(self, setting) not in known:
+                raise ConfigError(f"{self.name}: {setting} is one of {', '.join(known)}")
+        if self.template is not None and not (isinstance(self.template, Mapping) and self.template):
+            raise ConfigError(f"{self.name}: template needs a mapping of keys to values or places such as '$.value'")
+
+    def _sign(self) -> None:
+        given: Any = self.secret
+        if isinstance(given, _Signing):
+            return
+        problem = ""
+        try:
+            source = given._source if isinstance(given, Secret) else _UNSIGNED if given is None else given
+            made = _Signing(source)
+        except ConfigError as error:
+            problem = str(error)
+        del given
+        if problem:
+            raise ConfigError(f"{self.name}: secret: {problem}")
+        force_setattr(self, "secret", made)
+
+    def account(self) -> str:
+        return self._account
+
+    @cached_property
+    def _account(self) -> str:
+        # the path of such an address is often the credential itself
+        return f"{self.type}#{sha256_hex(self.url)[:16]}"
+
+    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
+        if event.name in self.event_names and self.event_names[event.name] is None:
+            return refusals.no_such_event()
+        consent = event.consent
+        for choice in ("ad_storage", "ad_user_data"):
+            if consent is not None and getattr(consent, choice) is False:
+                return Refusal("skipped", f"consent.{choice}", f"no consent: {choice}")
+        body = self._canonical(event, ids)
+        if self.template is not None:
+            body = _filled(self.template, body)
+        if extra := self.extra_of(event):
+            body = laid_over(body, extra)
+        age_s = self.max_age_s or self.limits.max_age_s
+        return Wire(body, self.head_of(event), event.time.timestamp() + age_s)
+
+    def head_of(self, event: Event) -> bytes:
+        return _TEST if event.test or self.test else _LIVE
+
+    def _canonical(self, event: Event, ids: Identifiers) -> dict[str, Any]:
+        whole: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(Decimal,))
+        made: dict[str, Any] = {
+            "name": self.event_names.get(event.name) or event.name,
+            # as it is, not as it was left out: a missing source means the website
+            "source": event.source,
+            **{key: whole[key] for key in _OF_NOBODY if key in whole},
+            "time": event.time.isoformat(),
+        }
+        page = {"url": ids.page_url, "referrer": ids.page_referrer, "title": event.page.title}
+        made["page"] = {key: text for key, text in page.items() if text}
+        if self.identifiers_as == "clear":
+            made = {**{key: value for key, value in whole.items() if key not in ("extra", "to", "test")}, **made}
+        elif "app" in made:  # the ids of an install are those of a person
+            made["app"] = {key: value for key, value in made["app"].items() if not key.endswith(("_id", "_referrer"))}
+        if self.identifiers_as == "hashed":
+            found = {key: getattr(ids, place) for key, place in _HASHED.items()}
+            made["user"] = {key: digest for key, digest in found.items() if digest}
+            made["click"] = whole.get("click")
+        return {key: value for key, value in made.items() if value not in (None, {}, [], ())}
+
+    def batch_limit(self, head: bytes) -> int:
+        return 1 if self.framing == "object" else super().batch_limit(head)
+
+    def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
+        kind = "application/x-ndjson" if self.framing == "lines" else "application/json"
+        if self.framing == "array":
+            body = b"[%b]" % b",".join(bodies)
+        else:
+            body = b"\n".join(bodies) + (b"\n" if self.framing == "lines" else b"")
+        headers = {"Content-Type": kind}
+        if head == _TEST:
+            headers["X-Capi-Test"] = "true"
+        if token != _UNSIGNED:
+            at = int(time.time())  # of this attempt: a receiver refuses old ones
+            mark = hmac.new(token.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
+            headers["X-Capi-Signature"] = f"t={at},v1={mark}"
+        pieces = tuple(body[at : at + SLICE_BYTES] for at in range(0, len(body), SLICE_BYTES))
+        return Request("POST", self.url, headers, pieces)
+
+    def classify(self, response: Response, count: int) -> list[Verdict]:
+        status = response.status
+        if not 200 <= status < 300:
+            return by_status(response, count)
+        if is_page(response.body):
+            return [ambiguous(f"HTTP {status} with a page instead of an answer: is url that of the endpoint?")] * count
+        if self.results_path is None:
+            return [ACCEPTED] * count
+        try:
+            results = _at(msgspec.json.decode(response.body), self.results_path)
+        except UNREADABLE:
+            return [ambiguous(f"HTTP {status} with an unreadable body")] * count
+        if not isinstance(results, list) or len(results) != count:
+            told = f"{len(results)} results" if isinstance(results, list) else "no list of results"
+            return [ambiguous(f"HTTP {status} with {told} for {count} events")] * count
+        return [self._verdict(one) for one in results]
+
+    def _verdict(self, result: Any) -> Verdict:
+        said = _at(result, self.ok_path)
+        if any(type(said) is type(one) and said == one for one in self.ok_values):
+            return ACCEPTED
+        reason = _at(result, self.reason_path)
+        return rejected(reason if isinstance(reason, str) and reason else "the endpoint did not take it")
+
+
+def _at(value: Any, path: str) -> Any:
+    """What stands at a dotted path; the empty path is the value itself, and ``None`` is nothing."""
+    for key in path.split(".") if path else ():
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _filled(template: Any, event: Mapping[str, Any]) -> Any:
+    """The template with the places in it replaced; keys of what the event lacks are left out."""
+    if isinstance(template, str) and template.startswith("$."):
+        return _at(event, template[2:])
+    if isinstance(template, Mapping):
+        found = {key: _filled(value, event) for key, value in template.items()}
+        return {key: value for key, value in found.items() if value is not None}
+    if isinstance(template, (list, tuple)):
+        return [value for one in template if (value := _filled(one, event)) is not None]
+    return template
