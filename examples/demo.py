@@ -45,11 +45,13 @@ _LINE_S: Final = 1.5
 _SETTINGS: Final[Mapping[str, Any]] = {"max_batch_events": 250, "request_timeout_s": 2.0}
 _OVERRIDES: Final[Mapping[str, Mapping[str, Any]]] = {
     "ga4": {"request_timeout_s": 2.0, "max_attempts": 8},
-    **dict.fromkeys(("snap", "snap_v2", "pinterest", "tiktok", "meta"), _SETTINGS),
+    **dict.fromkeys(("snap", "snap_v2", "pinterest", "tiktok", "meta", "reddit"), _SETTINGS),
     "tiktok_pixel": {"request_timeout_s": 2.0},
     # carts are no conversions there unless one says so
     "cutmeshort": {"request_timeout_s": 2.0, "max_attempts": 8, "event_names": {"add_to_cart": "lead:added_to_cart"}},
 }
+#: Platforms that are not known to recognise a second copy of any event.
+_KEYLESS: Final = ("reddit",)
 
 
 class Finished(msgspec.Struct):
@@ -103,7 +105,7 @@ async def deliver(events: Sequence[Event], sandbox: SandboxProcess, console: Con
                 event.event_id.startswith(POISON),
                 await receipt.outcomes(timeout_s=0),
                 # a lead has no key there, nor has a cart; a sale has its invoice number
-                ("cutmeshort", "ga4") if event.name == "add_to_cart" else (),
+                (*_KEYLESS, "cutmeshort", "ga4") if event.name == "add_to_cart" else _KEYLESS,
             )
             for event, receipt in zip(events, receipts, strict=True)
         ]

@@ -99,7 +99,8 @@ def _reddit(name: str, event: Event, value: Decimal | None) -> Arguments:
     data["conversionId"] = event.event_id
     known = _REDDIT.get(name)
     if known is None:
-        data["customEventName"] = event.name
+        # a name of the account's own is sent by the server, too
+        data["customEventName"] = event.name if name == "CUSTOM" else name
     return ["track", known or "Custom", data]
 
 

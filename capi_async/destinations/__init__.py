@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from capi_async.destinations.google_ads import GoogleAds
     from capi_async.destinations.meta import Meta
     from capi_async.destinations.pinterest import Pinterest
+    from capi_async.destinations.reddit import Reddit
     from capi_async.destinations.snap import Snap, SnapV2
     from capi_async.destinations.tiktok import TikTok, TikTokPixel
     from capi_async.destinations.webhook import Webhook
@@ -23,6 +24,7 @@ __all__ = [
     "GoogleAds",
     "Meta",
     "Pinterest",
+    "Reddit",
     "Row",
     "Snap",
     "SnapV2",

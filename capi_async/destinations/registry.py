@@ -183,6 +183,14 @@ BUILT_IN: Final[Mapping[str, Row]] = {
             # one visitor in each request, and no rate is documented: 50 a second are our own caution
             sandbox={"requests_per_s": 5_000.0, "burst": 50.0, "max_in_flight": 32},
         ),
+        Row(
+            type="reddit",
+            module="capi_async.destinations.reddit",
+            class_name="Reddit",
+            account={"pixel_id": "t2_sandbox1"},
+            test_account={"test_id": "t2_test1"},
+            every_setting={"partner": "shop", "partner_version": "1.2", "user_agent": "shop/1.2"},
+        ),
     )
 }  # fmt: skip
 

@@ -110,6 +110,14 @@ def value_at(found: Any, path: str) -> Any:
     return found
 
 
+def _events_in(said: Any) -> list[Any]:
+    """The events of a request: its list, wherever in the frame that stands, or the request itself."""
+    if isinstance(said, list):
+        return said
+    frames = [said, *(part for part in said.values() if isinstance(part, dict))]
+    return next((part for frame in frames for part in frame.values() if isinstance(part, list)), [said])
+
+
 def _deep(levels: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for _ in range(levels):
@@ -712,9 +720,7 @@ class Conformance:
         assert request.size == len(body)
         assert all(0 < len(piece) <= 2 * SLICE_BYTES for piece in request.body)
         said = json.loads(body)
-        held = (
-            said if isinstance(said, list) else next((part for part in said.values() if isinstance(part, list)), [said])
-        )
+        held = _events_in(said)
         assert len(held) == len(bodies)
         for each in bodies[:3]:
             assert each in body

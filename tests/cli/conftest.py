@@ -36,7 +36,7 @@ Run = Callable[..., Ran]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run ``capi-async`` with these arguments; no destination is in the environment."""
-    for name in ("SNAP", "PINTEREST", "TIKTOK", "META", "CMS", "CUTMESHORT"):
+    for name in ("SNAP", "PINTEREST", "TIKTOK", "META", "CMS", "CUTMESHORT", "REDDIT"):
         for rest in ("PIXEL_ID", "ACCESS_TOKEN", "AD_ACCOUNT_ID", "BEARER_TOKEN", "API_KEY"):
             monkeypatch.delenv(f"{name}_{rest}", raising=False)
 

@@ -13,7 +13,7 @@ SECRETS = ("secret.person", "447700900123", "Rosalinde", "rosalinde", "Quillfeat
 
 
 def test_each_platform_is_explained_without_personal_data(run: Run, tmp_path: Path) -> None:
-    """The wire objects, the identifiers and the verdicts of all seven, in both forms."""
+    """The wire objects, the identifiers and the verdicts of all of them, in both forms."""
     file = tmp_path / "event.json"
     event = purchase(1)
     event["user"]["phone"] = ["+447700900123", "07700 900124"]
@@ -22,7 +22,7 @@ def test_each_platform_is_explained_without_personal_data(run: Run, tmp_path: Pa
     assert plain.code == machine.code == 0
     for text in (plain.out, plain.err, machine.out, machine.err):
         assert not [secret for secret in SECRETS if secret in text]
-    assert len(machine.json) == len(destination_types())
+    assert list(machine.json) == destination_types()
     assert {name: one["verdict"] for name, one in machine.json.items()} == dict.fromkeys(machine.json, "pending")
     assert "email" in machine.json["snap"]["used"]
     assert "snap: would be sent" in plain.out

@@ -19,6 +19,7 @@ ODDITIES: Mapping[str, Mapping[str, Any]] = {
     # of a known click Google is told that the person's data may not be used
     "google_ads": {"sends_properties": False, "denial_is_sent": ("ad_user_data",)},
     "ga4": {"any_2xx": True, "sends_refunds": True, "denial_is_sent": ("ad_storage", "ad_user_data")},
+    "reddit": {"sends_properties": False},
     "cutmeshort": {
         "sends_properties": False,
         "in_clear": {"send_profile": True},

@@ -13,7 +13,7 @@ from msgspec import Struct
 from capi_async.destinations import destination_class, destination_types
 from capi_async.destinations.platform import Platform
 from capi_async.event import ClickIds, Consent, Page, User
-from capi_async.testing.conformance import account, good_event
+from capi_async.testing.conformance import account, good_event, nested
 from capi_async.testing.mapping import refusal
 
 TYPES = [name for name in destination_types() if issubclass(destination_class(name), Platform)]
@@ -35,7 +35,7 @@ class Fault(Struct, frozen=True):
 
 
 SNAP = ("snap", "snap_v2")
-EVERYWHERE = (*SNAP, "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads")
+EVERYWHERE = (*SNAP, "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads", "reddit")
 WITH_APPS = {"snap": {"snap_app_id": "app-1"}, "snap_v2": {"snap_app_id": "app-1"}, "tiktok": {"app_id": "1"}}
 
 #: From the fault that is named first to the one that is named last.
@@ -43,7 +43,7 @@ ORDER: list[Fault] = [
     # whether the event is for this destination at all
     Fault("skipped", "name", {"name": "refund"}, EVERYWHERE),
     Fault("skipped", "consent.ad_storage", {"consent": Consent(ad_storage=False)}, EVERYWHERE),
-    Fault("skipped", "test", {"test": True}, ("tiktok", "tiktok_pixel", "cutmeshort", "meta")),
+    Fault("skipped", "test", {"test": True}, ("tiktok", "tiktok_pixel", "cutmeshort", "meta", "reddit")),
     Fault("skipped", "source", {"source": "app"}, (*SNAP, "tiktok", "tiktok_pixel")),
     # what cannot be said in the platform's form
     Fault("rejected", "click.cms_rf", {"click": ClickIds(cms_rf="x" * 256)}, ("cutmeshort",)),
@@ -75,7 +75,7 @@ def _named(type_name: str, *faults: Fault) -> tuple[str, str]:
         changes |= fault.changes
         settings |= fault.settings.get(type_name, {})
     if "extra" in changes:
-        changes["extra"] = {type_name: {kind.dedup_key: None}}
+        changes["extra"] = {type_name: nested(kind.dedup_key, None)}
     found = refusal(account(type_name, **settings), good_event(**changes))
     return found.kind, found.field.replace(f"extra.{kind.dedup_key}", "extra.<key>").replace("user.external_id", "user")
 

@@ -223,6 +223,26 @@ PLATFORMS = {
             },
             _BEARER,
         ),
+        Platform(
+            "reddit",
+            "/pixels/t2_abc123/conversion_events",
+            {
+                "event_at": NOW * 1000,
+                "action_source": "WEBSITE",
+                "event_source_url": "https://shop.example/thanks",
+                "type": {"tracking_type": "PURCHASE"},
+                "user": {"email": EMAIL, "ip_address": "192.0.2.10", "user_agent": "UA"},
+                "metadata": {
+                    "conversion_id": "order-1",
+                    "value": 99.9,
+                    "currency": "USD",
+                    "item_count": 2,
+                    "products": [{"id": "SKU-1", "name": "Lamp", "item_price": 49.95, "quantity": 2}],
+                },
+            },
+            lambda events: {"data": {"events": events}},
+            _BEARER,
+        ),
     )
 }
 

@@ -13,7 +13,7 @@ NOW = 1_790_000_000
 DAY = 86_400
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DIGEST = "973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b"
-ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta")
+ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "reddit")
 EXTINFO = ["a2", "com.some.app", "771", "Version 7.7.1", "10.1.1"] + [""] * 11
 
 SUCCESS = {

@@ -15,11 +15,11 @@ from capi_async.sandbox.arrivals import Seen
 from capi_async.sandbox.faults import Faults
 from capi_async.sandbox.rates import Windows
 
-ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads", "ga4")
+ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads", "ga4", "reddit")
 DAY = 86_400
 
 
-@pytest.mark.parametrize("platform", [name for name in ALL if name not in ("google_ads", "ga4")])
+@pytest.mark.parametrize("platform", [name for name in ALL if name not in ("google_ads", "ga4", "reddit")])
 async def test_copy_is_absorbed_by_the_key_for_48_hours(sender, clock, platforms, platform):
     """The second one is answered as a success, recorded as accepted, and counted as a duplicate."""
     first = await sender.send(platform)
@@ -57,7 +57,8 @@ async def test_copy_without_a_key_is_counted_twice(sender, platforms):
         await sender.send("cutmeshort", path="/track/lead", body=lead)
         await sender.send("pinterest", platforms["pinterest"].event(action_source="offline"))
         await sender.send("tiktok", platforms["tiktok"].event(event_id=...))
-    for platform in ("cutmeshort", "pinterest", "tiktok"):
+        await sender.send("reddit")
+    for platform in ("cutmeshort", "pinterest", "tiktok", "reddit"):
         assert sender.sandbox.stats()[platform].duplicates == 0
         assert sender.sandbox.details()[platform]["counted_twice"] == 1
 
@@ -116,6 +117,7 @@ async def test_documented_rates_hold_unless_changed(sender):
         "tiktok_pixel": {"limit": 1000, "per_s": 1.0},
         "cutmeshort": {"limit": 60, "per_s": 60.0},
         "meta": None,
+        "reddit": None,
         "tiktok_shop": {"limit": 10, "per_s": 1.0},
     }
     statuses = [(await sender.send("cutmeshort")).status for _ in range(61)]

@@ -16,6 +16,7 @@ from capi_async.sandbox.platforms.ga4 import GA4
 from capi_async.sandbox.platforms.google_ads import GoogleAds
 from capi_async.sandbox.platforms.meta import Meta
 from capi_async.sandbox.platforms.pinterest import Pinterest
+from capi_async.sandbox.platforms.reddit import Reddit
 from capi_async.sandbox.platforms.snap import Snap
 from capi_async.sandbox.platforms.snap_v2 import SnapV2
 from capi_async.sandbox.platforms.tiktok import TikTok
@@ -31,6 +32,7 @@ PLATFORMS: tuple[type[Platform[Any]], ...] = (
     Meta,
     GoogleAds,
     GA4,
+    Reddit,
 )
 
 GROUP: Final = "capi_async.sandbox"
