@@ -15,7 +15,7 @@ BLIND: Final = frozenset({"ga4"})
 
 
 #: Events without a key that one request may hold, of which one lost answer leaves all in doubt.
-_TOGETHER: Final = 25
+_TOGETHER: Final = 250
 
 
 class Sent(Struct, frozen=True):

@@ -28,6 +28,7 @@ SUCCESS = {
     "tiktok_pixel": {"code": 0, "message": "OK", "data": {}},
     "cutmeshort": {"status": True, "data": "successful"},
     "meta": {"events_received": 1, "messages": []},
+    "reddit": {"data": {"message": "Successfully processed 1 conversion events."}},
 }
 
 
