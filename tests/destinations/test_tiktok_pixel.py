@@ -181,7 +181,7 @@ def test_properties_hold_the_documented_keys_only() -> None:
         delivery_category="curbside",
         predicted_ltv=9,
         content_type="product_group",
-        items=[Item(id="1", price="19.99", quantity=2, name="Shoe", brand="Acme"), Item(id="2")],
+        items=[Item(id="1", price="19.99", quantity=2, name="Shoe", category="Boots", brand="Acme"), Item(id="2")],
     )
     made = wire(pixel(), one)
     assert isinstance(made, Wire)
@@ -192,7 +192,15 @@ def test_properties_hold_the_documented_keys_only() -> None:
         "query": "shoes",
         "description": "words",
         "contents": [
-            {"content_id": "1", "content_type": "product_group", "price": 19.99, "quantity": 2},
+            {
+                "content_id": "1",
+                "content_type": "product_group",
+                "price": 19.99,
+                "quantity": 2,
+                "content_name": "Shoe",
+                "content_category": "Boots",
+                "brand": "Acme",
+            },
             {"content_id": "2", "content_type": "product_group", "quantity": 1},
         ],
     }

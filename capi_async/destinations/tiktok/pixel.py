@@ -163,7 +163,18 @@ def _properties(event: Event) -> PixelProperties | None:
     # required in each item; an item's id is a product's unless the caller says otherwise
     content_type = event.content_type or "product"
     data = PixelProperties(
-        [PixelContent(item.id, content_type, item.quantity, item.price) for item in event.items]  # type: ignore[arg-type]  # a made item holds Decimals
+        [
+            PixelContent(
+                item.id,
+                content_type,
+                item.quantity,
+                item.price,  # type: ignore[arg-type]  # a made item holds Decimals
+                item.name or None,
+                item.category or None,
+                item.brand or None,
+            )
+            for item in event.items
+        ]
         if event.items
         else None,
         event.currency,
