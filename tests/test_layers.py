@@ -44,8 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "thread"},
     "telemetry": {"outcome"},
     "engine": {
-        "amounts", "answer", "backoff", "clock", "errors", "event", "event_names", "limiter", "log", "outcome", "pii",
-        "redaction", "spec", "spool.base", "telemetry.base", "thread",
+        "amounts", "answer", "backoff", "clock", "errors", "event", "event_names", "limiter", "log", "outcome",
+        "pii", "plain", "redaction", "spec", "spool.base", "telemetry.base", "thread",
     },
     "modes": {"errors", "plain"},
     "doctor": {"clock", "errors", "outcome", "plain", "redaction", "spec", "spool"},

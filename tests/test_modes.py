@@ -70,6 +70,13 @@ async def test_a_sandbox_at_an_address_is_used_over_http() -> None:
         assert len(sandbox.arrivals("snap")) == 1
 
 
+@pytest.mark.parametrize("url", ["https://tr.snapchat.com", "https://eu.tr.snapchat.com/v3"])
+def test_a_platform_is_no_sandbox(url: str) -> None:
+    """Whatever the environment says: nothing may reach it in this mode."""
+    with pytest.raises(ConfigError, match=r"sandbox_url leads to .*snapchat"):
+        Client([snap()], mode="sandbox", sandbox_url=url)
+
+
 async def test_a_destination_that_the_sandbox_does_not_play_is_off(caplog: pytest.LogCaptureFixture) -> None:
     """Its host is real; so nothing is sent there."""
     client = Client([snap(), Acme(base_url="https://real.example")], mode="sandbox", linger_s=0)
@@ -170,17 +177,22 @@ async def test_before_send_changes_vetoes_and_fails_event_by_event() -> None:
                 return "nothing"  # type: ignore[return-value]
             case "other":
                 return purchase(order_id="another")
+            case "money":
+                return purchase(order_id="money", currency="ZZZ")
+            case "nowhere":
+                return purchase(order_id="nowhere", to=("snpa",))
         return purchase(order_id=event.order_id, value=1)
 
     transport = RecordingTransport(Response(status=200, body=b'{"status": "VALID"}'))
     async with Client([snap()], before_send=before_send, transport=transport, linger_s=0.05) as client:
-        events = [purchase(order_id=one) for one in ("veto", "raise", "nonsense", "other", "good")]
+        events = [purchase(order_id=one) for one in ("veto", "raise", "nonsense", "other", "money", "nowhere", "good")]
         receipts = await client.send_many(events)
         outcomes = [(await one.outcomes(timeout_s=10))["snap"] for one in receipts]
-    assert [one.kind for one in outcomes] == ["skipped", "rejected", "rejected", "rejected", "delivered"]
+    assert [one.kind for one in outcomes] == ["skipped", *["rejected"] * 5, "delivered"]
     assert outcomes[0].reason == "before_send gave None for it"
     assert outcomes[1].reason == "before_send raised KeyError"
-    assert outcomes[3].field == "event_id"
+    assert [one.field for one in outcomes[3:6]] == ["event_id", "currency", "to"]
+    assert "snpa" in outcomes[5].reason
     (body,) = transport.bodies()
     assert [one["custom_data"]["value"] for one in body["data"]] == [1]
     assert_balanced(client, pending=0)

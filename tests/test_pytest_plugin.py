@@ -176,7 +176,9 @@ async def test_a_recorder_shows_the_event_and_what_each_platform_is_sent(capi_re
     async with capi_recorder.client as client:
         receipt = await client.send(purchase())
         outcomes = await receipt.outcomes(timeout_s=10)
-    assert {outcome.kind for outcome in outcomes.values()} == {"delivered"}
+    # some platforms know nobody by what this event says
+    assert {outcome.kind for outcome in outcomes.values()} <= {"delivered", "skipped"}
+    assert outcomes["meta"].kind == outcomes["pinterest"].kind == "delivered"
     event = capi_recorder.sent("purchase", order_id="1001", value="72.39", user__external_id="7")
     assert event.value == Decimal("72.39")
     assert capi_recorder.wire("meta")[0]["event_name"] == "Purchase"

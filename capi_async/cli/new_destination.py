@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from capi_async.cli.running import plainly
+from capi_async.cli.terminal import write
 from capi_async.destinations.registry import BUILT_IN
 from capi_async.errors import ConfigError
 
@@ -58,5 +59,5 @@ def new_destination(
             file.write_text(Template((templates / template).read_text("utf-8")).substitute(words), "utf-8")
         except OSError as error:
             raise ConfigError(f"{file}: cannot be written ({type(error).__name__})") from None
-        print(file)
-    print(f"Next: pip install -e '{place}[test]', then pytest {place}; then change what is marked with CHANGE.")
+        write(str(file))
+    write(f"Next: pip install -e '{place}[test]', then pytest {place}; then change what is marked with CHANGE.")

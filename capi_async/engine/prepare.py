@@ -135,6 +135,7 @@ class Preparer:
         for destination in destinations:
             self._targets.append(_Target(destination, self._targets, off=destination.name in off))
         self._before_send = before_send
+        self._target_names = frozenset(target.name for target in self._targets)
         wanted = dict.fromkeys(name for destination in destinations for name in destination.identifiers)
         self._names = NameWatch(destinations)
         self._plan = Plan(wanted, phone_region=phone_region)
@@ -198,7 +199,7 @@ class Preparer:
         for event, receipt in zip(events, receipts, strict=True):
             turn.offer()
             self.at = (BEFORE_SEND, time.monotonic())
-            made = edited(event, before_send)
+            made = edited(event, before_send, self._target_names)
             if isinstance(made, Event):
                 kept.append((made, receipt))
             else:
@@ -322,7 +323,7 @@ class Preparer:
     ) -> tuple[Record | Outcome, Identifiers, Sequence[str]]:
         """One event for one destination, its identifiers, and what was adjusted on the way; for ``explain``."""
         if self._before_send is not None:
-            changed = edited(event, self._before_send)
+            changed = edited(event, self._before_send, self._target_names)
             if isinstance(changed, Outcome):
                 return changed, self._plan.identify(event.user, event.page), []
             event = changed

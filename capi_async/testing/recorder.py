@@ -19,6 +19,8 @@ from capi_async.sync import SyncClient
 #: Seconds for which a test without an event loop waits for what it handed in without waiting.
 _PATIENCE_S: Final = 2.0
 _UNSET: Final = object()
+#: Fields that may say who somebody is: a failing test does not show what stands in them.
+_PERSONAL: Final = ("user", "click", "page", "properties", "extra", "meta", "snap", "pinterest", "tiktok", "cutmeshort")
 
 
 class Recorder:
@@ -136,7 +138,7 @@ class Recorder:
                 continue
             apart = [
                 # what stands in a person's fields is not shown, not even here
-                f"{field} is {'another' if field.startswith(('user', 'click')) else repr(found)}"
+                f"{field} is {'another' if field.startswith(_PERSONAL) else repr(found)}"
                 for field, value in fields.items()
                 if not _equal(found := _field(event, field), value)
             ]
@@ -169,7 +171,7 @@ def _equal(found: Any, wanted: Any) -> bool:
 
 def _shown(fields: dict[str, Any]) -> str:
     return "".join(
-        f", {field}={'...' if field.startswith(('user', 'click')) else repr(value)}" for field, value in fields.items()
+        f", {field}={'...' if field.startswith(_PERSONAL) else repr(value)}" for field, value in fields.items()
     )
 
 
