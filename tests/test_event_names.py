@@ -14,7 +14,7 @@ from capi_async.destinations import destination_types
 from capi_async.destinations.registry import row_of
 from capi_async.engine.explain import Explanation, explain
 from capi_async.engine.prepare import Preparer
-from capi_async.event import STANDARD_EVENTS, App, Device, Event, Page, User
+from capi_async.event import STANDARD_EVENTS, App, ClickIds, Device, Event, Page, User
 from capi_async.event_names import meant
 from capi_async.outcome import Outcome
 from capi_async.spec import Destination
@@ -66,7 +66,16 @@ def account(type_name: str, **settings: Any) -> Destination:
 def event(name: str, **fields: Any) -> Event:
     user = User(email="jo@shop.example", ip="8.8.8.8", user_agent="Mozilla/5.0", external_id="u1")
     page = Page(url="https://shop.example/thanks")
-    given = {"user": user, "page": page, "value": "9.90", "currency": "USD", "order_id": "o-1", "time": NOW}
+    click = ClickIds(ga_client_id="1234567890.1700000000")
+    given = {
+        "user": user,
+        "page": page,
+        "click": click,
+        "value": "9.90",
+        "currency": "USD",
+        "order_id": "o-1",
+        "time": NOW,
+    }
     return Event(name, **{**given, **fields})
 
 
@@ -125,7 +134,7 @@ def test_the_vendors_own_names_tell_which_call_carries_them() -> None:
 def test_explain_names_what_was_meant(type_name: str, name: str) -> None:
     """In a warning where the event is sent as a custom one, in the repair where it is skipped."""
     made = explained(account(type_name), name)
-    said = [made.fix] if made.verdict == "skipped" else made.warnings
+    said = [made.fix] if made.verdict in ("skipped", "rejected") else made.warnings
     assert any(f"{meant(name)!r} meant?" in text for text in said), made
 
 

@@ -81,5 +81,10 @@ def test_a_shortened_demo_balances(tmp_path: Path) -> None:
         sandbox = counts["sandbox"][name]
         assert ledger["accepted"] == 1_500
         assert ledger["delivered"] + ledger["rejected"] + ledger["uncertain"] == 1_500
-        assert ledger["delivered"] <= sandbox["accepted"] - sandbox["duplicates"] <= 1_499
+        # one platform says yes to anything, the poisoned event included
+        assert (
+            ledger["delivered"]
+            <= sandbox["accepted"] - sandbox["duplicates"]
+            <= (1_499 if ledger["rejected"] else 1_500)
+        )
         assert sandbox["counted_twice"] == 0

@@ -23,13 +23,35 @@ STANDARD: Final[Mapping[str, str | None]] = {
     "lead": "generate_lead",
     "sign_up": "sign_up",
     "login": "login",
+    "view_list": "view_item_list",
+    "share": "share",
+    "tutorial_complete": "tutorial_complete",
+    "unlock_achievement": "unlock_achievement",
+    "level_complete": "level_end",
+    "spend_credits": "spend_virtual_currency",
     # no recommended names: custom events there
     "subscribe": "subscribe",
     "start_trial": "start_trial",
     "contact": "contact",
     "download": "download",
     "app_open": "app_open",
-    # reserved: the app's own SDK makes it
+    **{
+        name: name
+        for name in (
+            "ad_view",
+            "customize_product",
+            "find_location",
+            "invite",
+            "rate",
+            "reserve",
+            "save",
+            "schedule",
+            "submit_application",
+            "watch_video",
+        )
+    },
+    # reserved: the app's own SDK makes them
+    "ad_click": None,
     "app_install": None,
 }
 
