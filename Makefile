@@ -25,7 +25,7 @@ SDKS_urllib3-1 := pinterest tiktok
 .PHONY: help setup demo test test-lowest test-sdk lint types fmt bench bench-real bench-scaling bench-stages bench-page bench-check chaos soak sandbox check lock audit sbom clean
 
 help:
-	@echo 'make demo     real events through one client to seven platforms in a local sandbox'
+	@echo 'make demo     real events through one client to every platform in a local sandbox'
 	@echo 'make test     the tests'
 	@echo 'make check    lint, types and tests'
 	@echo 'make bench    what an event costs on this machine, here and with other SDKs'
