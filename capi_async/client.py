@@ -24,6 +24,7 @@ from capi_async.answer import Answer
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.config import ClientOptions, from_env, load
 from capi_async.engine.capacity import Overflow
+from capi_async.engine.check import check
 from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
 from capi_async.engine.edits import BeforeSend
 from capi_async.engine.erasure import matches_subject
@@ -37,8 +38,6 @@ from capi_async.event import Event, Item, Page, User, new_event_id
 from capi_async.log import Log
 from capi_async.modes import MODES, Mode, environment_options
 from capi_async.outcome import Outcome
-from capi_async.pii.reference import is_currency
-from capi_async.plain import listed
 from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
 from capi_async.spool.base import Ledger, LetterFilter, Spool
@@ -214,7 +213,6 @@ class Client:
             max_attempts=max_attempts,
         )
         self._names = tuple(destination.name for destination in self.destinations)
-        self._known = frozenset(self._names)
         self._clock = clock
         self._spool = open_spool(spool, clock=clock)
         self._trust_env = trust_env
@@ -751,13 +749,7 @@ class Client:
         """What can only be told here: does the event's currency exist, do its destinations."""
         if type(event) is not Event:
             raise EventError(_at(index, ""), f"needs an Event(...), got {type(event).__name__}")
-        if event.currency is not None and not is_currency(event.currency):
-            raise EventError(_at(index, "currency"), "is no ISO 4217 currency")
-        if event.to is not None and not self._known.issuperset(event.to):
-            unknown = sorted(set(event.to) - self._known)
-            raise EventError(
-                _at(index, "to"), f"unknown destination {listed(unknown)}; there are {listed(self._names)}"
-            )
+        check(event, self._names, at=_at(index, ""))
 
     def _running(self) -> Dispatcher:
         """The engine of the running loop, made when first needed."""

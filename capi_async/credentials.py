@@ -17,7 +17,6 @@ Sources, read 2026-11: RFC 6749 section 6 (refresh token), RFC 7523 (signed asse
 from __future__ import annotations
 
 import base64
-import email.utils
 import hashlib
 import http.client
 import logging
@@ -36,6 +35,7 @@ from msgspec import Struct
 
 from capi_async.errors import CapiError, ConfigError
 from capi_async.files import Lock
+from capi_async.outcome import http_date
 from capi_async.spec import HOUR, MINUTE, Secret, is_loopback
 
 __all__ = ["CredentialError", "RefreshToken", "ServiceAccount", "TokenEndpointUnreachable", "TokenRevoked"]
@@ -228,7 +228,7 @@ class _Renewed:
             grant = _Grant()
         if status >= 500 or (status != 200 and not grant.error):
             raise TokenEndpointUnreachable(f"the token endpoint answered HTTP {status} without a token")
-        return grant, _seconds(date)
+        return grant, http_date(date)
 
     #: Whether what is sent holds a time.
     dated: bool = False
@@ -242,13 +242,6 @@ class _Renewed:
     def key(self) -> str:
         """Whose token it is, without saying so."""
         raise NotImplementedError
-
-
-def _seconds(date: str | None) -> float | None:
-    try:
-        return email.utils.parsedate_to_datetime(date or "").timestamp()
-    except (ValueError, TypeError):
-        return None
 
 
 def _digest(*texts: str) -> str:

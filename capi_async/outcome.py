@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 from collections.abc import Callable, Mapping
+from datetime import UTC
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -255,9 +256,16 @@ def retry_after_s(headers: Mapping[str, str], *, now: Callable[[], float] | None
         return max(0.0, min(float(value), 86_400.0)) if float(value) == float(value) else None
     except ValueError:
         pass
+    due = http_date(value)
+    base = now() if now else http_date(headers.get("date"))
+    return None if due is None or base is None else max(0.0, min(due - base, 86_400.0))
+
+
+def http_date(text: str | None) -> float | None:
+    """Seconds since the epoch of a header such as ``Date`` or ``Retry-After``; ``None``: there is none, or no date."""
     try:
-        due = email.utils.parsedate_to_datetime(value).timestamp()
-        base = now() if now else email.utils.parsedate_to_datetime(headers["date"]).timestamp()
-    except (ValueError, TypeError, KeyError):
+        found = email.utils.parsedate_to_datetime(text or "")
+    except (ValueError, TypeError):
         return None
-    return max(0.0, min(due - base, 86_400.0))
+    # these headers are in GMT; one that does not say so is read without an offset
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

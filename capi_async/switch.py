@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from msgspec.structs import replace
 
 from capi_async.clock import Clock
+from capi_async.destinations.hosts import is_platform
 from capi_async.destinations.registry import SANDBOX_TOKEN, row_of
 from capi_async.errors import ConfigError, TransportError
 from capi_async.modes import MODE_VARIABLE, Mode
@@ -72,18 +73,13 @@ def switched(mode: Mode, destinations: Sequence[Destination], sandbox_url: str |
     )
     base_url = (sandbox_url or _INSIDE).strip().rstrip("/")
     host = urlsplit(base_url).hostname or ""
-    if any(host == real or host.endswith(f".{real}") for real in map(_host, destinations)):
+    if is_platform(host):
         raise ConfigError(f"sandbox_url leads to {host}, which is a platform's own host and no sandbox")
     moved = tuple(_moved(one, base_url) if one.name in played else one for one in destinations)
     if sandbox_url is not None:
         return Switched(moved, None, None, names - played)
     sandbox = Sandbox(rates=dict.fromkeys(types), clock=clock)
     return Switched(moved, _Inside(sandbox), sandbox, names - played)
-
-
-def _host(destination: Destination) -> str:
-    """The host of the platform itself, whatever this account was given."""
-    return urlsplit(type(destination).default_base_url).hostname or "-"
 
 
 def _moved(destination: Destination, base_url: str) -> Destination:

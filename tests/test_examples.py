@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.environment import clean_environment
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 #: Pages whose Python is compiled, and run where it is marked.
@@ -39,12 +41,6 @@ SERVED = "03_fastapi.py"
 SHOP = "11_tiktok_shop.py"
 #: Started for real, each under its own server, in ``tests/integrations``.
 HOSTS = ("13_flask.py", "14_django.py", "15_aiohttp.py", "16_litestar.py", "17_quart.py")
-
-
-def clean_environment() -> dict[str, str]:
-    """This process's environment without anybody's real accounts: an example must never reach them from here."""
-    ours = re.compile(r"(SNAP|PINTEREST|TIKTOK|CMS|CUTMESHORT|META|FACEBOOK|FB|GA4?|REDDIT|LINKEDIN)_")
-    return {name: value for name, value in os.environ.items() if not ours.match(name)}
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -52,10 +52,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"destinations", "engine", "errors", "frames", "modes", "nearest", "plain", "spec"},
     "switch": {"clock", "destinations", "errors", "modes", "outcome", "sandbox", "spec"},
     "client": {
-        "answer", "clock", "config", "doctor", "engine", "errors", "event", "log", "modes", "outcome", "pii", "plain",
-        "sandbox", "spec", "spool", "switch", "telemetry.base", "transport",
+        "answer", "clock", "config", "doctor", "engine", "errors", "event", "log", "modes", "outcome", "sandbox",
+        "spec", "spool", "switch", "telemetry.base", "transport",
     },
-    "credentials": {"errors", "files", "spec"},
+    "credentials": {"errors", "files", "outcome", "spec"},
     "ending": {"log"},
     "loop_thread": {"answer", "errors"},
     "sync": {

@@ -70,10 +70,18 @@ async def test_a_sandbox_at_an_address_is_used_over_http() -> None:
         assert len(sandbox.arrivals("snap")) == 1
 
 
-@pytest.mark.parametrize("url", ["https://tr.snapchat.com", "https://eu.tr.snapchat.com/v3"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://tr.snapchat.com",
+        "https://eu.tr.snapchat.com/v3",
+        "https://tr.snapchat.com./",
+        "https://graph.facebook.com",
+    ],
+)
 def test_a_platform_is_no_sandbox(url: str) -> None:
     """Whatever the environment says: nothing may reach it in this mode."""
-    with pytest.raises(ConfigError, match=r"sandbox_url leads to .*snapchat"):
+    with pytest.raises(ConfigError, match=r"sandbox_url leads to .*(snapchat|facebook)"):
         Client([snap()], mode="sandbox", sandbox_url=url)
 
 

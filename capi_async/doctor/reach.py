@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Iterator, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 from capi_async.clock import Clock
 from capi_async.doctor.findings import Finding
 from capi_async.errors import TransportError
+from capi_async.outcome import http_date
 from capi_async.spec import Destination, Request, Transport, is_loopback
 
 _TIMEOUT_S: Final = 10.0
@@ -50,9 +49,8 @@ async def reach(destination: Destination, transport: Transport, clock: Clock, *,
 
 
 def _skew(name: str, date: str, now: float) -> Finding:
-    try:
-        theirs = parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp()
-    except (TypeError, ValueError):
+    theirs = http_date(date)
+    if theirs is None:
         return Finding(name, "clock", "note", "the answer states no time", "check that this machine's clock is set")
     # a Date has whole seconds
     ahead_s = now - theirs - 0.5

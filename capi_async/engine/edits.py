@@ -5,18 +5,17 @@ They are called in the prepare thread, and may raise anything: that costs their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from msgspec.structs import replace
 
 from capi_async.amounts import amount
+from capi_async.engine.check import check
 from capi_async.errors import EventError
 from capi_async.event import Event
 from capi_async.outcome import Outcome
 from capi_async.pii.identifiers import Identifiers
-from capi_async.pii.reference import is_currency
-from capi_async.plain import listed
 from capi_async.spec import Destination, Refusal, Wire
 
 BeforeSend: TypeAlias = Callable[[Event], Event | None]
@@ -27,7 +26,7 @@ _VETO: Final = Outcome(kind="skipped", reason="before_send gave None for it")
 _MEND: Final = "mend the before_send function of the client"
 
 
-def edited(event: Event, before_send: BeforeSend, destinations: Set[str]) -> Event | Outcome:
+def edited(event: Event, before_send: BeforeSend, destinations: Sequence[str]) -> Event | Outcome:
     """The event that is sent in the place of another one, or what becomes of it everywhere.
 
     Args:
@@ -45,11 +44,10 @@ def edited(event: Event, before_send: BeforeSend, destinations: Set[str]) -> Eve
     if made.event_id != event.event_id:
         # receipts, the ledger and the browser's own event know it by this id
         return Outcome(kind="rejected", reason="before_send changed its event_id", field="event_id", fix=_MEND)
-    if made.currency is not None and not is_currency(made.currency):
-        return Outcome(kind="rejected", reason="is no ISO 4217 currency", field="currency", fix=_MEND)
-    if made.to is not None and (unknown := set(made.to) - destinations):
-        reason = f"unknown destination {listed(sorted(unknown))}; there are {listed(sorted(destinations))}"
-        return Outcome(kind="rejected", reason=reason, field="to", fix=_MEND)
+    try:
+        check(made, destinations)
+    except EventError as error:
+        return Outcome(kind="rejected", reason=error.reason, field=error.field, fix=_MEND)
     return made
 
 

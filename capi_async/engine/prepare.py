@@ -135,7 +135,7 @@ class Preparer:
         for destination in destinations:
             self._targets.append(_Target(destination, self._targets, off=destination.name in off))
         self._before_send = before_send
-        self._target_names = frozenset(target.name for target in self._targets)
+        self._target_names = tuple(target.name for target in self._targets)
         wanted = dict.fromkeys(name for destination in destinations for name in destination.identifiers)
         self._names = NameWatch(destinations)
         self._plan = Plan(wanted, phone_region=phone_region)

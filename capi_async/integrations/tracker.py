@@ -61,13 +61,26 @@ class _Tracker(Generic[AnyClient]):
         """
         return self.context.event(name, email=email, phone=phone, external_id=external_id, user=user, **event_fields)
 
-    def _event_or_none(self, name: str, fields: dict[str, Any]) -> Event | None:
-        """For ``track``: what cannot become an event is counted and logged."""
+    def track(
+        self,
+        name: str,
+        *,
+        email: Identity | None = None,
+        phone: Identity | None = None,
+        external_id: Identity | None = None,
+        user: User | None = None,
+        **event_fields: Any,
+    ) -> None:
+        """Hand in one event from any thread; never raises and never waits: what cannot be taken is counted and logged.
+
+        See :meth:`Client.track`.
+        """
         try:
-            return self.context.event(name, **fields)
-        except Exception as error:  # track() never raises, whatever was given to it
+            event = self.event(name, email=email, phone=phone, external_id=external_id, user=user, **event_fields)
+        except Exception as error:  # never raises, whatever was given to it
             self.client.note_untracked(error)
-            return None
+        else:
+            self.client.track(event)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.client!r})"
@@ -104,25 +117,6 @@ class RequestTracker(_Tracker[Client | SyncClient]):
         if isinstance(client, SyncClient):
             return await client.asend(event, timeout_s=timeout_s)
         return await client.send(event, timeout_s=timeout_s)
-
-    def track(
-        self,
-        name: str,
-        *,
-        email: Identity | None = None,
-        phone: Identity | None = None,
-        external_id: Identity | None = None,
-        user: User | None = None,
-        **event_fields: Any,
-    ) -> None:
-        """Hand in one event from any thread; never raises and never waits: what cannot be taken is counted and logged.
-
-        See :meth:`Client.track`.
-        """
-        identities = {"email": email, "phone": phone, "external_id": external_id, "user": user}
-        event = self._event_or_none(name, identities | event_fields)
-        if event is not None:
-            self.client.track(event)
 
 
 class BlockingTracker(_Tracker[SyncClient]):
@@ -163,22 +157,6 @@ class BlockingTracker(_Tracker[SyncClient]):
         """As :meth:`send`, without blocking the event loop of an async view."""
         event = self.event(name, email=email, phone=phone, external_id=external_id, user=user, **event_fields)
         return await self.client.asend(event, timeout_s=timeout_s)
-
-    def track(
-        self,
-        name: str,
-        *,
-        email: Identity | None = None,
-        phone: Identity | None = None,
-        external_id: Identity | None = None,
-        user: User | None = None,
-        **event_fields: Any,
-    ) -> None:
-        """Hand in one event; never raises and never waits: what cannot be taken is counted and logged."""
-        identities = {"email": email, "phone": phone, "external_id": external_id, "user": user}
-        event = self._event_or_none(name, identities | event_fields)
-        if event is not None:
-            self.client.track(event)
 
 
 #: The tracker of the request that runs here.

@@ -306,9 +306,19 @@ class Sandbox:
             ValueError: No such platform.
         """
         prefix, _, rest = path.removeprefix("/").partition("/")
-        clock = self._clock
-        call = Call(method, f"/{rest}", query, headers, body, clock.wall(), clock.monotonic())
-        return self._platform(prefix).handle(call, self._arrivals)
+        return self._answer(self._platform(prefix), method, f"/{rest}", body, query, headers)
+
+    def _answer(
+        self,
+        platform: Service,
+        method: str,
+        path: str,
+        body: bytes,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+    ) -> Reply:
+        call = Call(method, path, query, headers, body, self._clock.wall(), self._clock.monotonic())
+        return platform.handle(call, self._arrivals)
 
     # Over HTTP.
 
@@ -366,9 +376,7 @@ class Sandbox:
             platform.tally.stats.requests += 1
             return platform.failure(413, "request too large")
         query: Mapping[str, str] = request.query if request.query_string else {}
-        clock = self._clock
-        call = Call(request.method, path, query, request.headers, body, clock.wall(), clock.monotonic())
-        return platform.handle(call, self._arrivals)
+        return self._answer(platform, request.method, path, body, query, request.headers)
 
     def _may_steer(self, request: web.BaseRequest) -> bool:
         """Whether no page of another origin asks; programs other than browsers name no origin at all.

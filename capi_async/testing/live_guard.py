@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, Final
 from unittest import TestCase
 
 import aiohttp
 
-from capi_async.destinations import destination_class, installed_types
+from capi_async.destinations.hosts import is_platform
 
-#: Hosts of TikTok Shop, which is a source and has no row among the destinations.
-_SHOP_DOMAINS: Final = ("tiktok-shops.com", "tiktokglobalshop.com", "tiktokshop.com")
-#: Domains of which a platform's API has one host, and others' services the rest.
-_SHARED_DOMAINS: Final = frozenset({"googleapis.com", "amazonaws.com", "azure.com"})
 _FIX: Final = (
     "use the fixture capi_recorder or capi_sandbox, Client(mode='sandbox') or the environment variable "
     "CAPI_ASYNC_MODE=sandbox; a test that is meant to reach the platform is marked @pytest.mark.capi_live"
@@ -74,23 +69,6 @@ class LiveGuard:
         """The hosts that were tried, which are forgotten."""
         tried, self.tried = self.tried, set()
         return tried
-
-
-def is_platform(host: str) -> bool:
-    """Whether a host belongs to a platform that an installed destination, or TikTok Shop, speaks to."""
-    host = host.lower().rstrip(".")  # a name with the root's dot at its end is the same name
-    return any(host == domain or host.endswith(f".{domain}") for domain in _domains())
-
-
-@cache
-def _domains() -> frozenset[str]:
-    found = set(_SHOP_DOMAINS)
-    for type_name in installed_types():
-        host = destination_class(type_name).default_base_url.partition("://")[2].partition("/")[0].partition(":")[0]
-        parent = ".".join(host.split(".")[-2:])
-        # a regional host of the same platform is as real
-        found.add(host if parent in _SHARED_DOMAINS else parent)
-    return frozenset(found - {""})
 
 
 @contextmanager

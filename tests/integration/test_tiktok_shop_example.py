@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.environment import clean_environment
 from tests.integration.test_tiktok_shop import free_port
-from tests.test_examples import EXAMPLES, SHOP, clean_environment, run
+from tests.test_examples import EXAMPLES, SHOP, run
 
 
 async def test_the_example_connects_a_shop_and_forwards_its_orders(tmp_path: Path) -> None:

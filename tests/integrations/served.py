@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -18,10 +17,10 @@ import aiohttp
 import anyio
 
 from capi_async.sandbox import Sandbox
+from tests.environment import clean_environment
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-_ACCOUNTS = re.compile(r"(SNAP|PINTEREST|TIKTOK|CMS|CUTMESHORT|META|FACEBOOK|FB|GA4?|REDDIT|LINKEDIN|CAPI)_")
 #: One platform: events need not be looked for at several.
 SNAP = {"SNAP_PIXEL_ID": "0f0e0d0c-0b0a-4908-8706-050403020100", "SNAP_ACCESS_TOKEN": "sandbox-token"}
 BROWSER = {"User-Agent": "Mozilla/5.0 (test)"}
@@ -29,9 +28,8 @@ BROWSER = {"User-Agent": "Mozilla/5.0 (test)"}
 
 def environment(sandbox: Sandbox, **more: str) -> dict[str, str]:
     """This process's environment, with nobody's accounts but those of a sandbox."""
-    ours = {name: value for name, value in os.environ.items() if not _ACCOUNTS.match(name)}
-    ours |= {"CAPI_ASYNC_MODE": "sandbox", "CAPI_ASYNC_SANDBOX_URL": str(sandbox.base_url), "PYTHONWARNINGS": "default"}
-    return ours | SNAP | more
+    ours = {"CAPI_ASYNC_MODE": "sandbox", "CAPI_ASYNC_SANDBOX_URL": str(sandbox.base_url), "PYTHONWARNINGS": "default"}
+    return clean_environment() | ours | SNAP | more
 
 
 def free_port() -> int:

@@ -8,7 +8,6 @@ read.
 
 from __future__ import annotations
 
-import email.utils
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ from capi_async.outcome import (
     ambiguous,
     by_edge,
     by_status,
+    http_date,
     redact,
     redact_id,
     rejected,
@@ -234,10 +234,9 @@ def _quota(response: Response, said: _Said, words: str) -> Verdict:
 
 def _until_quota_s(response: Response) -> float:
     """Seconds from the answer's own date to the hour at which a daily quota is back; an hour where it has none."""
-    try:
-        now = email.utils.parsedate_to_datetime(response.headers["date"])
-    except (KeyError, ValueError, TypeError):
+    theirs = http_date(response.headers.get("date"))
+    if theirs is None:
         return HOUR
-    now = now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
+    now = datetime.fromtimestamp(theirs, UTC)
     back: datetime = now.replace(hour=_QUOTA_HOUR_UTC, minute=0, second=0, microsecond=0)
     return ((back if back > now else back + timedelta(days=1)) - now).total_seconds()

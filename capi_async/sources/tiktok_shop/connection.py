@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -18,7 +17,7 @@ from capi_async.early import ready
 from capi_async.errors import CapiError
 from capi_async.frames import frameless_async
 from capi_async.limiter import TokenBucket
-from capi_async.outcome import UNREADABLE, Response, retry_after_s
+from capi_async.outcome import UNREADABLE, Response, http_date, retry_after_s
 from capi_async.sources.tiktok_shop.endpoints import Endpoint
 from capi_async.sources.tiktok_shop.errors import (
     TikTokShopAPIError,
@@ -223,11 +222,8 @@ class Connection:
 
     def _skew_s(self, response: Response) -> float | None:
         """Seconds by which this machine's clock is ahead of the platform's, as its ``Date`` header tells."""
-        try:
-            date = email.utils.parsedate_to_datetime(response.headers.get("date", ""))
-        except (ValueError, TypeError):
-            return None
-        return self.clock.wall() - date.timestamp()
+        theirs = http_date(response.headers.get("date"))
+        return None if theirs is None else self.clock.wall() - theirs
 
     def _gate(self, endpoint: Endpoint, cipher: str) -> Gate:
         category = endpoint.category if endpoint.category in (self._settings.rates or {}) else ""
