@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import capi_async
+from tests.engine.threaded_server import ThreadedServer
 
 pytest.importorskip("celery", reason="celery is not installed: pip install '.[test]'")
 
@@ -65,38 +62,12 @@ if pool != "eager":
 """
 
 
-class _Answers(ThreadingHTTPServer):
-    daemon_threads = True
-    ids: list[str]
-
-
-class _Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        assert isinstance(self.server, _Answers)
-        self.server.ids += [one["id"] for one in body["events"]]
-        self.send_response(200)
-        self.send_header("content-length", "11")
-        self.end_headers()
-        self.wfile.write(b'{"ok":true}')
-
-    def log_message(self, *_arguments: Any) -> None:
-        """Quiet."""
-
-
 @pytest.fixture
-def platform() -> Iterator[_Answers]:
+def platform() -> Iterator[ThreadedServer]:
     """A server that accepts everything and keeps the events' ids."""
-    server = _Answers(("127.0.0.1", 0), _Answer)
-    server.ids = []
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
+    server = ThreadedServer().start()
     yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    server.stop()
 
 
 def _stacks(worker: subprocess.Popen[bytes], said: Path) -> str:
@@ -161,12 +132,10 @@ def _worked(folder: Path, url: str, pool: str, made: str, ended: Callable[[str],
     [("prefork", "setup"), ("threads", "setup"), ("solo", "setup"), ("eager", "setup"), ("prefork", "by hand")],
 )
 def test_what_tasks_hand_in_is_delivered_when_their_process_ends(
-    platform: _Answers, tmp_path: Path, pool: str, made: str
+    platform: ThreadedServer, tmp_path: Path, pool: str, made: str
 ) -> None:
     """At the end of a child after its one task, or of the worker at a warm shutdown; nothing was sent before."""
-    handed_in, said = _worked(
-        tmp_path, f"http://127.0.0.1:{platform.server_port}", pool, made, lambda _said: len(platform.ids) >= TASKS
-    )
+    handed_in, said = _worked(tmp_path, platform.url, pool, made, lambda _said: len(platform.ids) >= TASKS)
     assert sorted(name for _, name in handed_in) == [f"e{number}" for number in range(TASKS)], said
     assert sorted(platform.ids) == sorted(name for _, name in handed_in), said
     assert len({process for process, _ in handed_in}) == (TASKS if pool == "prefork" else 1)

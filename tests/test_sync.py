@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -14,33 +13,15 @@ import pytest
 from capi_async import ClientClosed, EventError, SyncClient, User
 from capi_async.telemetry.base import Hook, Settled
 from tests.engine.acme import EMAIL, Acme, event, events
-
-
-class _Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-length", "11")
-        self.end_headers()
-        self.wfile.write(b'{"ok":true}')
-
-    def log_message(self, *_arguments: Any) -> None:
-        """Quiet."""
+from tests.engine.threaded_server import ThreadedServer
 
 
 @pytest.fixture
 def acme() -> Iterator[Acme]:
     """A destination whose server accepts everything."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield Acme(base_url=f"http://127.0.0.1:{server.server_port}")
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    server = ThreadedServer().start()
+    yield Acme(base_url=server.url)
+    server.stop()
 
 
 def test_the_same_surface_blocks(acme: Acme) -> None:

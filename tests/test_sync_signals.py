@@ -11,27 +11,14 @@ import pytest
 
 _PLAY = """
 import faulthandler, itertools, signal, sys, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from capi_async import SyncClient
 from tests.engine.acme import Acme, event
-
-class Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-length", "11")
-        self.end_headers()
-        self.wfile.write(b'{"ok":true}')
-    def log_message(self, *_):
-        pass
+from tests.engine.threaded_server import ThreadedServer
 
 faulthandler.dump_traceback_later(40, exit=True)
-server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-server.daemon_threads = True
-threading.Thread(target=server.serve_forever, daemon=True).start()
+server = ThreadedServer().start()
 numbers, handled, inside = itertools.count(), [], []
-clients = [SyncClient([Acme(base_url=f"http://127.0.0.1:{server.server_port}")], linger_s=0)]
+clients = [SyncClient([Acme(base_url=server.url)], linger_s=0)]
 calls = {
     "send": lambda: clients[-1].send(event(next(numbers)), timeout_s=30),
     "enqueue": lambda: clients[-1].enqueue(event(next(numbers))),
@@ -54,7 +41,7 @@ while len(handled) < 400:
         sent += 1
     if sent % 60 == 0:
         # starting is interrupted, too
-        clients.append(SyncClient([Acme(base_url=f"http://127.0.0.1:{server.server_port}")], linger_s=0))
+        clients.append(SyncClient([Acme(base_url=server.url)], linger_s=0))
 signal.setitimer(signal.ITIMER_REAL, 0)
 reports = [client.close(20) for client in clients]
 assert all(report is None or report.complete for report in reports), reports

@@ -539,25 +539,12 @@ async def test_a_client_in_use_refuses_another_loop(server: Server) -> None:
 
 PROLOGUE = """
 import asyncio, gc, os, sys, threading, warnings
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from capi_async import Client, ClientClosed, SyncClient
 from tests.engine.acme import Acme, event
+from tests.engine.threaded_server import ThreadedServer
 
-class Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-length", "11")
-        self.end_headers()
-        self.wfile.write(b'{"ok":true}')
-    def log_message(self, *args):
-        pass
-
-server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-server.daemon_threads = True
-threading.Thread(target=server.serve_forever, daemon=True).start()
-acme = Acme(base_url=f"http://127.0.0.1:{server.server_port}")
+server = ThreadedServer().start()
+acme = Acme(base_url=server.url)
 client = Client([acme], linger_s=0)
 
 async def go():
