@@ -38,6 +38,7 @@ from capi_async.event import Event, Item, Page, User, new_event_id
 from capi_async.log import Log
 from capi_async.modes import MODES, Mode, environment_options
 from capi_async.outcome import Outcome
+from capi_async.profiles import Profile, freezing_host
 from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
 from capi_async.spool.base import Ledger, LetterFilter, Spool
@@ -71,6 +72,8 @@ _FORGOTTEN: Final = Outcome(kind="forgotten", reason="erased on request")
 _WITHDRAWN: Final = Outcome(kind="skipped", field="consent", reason="consent was withdrawn")
 
 
+#: Seconds that flushing or closing may take, unless a caller says otherwise.
+_END_S: Final = 10.0
 #: Seconds that a test event may take.
 _TEST_S: Final = 15.0
 
@@ -152,6 +155,12 @@ class Client:
         mode: ``live``; ``sandbox``: events go to a sandbox, with its own credential, and never to a platform; ``off``:
             they are checked and prepared, and skipped. In the last two, events wait in memory whatever ``spool`` says,
             so that what a durable spool holds for the platforms stays there.
+        profile: Where the client runs. ``server``: a process that goes on. ``serverless``: one that is frozen or ended
+            whenever its handler has returned. There nothing lingers, and nothing is under way between calls:
+            :meth:`send` and :meth:`send_many` return when the platforms have answered, or after ``flush_s``; what was
+            handed in with :meth:`enqueue` or :meth:`track` leaves with the next :meth:`flush`, which is to be the
+            handler's last act (the web integrations do it); and connections are closed before each returns.
+        flush_s: The most seconds, in the profile ``serverless``, for the platforms' answers to one call.
         sandbox_url: For ``sandbox``: where one runs, such as ``http://127.0.0.1:8787``; unless given, one in this
             process is used, without a socket: :attr:`sandbox`.
 
@@ -184,6 +193,8 @@ class Client:
         before_send: BeforeSend | None = None,
         mode: Mode = "live",
         sandbox_url: str | None = None,
+        profile: Profile = "server",
+        flush_s: float = 3.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         destinations = tuple(destinations)
@@ -211,7 +222,10 @@ class Client:
             max_pending_bytes=max_pending_bytes,
             max_intake_events=max_intake_events,
             max_attempts=max_attempts,
+            profile=profile,
+            flush_s=flush_s,
         )
+        self.profile: Final = profile
         self._names = tuple(destination.name for destination in self.destinations)
         self._clock = clock
         self._spool = open_spool(spool, clock=clock)
@@ -308,6 +322,8 @@ class Client:
         if future is None:
             future = await intake.put_when_free((event,), (receipt,), timeout_s=timeout_s)
         await future
+        if self.profile != "server":
+            await self._answered(engine, self._settings.flush_s)
         return receipt
 
     async def send_many(self, events: Sequence[Event], *, timeout_s: float = 5.0) -> list[Receipt]:
@@ -337,6 +353,8 @@ class Client:
         if future is None:
             future = await intake.put_when_free(events, receipts, timeout_s=timeout_s)
         await future
+        if self.profile != "server":
+            await self._answered(engine, self._settings.flush_s)
         return receipts
 
     def enqueue(self, event: Event) -> Receipt:
@@ -464,18 +482,53 @@ class Client:
             return 0
         return max(0, self._settings.max_pending_events - max(depth.events for depth in depths))
 
-    async def flush(self, timeout_s: float = 10.0) -> bool:
+    async def _answered(self, engine: Dispatcher, within_s: float) -> bool:
+        """Wait for the platforms' answers, and say what is left when the caller goes on."""
+        if await engine.answered(within_s):
+            return True
+        for name in self._names if self._settings.deliver else ():
+            if not (left := self._spool.depth(name).events):
+                continue
+            waiting = engine.delivery.pending(name)
+            self._notices.note(
+                logging.WARNING,
+                ("left", name),
+                "%s: %d events are not delivered yet%s; they wait %s for the next call%s",
+                name,
+                left,
+                f" ({waiting.reason})" if waiting.reason else f" after {within_s:g} s",
+                f"in {self._spool.where}" if self._spool.durable else "in memory",
+                ""
+                if self._spool.durable
+                else ", and are lost if this process ends before: raise flush_s, or use a durable spool",
+                extra={"destination": name, "pending": left, "reason": waiting.reason, "fix": waiting.fix},
+            )
+        return False
+
+    async def flush(self, timeout_s: float | None = None) -> bool:
         """Send what lingers and wait until every accepted event is settled; False if time ran out.
 
         The ledger says whether anything is pending, also what other processes on the same spool have to deliver. With
         ``deliver=False`` nothing is waited for but that all is stored: True if nothing is pending then.
+
+        Args:
+            timeout_s: Unless given ten seconds, or ``flush_s`` in the profile ``serverless``: there what cannot be sent
+                before the end is not waited for, and nothing is under way on return.
         """
+        timeout_s = self._seconds_for(timeout_s)
         engine = self._running()
         if len(self._handover) and not await self._handover.emptied(timeout_s):
             return False
+        if self.profile != "server":
+            return await self._answered(engine, timeout_s)
         return await engine.flush(timeout_s)
 
-    async def aclose(self, deadline_s: float = 10.0, *, drain: bool = True) -> CloseReport:
+    def _seconds_for(self, given_s: float | None) -> float:
+        if given_s is not None:
+            return given_s
+        return _END_S if self.profile == "server" else self._settings.flush_s
+
+    async def aclose(self, deadline_s: float | None = None, *, drain: bool = True) -> CloseReport:
         """Stop accepting, flush, and stop everything at the deadline, which is hard.
 
         The last tenth of it (at most a second) is for ending requests and storage, so that it is the whole; below
@@ -486,9 +539,11 @@ class Client:
         report says how much. A call while another one closes waits for that one, and gets its report.
 
         Args:
+            deadline_s: Unless given ten seconds, or ``flush_s`` in the profile ``serverless``.
             drain: False waits only for the answers of requests that are under way, and begins no others: the rest
                 stays in the spool, for other processes or the next start.
         """
+        deadline_s = self._seconds_for(deadline_s)
         loop = asyncio.get_running_loop()
         if self._closing is not None and self._closing.get_loop() is loop:
             return await asyncio.shield(self._closing)
@@ -787,9 +842,21 @@ class Client:
         )
         self._earlier = None
         self._engine.start()
+        self._say_frozen()
         self._left_over = 0
         self._handover.attach(loop, self._engine.intake, self._engine.delivery)
         return self._engine
+
+    def _say_frozen(self) -> None:
+        if self.profile == "server" and (host := freezing_host()):
+            self._notices.note(
+                logging.WARNING,
+                ("frozen", host),
+                "this runs on %s, which freezes a process when its handler has returned, with what waits to be sent: "
+                "make the client with profile='serverless', or set CAPI_ASYNC_PROFILE=serverless",
+                host,
+                extra={"host": host},
+            )
 
     async def _ended(self) -> None:
         if self._http is not None:

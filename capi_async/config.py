@@ -23,6 +23,7 @@ from capi_async.frames import frameless
 from capi_async.modes import Mode
 from capi_async.nearest import nearest
 from capi_async.plain import listed, shown
+from capi_async.profiles import Profile
 from capi_async.spec import Destination, Secret
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     trust_env: bool = False
     mode: Mode = "live"
     sandbox_url: str | None = None
+    profile: Profile = "server"
+    flush_s: float = 3.0
 
     def __repr__(self) -> str:
         # the address of a spool may hold a password

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from capi_async.errors import ConfigError
 from capi_async.plain import shown
+from capi_async.profiles import PROFILE_VARIABLE, PROFILES
 
 Mode: TypeAlias = Literal["live", "sandbox", "off"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
@@ -17,10 +18,11 @@ SANDBOX_VARIABLE: Final = "CAPI_ASYNC_SANDBOX_URL"
 
 
 def environment_options(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The client's options ``mode`` and ``sandbox_url``, as far as the environment sets them.
+    """The client's options ``mode``, ``sandbox_url`` and ``profile``, as far as the environment sets them.
 
     Raises:
-        ConfigError: ``CAPI_ASYNC_MODE`` holds something else than a mode: a typo must not send to the platforms.
+        ConfigError: ``CAPI_ASYNC_MODE`` or ``CAPI_ASYNC_PROFILE`` holds something else than it may: a typo must not
+            send to the platforms, or lose what a frozen process holds.
     """
     environment = os.environ if environ is None else environ
     found: dict[str, Any] = {}
@@ -28,6 +30,10 @@ def environment_options(environ: Mapping[str, str] | None = None) -> dict[str, A
         if mode not in MODES:
             raise ConfigError(f"{MODE_VARIABLE} is one of {', '.join(MODES)}, not {shown(mode)!r}")
         found["mode"] = mode
+    if profile := environment.get(PROFILE_VARIABLE, "").strip().lower():
+        if profile not in PROFILES:
+            raise ConfigError(f"{PROFILE_VARIABLE} is one of {', '.join(PROFILES)}, not {shown(profile)!r}")
+        found["profile"] = profile
     if url := environment.get(SANDBOX_VARIABLE, "").strip():
         found["sandbox_url"] = url
     return found

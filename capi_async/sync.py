@@ -21,6 +21,7 @@ from capi_async.event import Event, User
 from capi_async.log import Log
 from capi_async.loop_thread import LoopThread, import_early
 from capi_async.outcome import Outcome
+from capi_async.profiles import Profile
 from capi_async.spec import Destination
 from capi_async.spool.base import Ledger
 
@@ -239,12 +240,17 @@ class SyncClient:
         found: frozenset[str] = self._call(self._client.accepted_before, event_ids)
         return found
 
-    def flush(self, timeout_s: float = 10.0) -> bool:
+    def flush(self, timeout_s: float | None = None) -> bool:
         """See :meth:`Client.flush`."""
         done: bool = self._call(self._client.flush, timeout_s)
         return done
 
-    def close(self, deadline_s: float = 10.0) -> CloseReport | None:
+    async def aflush(self, timeout_s: float | None = None) -> bool:
+        """See :meth:`Client.flush`; for async code on any event loop, which it does not block."""
+        self._refuse_on_loop()
+        return bool(await self._begun().thread.submit(partial(self._client.flush, timeout_s)).arrived())
+
+    def close(self, deadline_s: float | None = None) -> CloseReport | None:
         """See :meth:`Client.aclose`; ``None`` if it does not run. Calls in other threads end with it.
 
         The deadline holds however many threads are inside. If something blocks the loop, it is given up a second
@@ -255,6 +261,7 @@ class SyncClient:
             ClientClosed: This is the client's own loop: a hook or a callable of yours.
         """
         self._refuse_on_loop()
+        deadline_s = self._client._seconds_for(deadline_s)
         run = self.close_soon(deadline_s)
         return None if run is None else self._finish(run, time.monotonic() + deadline_s)
 
@@ -283,6 +290,11 @@ class SyncClient:
         """In the child of a fork, before anything else: a thread that exists no more may hold a lock."""
         self._renew_locks()
         self._client._counting = threading.RLock()
+
+    @property
+    def profile(self) -> Profile:
+        """See :class:`Client`."""
+        return self._client.profile
 
     @property
     def durable(self) -> bool:

@@ -33,6 +33,7 @@ TELLING_LINES = {
     "08_config.py": "snap_de    delivered",
     "09_hooks.py": "outcome: delivered after 2 attempts",
     "10_consent.py": "  pinterest  forgotten erased on request",
+    "18_serverless.py": "nothing is under way: the process may be frozen, or ended",
     "12_order_and_webhook.py": "browser tags: meta, tiktok with the id purchase:1001",
 }
 

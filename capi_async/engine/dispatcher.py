@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import get_args
+from itertools import count
+from typing import Final, get_args
 
 from msgspec import Struct
 
 from capi_async.clock import Clock
 from capi_async.engine.breaker import Breaker
 from capi_async.engine.capacity import Capacity, Overflow
+from capi_async.engine.exchange import OVERTIME_S
 from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake
@@ -21,11 +25,13 @@ from capi_async.engine.notices import EVERY_S, Notices
 from capi_async.engine.outage import Outage
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Delivery
+from capi_async.engine.sending_time import SendingTime
 from capi_async.engine.task_group import Group
 from capi_async.engine.worker import Worker
 from capi_async.errors import CapiError, ConfigError, SpoolError
 from capi_async.log import Log
 from capi_async.outcome import PENDING, Outcome
+from capi_async.profiles import PROFILES, Profile
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Spool
 from capi_async.telemetry.base import Hook
@@ -46,6 +52,8 @@ _STOP_SHARE = 0.1
 _STOP_MOST_S = 1.0
 #: Turns of the event loop that tasks which were cancelled get to end in, also when the deadline has passed.
 _TICKS = 20
+#: Least seconds for sending and its answers where nothing is under way between calls.
+_LEAST_FLUSH_S: Final = 0.5
 #: Seconds that a client which is entered again waits for its earlier run to let go of the spool.
 _AFTER_S = 60.0
 
@@ -60,6 +68,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_pending_bytes: int
     max_intake_events: int
     max_attempts: int
+    profile: Profile
+    flush_s: float
 
     def __post_init__(self) -> None:
         if self.overflow not in get_args(Overflow):
@@ -69,6 +79,10 @@ class Settings(Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"{name} must be at least 1")
         if not self.linger_s >= 0:
             raise ConfigError("linger_s must be 0 or more seconds")
+        if self.profile not in PROFILES:
+            raise ConfigError(f"profile is one of {', '.join(PROFILES)}")
+        if not _LEAST_FLUSH_S <= self.flush_s < math.inf:
+            raise ConfigError(f"flush_s must be {_LEAST_FLUSH_S} seconds or more: a request needs some to be answered")
 
 
 class Dispatcher:
@@ -112,6 +126,7 @@ class Dispatcher:
         self._freed = asyncio.Event()
         self._notices = notices
         self._hooks = Hooks(hooks, notices)
+        self._sending_time = SendingTime(always=settings.profile == "server")
         # it has nothing to do while the loop stands still, and can say what holds it
         self._thread = OwnedThread("capi_async-prepare", idle=self._hooks.held.look)
         self.workers = self._make_workers(destinations, transport)
@@ -151,6 +166,7 @@ class Dispatcher:
                 thread=self._thread,
                 hooks=self._hooks,
                 outage=outage,
+                sending_time=self._sending_time,
                 settled=self._on_settled,
                 ending=self._is_ending,
                 clock=self._clock,
@@ -186,7 +202,48 @@ class Dispatcher:
 
     async def drain(self, timeout_s: float) -> bool:
         """The same before closing: what other processes on the same spool have to deliver is not waited for."""
-        return await self._settle(timeout_s, self._idle)
+        if self._settings.profile == "server":
+            return await self._settle(timeout_s, self._idle)
+        await self.answered(timeout_s)
+        return self._idle()
+
+    async def answered(self, within_s: float) -> bool:
+        """Let requests be under way for up to ``within_s`` seconds, and wait for their answers.
+
+        On return none is under way and no connection is open, unless another call waits for some. What cannot be sent
+        before the end (a destination is paused, or a retry is due later) is not waited for. True if nothing is left.
+        """
+        if not self._settings.deliver or self._nothing_left():
+            return self._nothing_left()
+        until = self._clock.monotonic() + within_s
+        try:
+            with self._sending_time.call(until):
+                await self._settle(within_s, partial(self._quiet, until))
+        finally:
+            if not self._sending_time.waited_for:
+                await self._stand_still()
+        return self._nothing_left()
+
+    def _nothing_left(self) -> bool:
+        return self._idle() and not self.under_way
+
+    def _quiet(self, until: float) -> bool:
+        if self._idle():
+            return True
+        opened = self.intake.empty and self._opened.done()
+        return opened and all(worker.quiet(until) for worker in self.workers.values())
+
+    async def _stand_still(self) -> None:
+        """The last call returns: its requests have timed out by now, if they were not answered."""
+        until = self._clock.monotonic() + OVERTIME_S
+        for turn in count():
+            if not self.under_way or self._clock.monotonic() > until or self._sending_time.waited_for:
+                break
+            await asyncio.sleep(0.0 if turn < _TICKS else 0.01)
+        if not self.under_way and not self._sending_time.waited_for:
+            with suppress(SpoolError):  # what storage does not take back now, it gets back later
+                await self.put_back()
+            await self._ended()
 
     async def _settle(self, timeout_s: float, done: Callable[[], bool]) -> bool:
         for worker in self.workers.values():

@@ -17,6 +17,7 @@ from capi_async.engine.guard import Fault, is_end
 from capi_async.engine.health import Health
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.outage import Outage
+from capi_async.engine.sending_time import LEAST_S, SendingTime
 from capi_async.errors import TransportError
 from capi_async.outcome import Response, Verdict, ambiguous, retry
 from capi_async.spec import Request, Transport
@@ -45,6 +46,7 @@ class Exchange:
         thread: OwnedThread,
         hooks: Hooks,
         outage: Outage,
+        sending_time: SendingTime,
         ending: Callable[[], bool],
         clock: Clock,
     ) -> None:
@@ -58,6 +60,7 @@ class Exchange:
         self._thread = thread
         self._hooks = hooks
         self._outage = outage
+        self._sending_time = sending_time
         self._ending = ending
         self._clock = clock
         self._timeout_s = destination.effective_limits().request_timeout_s
@@ -134,9 +137,11 @@ class Exchange:
             Fault: A transport of the user's failed with something else, gave no answer or forgot its timeout.
         """
         self.sending += 1
+        left_s = self._sending_time.until - self._clock.monotonic()
+        timeout_s = min(self._timeout_s, max(left_s, LEAST_S))
         try:
-            async with asyncio.timeout(self._timeout_s + OVERTIME_S):
-                response = await self._transport.send(request, timeout_s=self._timeout_s)
+            async with asyncio.timeout(timeout_s + OVERTIME_S):
+                response = await self._transport.send(request, timeout_s=timeout_s)
             if not isinstance(response, Response):
                 raise TypeError  # named below, like whatever else a transport may do
         except TransportError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from capi_async.engine.guard import Fault, is_end
 from capi_async.engine.health import STALL_S, Health
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.outage import Outage
+from capi_async.engine.sending_time import LEAST_S, SendingTime
 from capi_async.engine.settlement import Settlement, absorbed, settle_batch
 from capi_async.engine.task_group import Group
 from capi_async.errors import SpoolError
@@ -47,6 +49,7 @@ class Worker:
 
     Args:
         outage: What is said while storage fails.
+        sending_time: When requests may be under way.
         linger_s: Seconds that an event waits for company.
         ending: Whether the client is ending all tasks: only then is a CancelledError the end of ours.
         max_attempts: Failed requests that one event may be part of.
@@ -62,6 +65,7 @@ class Worker:
         thread: OwnedThread,
         hooks: Hooks,
         outage: Outage,
+        sending_time: SendingTime,
         settled: Callable[[], None],
         ending: Callable[[], bool],
         clock: Clock,
@@ -75,6 +79,7 @@ class Worker:
         self._spool = spool
         self._hooks = hooks
         self._outage = outage
+        self._sending_time = sending_time
         self._settled = settled
         self._ending = ending
         self._clock = clock
@@ -92,6 +97,7 @@ class Worker:
             thread=thread,
             hooks=hooks,
             outage=outage,
+            sending_time=sending_time,
             ending=ending,
             clock=clock,
         )
@@ -109,6 +115,8 @@ class Worker:
         self._stranded: list[Record] = []
         self._stranded_until = 0.0
         self._woken = asyncio.Event()
+        #: Monotonic seconds at which it goes on by itself; in the past while it works.
+        self._asleep_until = -math.inf
         self._under_way: dict[int, Batch] = {}
         self._answered_at = clock.monotonic()
         self._looked_at = -LOOK_S
@@ -132,6 +140,13 @@ class Worker:
     def busy(self) -> bool:
         """Whether requests are under way."""
         return bool(self._under_way)
+
+    def quiet(self, until: float) -> bool:
+        """Whether nothing is under way, and nothing will be before this moment, other than probes at a broken platform."""
+        if self._under_way or self._woken.is_set():
+            return False
+        until = until if self.breaker.state == "open" else self._clock.monotonic()
+        return self._asleep_until > until
 
     @property
     def under_way(self) -> int:
@@ -209,7 +224,7 @@ class Worker:
         return await self._go_on(group)
 
     async def _go_on(self, group: Group) -> float | None:
-        if self.finishing:
+        if self.finishing or self._clock.monotonic() > self._sending_time.until - LEAST_S:
             await self.put_back()
             return None
         probe_s = self.breaker.wait_s()
@@ -455,11 +470,14 @@ class Worker:
             self.wake()
 
     async def _sleep(self, seconds: float | None) -> None:
+        self._asleep_until = math.inf if seconds is None else self._clock.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
         except TimeoutError:
             pass
+        finally:
+            self._asleep_until = -math.inf
 
 
 def _doubt(batch: Batch) -> None:

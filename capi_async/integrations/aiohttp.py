@@ -24,6 +24,7 @@ from capi_async.integrations.tracker import (
     cookies_to_set,
     current_tracker,
     request_settings,
+    sent_before_the_end,
 )
 
 __all__ = ["CLIENT", "RequestTracker", "current_tracker", "setup", "tracker"]
@@ -72,6 +73,7 @@ def setup(
             return await handler(request)
         finally:
             bound.reset(token)
+            await sent_before_the_end(found.client)
 
     app.cleanup_ctx.insert(0, living)
     app.middlewares.insert(0, bind)

@@ -21,6 +21,7 @@ from capi_async.integrations.tracker import (
     cookies_to_set,
     current_tracker,
     request_settings,
+    sent_before_the_end,
 )
 from capi_async.sync import SyncClient
 
@@ -167,6 +168,7 @@ async def bind_request(
         await app(scope, receive, send_with_cookies if scope["type"] == "http" else send)
     finally:
         bound.reset(token)
+        await sent_before_the_end(client)
 
 
 def tracker_of(scope: Scope) -> RequestTracker:

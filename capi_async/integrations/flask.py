@@ -13,7 +13,13 @@ from typing import Any, Final, cast
 
 from capi_async.context import ContextSettings, RequestContext
 from capi_async.errors import ConfigError
-from capi_async.integrations.tracker import BlockingTracker, Trusted, cookies_to_set, request_settings
+from capi_async.integrations.tracker import (
+    BlockingTracker,
+    Trusted,
+    cookies_to_set,
+    request_settings,
+    sent_before_the_end_blocking,
+)
 from capi_async.integrations.wsgi import BlockingOrFactory, OnePerProcess
 from capi_async.sync import SyncClient
 
@@ -57,6 +63,7 @@ class Capi:
         """Serve an application."""
         app.extensions[_NAME] = self
         app.after_request(self._set_cookies)
+        app.teardown_request(self._end)
 
     def client(self, app: Flask) -> SyncClient:
         """The client of this process."""
@@ -75,6 +82,11 @@ class Capi:
             found = BlockingTracker(self.client(app), lambda: RequestContext.from_wsgi(environ, self._settings))
             setattr(g, _NAME, found)
         return found
+
+    def _end(self, _error: BaseException | None = None) -> None:
+        found: BlockingTracker | None = g.get(_NAME)
+        if found is not None:
+            sent_before_the_end_blocking(found.client)
 
     def _set_cookies(self, response: Response) -> Response:
         if response.status_code in (204, 304):

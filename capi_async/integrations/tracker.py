@@ -9,9 +9,14 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 from capi_async.client import Client
 from capi_async.context import ContextSettings, Cookie, RequestContext
 from capi_async.engine.receipt import Receipt
-from capi_async.errors import ConfigError
+from capi_async.errors import CapiError, ConfigError
 from capi_async.event import Event, Hashed, User
+from capi_async.log import Log
 from capi_async.sync import SyncClient, SyncReceipt
+
+logger = Log(__name__)
+
+_UNSENT: Final = "what a request handed in could not be sent before its end: %s; the next request tries again"
 
 Identity: TypeAlias = str | Hashed | Sequence[str | Hashed]
 Trusted: TypeAlias = int | Sequence[str]
@@ -176,6 +181,26 @@ def current_tracker() -> RequestTracker:
             "no request with the client itself"
         )
     return tracker
+
+
+async def sent_before_the_end(client: Client | SyncClient) -> None:
+    """The last act of a request in the profile ``serverless``: what it handed in leaves while the process runs."""
+    if client.profile == "server":
+        return
+    try:
+        await (client.aflush() if isinstance(client, SyncClient) else client.flush())
+    except CapiError as error:
+        logger.warning(_UNSENT, error)
+
+
+def sent_before_the_end_blocking(client: SyncClient) -> None:
+    """The same, for hosts whose code runs in threads."""
+    if client.profile == "server":
+        return
+    try:
+        client.flush()
+    except CapiError as error:
+        logger.warning(_UNSENT, error)
 
 
 def request_settings(settings: ContextSettings | None, trusted_proxies: Trusted) -> ContextSettings:

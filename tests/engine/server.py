@@ -84,7 +84,7 @@ class Server:
         self.port = 0
         self.scheme = "http"
         self._arrived = asyncio.Condition()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
 
     @property
     def url(self) -> str:
@@ -95,13 +95,18 @@ class Server:
         """Ids of all events that arrived, in order."""
         return [one for request in self.got for one in request.ids]
 
+    @property
+    def open_connections(self) -> int:
+        """Connections that the client has not closed."""
+        return sum(not reader.at_eof() and reader.exception() is None for reader in self._writers.values())
+
     async def arrived(self, requests: int) -> None:
         """Return once so many requests have been read."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: len(self.got) >= requests)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._writers[writer] = reader
         self.connections += 1
         try:
             if self.hang_up:
@@ -128,7 +133,7 @@ class Server:
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
             pass
         finally:
-            self._writers.discard(writer)
+            self._writers.pop(writer, None)
             writer.close()
 
     async def _read(self, reader: asyncio.StreamReader) -> Got | None:

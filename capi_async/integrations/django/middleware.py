@@ -9,7 +9,12 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
 from capi_async.context import ContextSettings, RequestContext
 from capi_async.integrations.django.client import client, how_to_read
-from capi_async.integrations.tracker import BlockingTracker, cookies_to_set
+from capi_async.integrations.tracker import (
+    BlockingTracker,
+    cookies_to_set,
+    sent_before_the_end,
+    sent_before_the_end_blocking,
+)
 
 _BARE_STATUS: Final = (204, 304)
 
@@ -38,11 +43,17 @@ class CapiMiddleware:
         if iscoroutinefunction(self):
             return self._answered(request)
         self._bind(request)
-        return _with_cookies(request, self._get_response(request))
+        try:
+            return _with_cookies(request, self._get_response(request))
+        finally:
+            sent_before_the_end_blocking(request.capi.client)
 
     async def _answered(self, request: Any) -> Any:
         self._bind(request)
-        return _with_cookies(request, await self._get_response(request))
+        try:
+            return _with_cookies(request, await self._get_response(request))
+        finally:
+            await sent_before_the_end(request.capi.client)
 
     def _bind(self, request: Any) -> None:
         request.capi = BlockingTracker(client(), lambda: context_of(request, self._settings))
