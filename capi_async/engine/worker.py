@@ -142,7 +142,7 @@ class Worker:
         return bool(self._under_way)
 
     def quiet(self, until: float) -> bool:
-        """Whether nothing is under way, and nothing will be before this moment, other than probes at a broken platform."""
+        """Whether nothing is under way, and nothing will be before this moment but probes of a broken platform."""
         if self._under_way or self._woken.is_set():
             return False
         until = until if self.breaker.state == "open" else self._clock.monotonic()
