@@ -60,8 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ending": {"log"},
     "loop_thread": {"answer", "errors"},
     "sync": {
-        "answer", "client", "doctor", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome", "profiles",
-        "sandbox", "spec", "spool.base",
+        "answer", "client", "doctor", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome",
+        "profiles", "sandbox", "spec", "spool.base",
     },
     "sources": {
         "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",
