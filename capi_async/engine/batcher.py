@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Final
 
 from capi_async.spool.base import Record, size_of
 
@@ -34,7 +37,7 @@ class Batcher:
         limit_of: Events that one request of a head may carry.
         max_bytes: Bytes of a request's body, envelope included.
         linger_s: Seconds that a record waits for company.
-        max_open: Heads that may be open at once; beyond it the oldest batch closes early.
+        max_open: Heads that may be open at once; beyond it the batch that is due first closes early.
         now: Monotonic seconds.
     """
 
@@ -58,21 +61,27 @@ class Batcher:
         self._open: dict[bytes, Batch] = {}
         self._closed: list[Batch] = []
         self.records = 0
+        #: The fewest events that a request of some head carries, as far as heads were seen.
+        self._least = sys.maxsize
 
-    def add(self, records: Sequence[Record]) -> None:
-        """Sort records into the open batches, closing those that are full."""
-        if not self._add_together(records):
-            self._add_each(records)
+    def add(self, records: Sequence[Record], *, now: float = 0.0) -> None:
+        """Sort records into the open batches, closing those that are full.
+
+        Args:
+            now: Seconds since the epoch: the time that a record has waited elsewhere is part of its linger.
+        """
+        if not self._add_together(records, now):
+            self._add_each(records, now)
         self.records += len(records)
 
-    def _add_together(self, records: Sequence[Record]) -> bool:
+    def _add_together(self, records: Sequence[Record], now: float) -> bool:
         """Nearly always all of them have one head, and there is room: looked at as a whole."""
         if not records:
             return True
         head = records[0].head
         if [record.head for record in records].count(head) != len(records):
             return False
-        batch = self._batch(head)
+        batch = self._batch(records[0], now)
         size = size_of(records) + len(records)
         if len(batch.records) + len(records) > batch.limit or batch.bytes + size > self._max_bytes:
             return False
@@ -82,15 +91,15 @@ class Batcher:
             self._close(batch)
         return True
 
-    def _add_each(self, records: Sequence[Record]) -> None:
+    def _add_each(self, records: Sequence[Record], now: float) -> None:
         batch: Batch | None = None
         for record in records:
             if batch is None or batch.head != record.head:
-                batch = self._batch(record.head)
+                batch = self._batch(record, now)
             size = len(record.body) + 1
             if batch.records and batch.bytes + size > self._max_bytes:
                 self._close(batch)
-                batch = self._batch(record.head)
+                batch = self._batch(record, now)
             batch.records.append(record)
             batch.bytes += size
             if len(batch.records) >= batch.limit:
@@ -100,9 +109,9 @@ class Batcher:
     def take(self, *, everything: bool = False) -> Batch | None:
         """The next batch that is closed or whose time has come; with ``everything``, any batch."""
         if not self._closed and self._open:
-            oldest = next(iter(self._open.values()))
-            if everything or oldest.deadline <= self._now():
-                self._close(oldest)
+            first = self._first()
+            if everything or first.deadline <= self._now():
+                self._close(first)
         if not self._closed:
             return None
         batch = self._closed.pop(0)
@@ -137,23 +146,44 @@ class Batcher:
         """Whether a closed batch waits."""
         return bool(self._closed)
 
+    def left(self) -> tuple[int, int] | None:
+        """How many events, and how many bytes with a comma each, close a batch before its time; ``None``: no telling.
+
+        Of a head that is not open the least that one request of any head was found to carry is expected.
+        """
+        if self._closed or not self._open:
+            return None
+        events = min(self._least, *[batch.limit - len(batch.records) for batch in self._open.values()])
+        return events, self._max_bytes - max([batch.bytes for batch in self._open.values()])
+
     def due_s(self) -> float | None:
         """Seconds until the oldest open batch closes by itself; ``None`` if none is open."""
         if self._closed:
             return 0.0
         if not self._open:
             return None
-        return max(0.0, next(iter(self._open.values())).deadline - self._now())
+        return max(0.0, self._first().deadline - self._now())
 
-    def _batch(self, head: bytes) -> Batch:
+    def _first(self) -> Batch:
+        """The open batch that comes due first: not always the one that was opened first."""
+        return min(self._open.values(), key=_deadline)
+
+    def _batch(self, record: Record, now: float) -> Batch:
+        head = record.head
         batch = self._open.get(head)
         if batch is None:
             if len(self._open) >= self._max_open:
-                self._close(next(iter(self._open.values())))
-            # a dict keeps the order of opening, so its first batch is the first to come due
-            batch = self._open[head] = Batch(head, self._limit_of(head), self._now() + self._linger_s)
+                self._close(self._first())
+            limit = self._limit_of(head)
+            self._least = min(self._least, limit)
+            # the wall clock may have been stepped meanwhile; one that was tried before lingers as a new one does
+            waited_s = 0.0 if record.attempts else min(max(0.0, now - record.accepted_at), self._linger_s)
+            batch = self._open[head] = Batch(head, limit, self._now() + self._linger_s - waited_s)
         return batch
 
     def _close(self, batch: Batch) -> None:
         del self._open[batch.head]
         self._closed.append(batch)
+
+
+_deadline: Final = attrgetter("deadline")

@@ -32,7 +32,7 @@ class Capacity:
         max_bytes: int,
         overflow: Overflow,
         progressing: Callable[[str], bool],
-        put_back: Callable[[str], Awaitable[None]],
+        put_back: Callable[[str, bool], Awaitable[None]],
     ) -> None:
         self._spool = spool
         self.max_events = max_events
@@ -62,8 +62,8 @@ class Capacity:
         size = size_of(records)
         events, max_bytes = max(0, self.max_events - len(records)), max(0, self.max_bytes - size)
         for attempt in range(2):
-            if attempt:  # the oldest may be held by the worker, waiting for company
-                await self._put_back(name)
+            # the oldest may be held by the worker: the first of all lingers there, others may wait for a token
+            await self._put_back(name, attempt == 0)
             await self._spool.evict(name, events=events, max_bytes=max_bytes, outcome=_EVICTED)
             depth = self._spool.depth(name)
             if depth.events + len(records) <= self.max_events and depth.bytes + size <= self.max_bytes:

@@ -140,7 +140,7 @@ class Dispatcher:
             max_bytes=settings.max_pending_bytes,
             overflow=settings.overflow,
             progressing=lambda name: self.workers[name].progressing(),
-            put_back=lambda name: self.workers[name].put_back(),
+            put_back=self._put_back,
         )
         self.intake = Intake(
             preparer=preparer,
@@ -421,6 +421,12 @@ class Dispatcher:
             )
             warnings.warn(f"unclosed client, events in memory: {counts}", ResourceWarning, stacklevel=2)
 
+    async def _put_back(self, name: str, lingering: bool) -> None:
+        """Let a worker hand back what it holds and has not sent, or only what lingers there."""
+        worker = self.workers[name]
+        if worker.lingers or not lingering:
+            await worker.put_back()
+
     async def put_back(self) -> None:
         """Let every worker hand back what it holds and has not sent."""
         for worker in self.workers.values():
@@ -430,7 +436,7 @@ class Dispatcher:
         """Records became available."""
         worker = self.workers.get(destination)
         if worker is not None:
-            worker.wake()
+            worker.look()
 
     def _idle(self) -> bool:
         if not self.intake.empty or not self._opened.done():

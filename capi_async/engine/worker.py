@@ -24,7 +24,7 @@ from capi_async.errors import SpoolError
 from capi_async.log import Log
 from capi_async.outcome import Outcome, Response, Verdict
 from capi_async.spec import Destination, Transport
-from capi_async.spool.base import Record, Revoked, Spool
+from capi_async.spool.base import Depth, Record, Revoked, Spool
 from capi_async.telemetry.base import Settled
 from capi_async.thread import OwnedThread, kind_of
 
@@ -117,6 +117,9 @@ class Worker:
         self._woken = asyncio.Event()
         #: Monotonic seconds at which it goes on by itself; in the past while it works.
         self._asleep_until = -math.inf
+        #: What waited when the worker lay down to let a batch linger, and how much more would close that batch.
+        self._lingering: tuple[Depth, int, int] | None = None
+        self._waiting_events = 0
         self._under_way: dict[int, Batch] = {}
         self._answered_at = clock.monotonic()
         self._looked_at = -LOOK_S
@@ -125,7 +128,19 @@ class Worker:
         self.finishing = False
 
     def wake(self) -> None:
-        """Something changed: records came, an answer, a wish to hurry."""
+        """Something changed: an answer came, a wish to hurry."""
+        self._woken.set()
+
+    def look(self) -> None:
+        """Records came, or came back: the worker wakes unless that changes nothing but the length of its queue."""
+        if self._lingering is not None and not self.hurry:
+            depth = self._spool.depth(self.name)
+            before, self._waiting_events = self._waiting_events, depth.events
+            then, events, size = self._lingering
+            more = depth.events - then.events
+            # one that came back may be due before the timer rings, and does not lengthen the queue
+            if depth.events > before and more < events and depth.bytes - then.bytes + more < size:
+                return
         self._woken.set()
 
     def progressing(self) -> bool:
@@ -149,6 +164,11 @@ class Worker:
         return self._asleep_until > until
 
     @property
+    def lingers(self) -> bool:
+        """Whether all that is held here lets a batch linger, and nothing else waits behind it."""
+        return self._lingering is not None
+
+    @property
     def under_way(self) -> int:
         """Requests whose records are not settled or released yet."""
         return len(self._under_way)
@@ -164,7 +184,19 @@ class Worker:
                 await asyncio.sleep(_AGAIN_S)
                 continue
             if wait_s != 0.0:
+                self._linger()
                 await self._sleep(wait_s)
+                self._lingering = None
+
+    def _linger(self) -> None:
+        """Nothing need be decided before the timer rings, or the batch that is open is full."""
+        left = self._batcher.left()
+        if left is None or self._splits or self._stranded or self.finishing:
+            return
+        if self.breaker.state == "open" and self._health.window.open():
+            depth = self._spool.depth(self.name)
+            self._waiting_events = depth.events
+            self._lingering = (depth, *left)
 
     async def end(self) -> None:
         """All tasks have ended: hand back what they held, also what was under way. Then it is the spool's again."""
@@ -274,7 +306,7 @@ class Worker:
         leased = await self._spool.lease(self.name, limit=limit, max_bytes=self._limits.max_batch_bytes)
         if leased:
             try:
-                self._batcher.add(await self._fit(leased))
+                self._batcher.add(await self._fit(leased), now=self._clock.wall())
             except BaseException as error:  # a destination's own code, or storage: what was leased must not get lost
                 known = {id(record) for record in leased}
                 leased += [record for record in self._batcher.drain() if id(record) not in known]

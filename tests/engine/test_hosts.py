@@ -11,6 +11,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -300,7 +301,7 @@ async def test_a_cancelled_send_is_all_or_nothing(server: Server) -> None:
             for _ in range(number % 6):
                 await asyncio.sleep(0)
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError):  # or it was stored before
                 await task
         receipt = await sender.send(event(100))
         assert (await receipt.outcomes(timeout_s=5))["acme"].kind == "delivered"

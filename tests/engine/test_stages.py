@@ -77,6 +77,38 @@ def test_a_half_full_batch_leaves_when_linger_has_passed(clock: ManualClock) -> 
     assert stage.due_s() is None
 
 
+def test_waiting_elsewhere_is_part_of_the_linger(clock: ManualClock) -> None:
+    """Whatever the wall clock was set to meanwhile; what was tried before lingers anew."""
+    stage = batcher(clock, linger_s=0.5)
+    stage.add([record("first", head=b"1", accepted_at=1_000.0)], now=1_000.0)
+    clock.now = 0.2
+    stage.add([record("behind", head=b"2", accepted_at=1_000.0 - 0.3)], now=1_000.2)
+    assert stage.due_s() == 0.0
+    assert names(stage.take()) == ["behind"]
+    stage.add([record("set back", head=b"3", accepted_at=9_000.0)], now=1_000.2)
+    stage.add([record("again", head=b"4", accepted_at=0.0, attempts=1)], now=1_000.2)
+    clock.now = 0.5
+    assert names(stage.take()) == ["first"]
+    assert stage.take() is None
+    clock.now = 0.7
+    assert [names(stage.take()) for _ in range(2)] == [["set back"], ["again"]]
+
+
+def test_a_batch_says_what_closes_it(clock: ManualClock) -> None:
+    """Events and bytes; a head that takes fewer is remembered, and may come again."""
+    limits = {b"1": 10, b"2": 3}
+    stage = Batcher(limit_of=limits.__getitem__, max_bytes=2_024, linger_s=0.5, now=clock.monotonic)
+    assert stage.left() is None
+    stage.add([record("a", head=b"1", body=b"x" * 99)])
+    assert stage.left() == (9, 900)
+    stage.add([record("b", head=b"2", body=b"x" * 49)])
+    assert stage.left() == (2, 900)
+    stage.add([record("c", head=b"2"), record("d", head=b"2")])
+    assert stage.left() is None
+    assert names(stage.take()) == ["b", "c", "d"]
+    assert stage.left() == (3, 900)
+
+
 def test_linger_may_be_zero_and_a_hurry_takes_everything(clock: ManualClock) -> None:
     """Both leave at once."""
     stage = batcher(clock, linger_s=0)
