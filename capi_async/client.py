@@ -10,7 +10,7 @@ import ssl as ssl_module
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 from weakref import WeakMethod
@@ -29,6 +29,7 @@ from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
 from capi_async.engine.edits import BeforeSend
 from capi_async.engine.erasure import matches_subject
 from capi_async.engine.explain import Explanation, explain
+from capi_async.engine.followup import FollowedUp, follow_up
 from capi_async.engine.handover import Handover
 from capi_async.engine.notices import Notices
 from capi_async.engine.prepare import ConsentPolicy, Preparer
@@ -213,6 +214,8 @@ class Client:
             transport = instead or transport
         self.sandbox: Final = sandbox
         self.destinations: Final = destinations
+        #: Names of destinations that nothing is sent to, nor asked.
+        self._off = off
         _check_choice("consent", consent, ("vouch", "require"))
         self._settings = Settings(
             deliver=deliver,
@@ -714,6 +717,42 @@ class Client:
                     # what waits at a paused destination is of no further use
                     await client.forget(event.user)
                     return outcome
+
+    async def followup(
+        self, *, since: datetime | timedelta = timedelta(days=1), limit: int = 100
+    ) -> Mapping[str, FollowedUp]:
+        """What the platforms tell of events after they took them: how many were matched or refused, and why.
+
+        Delivered means that a platform took an event. Whether it counts it is known later, and not everywhere: each
+        answer's ``tells`` says in words what its platform tells, or that it tells nothing. All are counts; nothing is
+        changed by asking. Google Ads is asked by the ids of delivered requests, which the spool keeps: one in memory
+        those of this process, a durable one those of all processes on it, for 50 days and the newest 10,000.
+
+        Args:
+            since: Deliveries of this age at most, or from this moment on (an offset is required). Platforms that look
+                back over a time of their own say so.
+            limit: Requests per destination that are asked about at most, the newest first.
+
+        Returns one answer per destination.
+
+        Raises:
+            ConfigError: A time without an offset.
+            SpoolError: Storage failed.
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+        """
+        if isinstance(since, timedelta):
+            from_s = self._clock.wall() - since.total_seconds()
+        else:
+            from_s = _seconds("since", since) or 0.0
+        await self._running().opened()
+        found = await follow_up(
+            [one for one in self.destinations if one.name not in self._off],
+            self._spool,
+            self._transport,
+            since=from_s,
+            limit=limit,
+        )
+        return {one.destination: one for one in found}
 
     async def withdraw(self, subject: User) -> Mapping[str, int]:
         """Consent was withdrawn: settle what waits and carries an identifier of ``subject`` as ``skipped``.

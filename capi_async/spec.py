@@ -21,6 +21,7 @@ from msgspec.structs import force_setattr
 
 from capi_async.errors import ConfigError
 from capi_async.event import Event
+from capi_async.followup import SILENT, FollowUp, SentRequest, Told
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.platform_fields import PlatformFields, on_wire
@@ -290,6 +291,8 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
     test_events_at: ClassVar[str] = ""
     #: Whether the platform counts test events like others, so that none may be sent just to try.
     tests_count: ClassVar[bool] = False
+    #: What the platform tells of events after it took them.
+    followup: ClassVar[FollowUp] = SILENT
 
     name: str = ""
     base_url: str = ""
@@ -344,6 +347,29 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
         than the credential only if that was right.
         """
         return None
+
+    def followup_requests(self, token: str, sent: Sequence[SentRequest], since: float) -> Sequence[tuple[str, Request]]:
+        """The requests that ask for what :attr:`followup` says, each with a name that its reader gets. Pure.
+
+        Where ``followup.by_request`` the name is the ``trace_id`` of the request that is asked about.
+
+        Args:
+            sent: Where ``followup.by_request``: the requests that are asked about, newest first; else none.
+            since: Seconds since the epoch from which on events are asked about, for platforms that take such a time.
+        """
+        return ()
+
+    def followup_told(self, name: str, response: Response) -> Sequence[Told]:
+        """What the answer to the request of that name tells. Pure.
+
+        Raises:
+            FollowUpError: It tells nothing, and why.
+        """
+        return ()
+
+    def is_followed(self, head: bytes) -> bool:
+        """Whether the platform tells anything later of a request of this head; a test request may be none."""
+        return True
 
     def secret(self) -> Secret:
         """The credential that ``request`` is given."""

@@ -15,6 +15,7 @@ from capi_async import ending
 from capi_async.answer import Answer
 from capi_async.client import Client, CloseReport, DestinationState
 from capi_async.engine.explain import Explanation
+from capi_async.engine.followup import FollowedUp
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import ClientClosed
 from capi_async.event import Event, User
@@ -317,6 +318,11 @@ class SyncClient:
     def check(self, *, send_test: bool = False) -> Report:
         """See :meth:`Client.check`; it starts the client if that has not happened yet."""
         found: Report = self._call(partial(self._client.check, send_test=send_test))
+        return found
+
+    def followup(self, **asked: Any) -> Mapping[str, FollowedUp]:
+        """See :meth:`Client.followup`."""
+        found: Mapping[str, FollowedUp] = self._call(partial(self._client.followup, **asked))
         return found
 
     def withdraw(self, subject: User) -> Mapping[str, int]:

@@ -12,6 +12,7 @@ from capi_async.cli.bench import bench
 from capi_async.cli.doctor import doctor
 from capi_async.cli.explain import explain
 from capi_async.cli.first_mapping import mapping
+from capi_async.cli.followup import followup
 from capi_async.cli.new_destination import new_destination
 from capi_async.cli.sandbox import sandbox
 from capi_async.cli.send import send
@@ -30,6 +31,7 @@ app.command()(send)
 app.command()(explain)
 app.command()(mapping)
 app.command()(doctor)
+app.command()(followup)
 app.command()(sandbox)
 app.command()(bench)
 app.command()(worker)

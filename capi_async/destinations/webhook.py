@@ -22,6 +22,7 @@ from capi_async.destinations import refusals
 from capi_async.destinations.raw import laid_over
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, Event
+from capi_async.followup import FollowUp
 from capi_async.outcome import ACCEPTED, UNREADABLE, Response, Verdict, ambiguous, by_status, is_page, rejected
 from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Identifiers
@@ -104,6 +105,9 @@ class Webhook(Destination, frozen=True):
         "url": ("CAPI_WEBHOOK_URL",),
         "secret": ("CAPI_WEBHOOK_SECRET",),
     }
+    followup: ClassVar[FollowUp] = FollowUp(
+        tells="tells nothing after its answer; what came of events is known where the endpoint leads"
+    )
     docs: ClassVar[str] = "this project, read 2026-11"
 
     url: str

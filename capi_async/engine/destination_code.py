@@ -142,6 +142,14 @@ class DestinationCode:
             return [ambiguous("classify() gave something else than verdicts")] * count
         return verdicts
 
+    def is_followed(self, head: bytes) -> bool:
+        """Whether the platform tells anything later of a request of this head; no if the destination cannot tell."""
+        try:
+            return bool(self.destination.is_followed(head))
+        except Exception as error:
+            self.log_fault("is_followed()", type(error).__name__)
+            return False
+
     def unclassified(self, error: BaseException, count: int) -> list[Verdict]:
         """The verdicts where ``classify()`` failed: nobody knows what the platform did with the events."""
         self.log_fault("classify()", type(error).__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from capi_async.engine.sending_time import LEAST_S, SendingTime
 from capi_async.engine.settlement import Settlement, absorbed, settle_batch
 from capi_async.engine.task_group import Group
 from capi_async.errors import SpoolError
+from capi_async.followup import SentRequest
 from capi_async.log import Log
 from capi_async.outcome import Outcome, Response, Verdict
 from capi_async.spec import Destination, Transport
@@ -450,6 +452,8 @@ class Worker:
             forever=self._forever,
         )
         if settlement.final:
+            if self.destination.followup.by_request:
+                await self._note_sent(batch.head, settlement.outcomes)
             await self._settle(settlement.final, settlement.outcomes)
         # Whom a refusal did not name goes again at once; like the halves of a search it takes turns with what is new,
         # because there may be thousands more to name among them.
@@ -466,6 +470,18 @@ class Worker:
             for part in (settlement.split[middle:], settlement.split[:middle]):
                 if part:
                     self._splits.append(_part(batch, part))
+
+    async def _note_sent(self, head: bytes, outcomes: Sequence[Outcome]) -> None:
+        """Keep the id of a request that the platform tells more of later; before its events are settled, or never."""
+        taken = Counter(one.trace_id for one in outcomes if one.kind == "delivered" and one.trace_id)
+        if not taken or not self._code.is_followed(head):
+            return
+        now = self._clock.wall()
+        sent = [SentRequest(trace_id, self._account, now, events) for trace_id, events in taken.items()]
+        try:
+            await self._spool.note_sent(self.name, sent)
+        except Exception as error:  # it costs a later answer, and no event
+            self._code.log_fault("keeping a request's id for followup", kind_of(error))
 
     async def _again(self, settlement: Settlement) -> None:
         for after_s, records in settlement.again.items():

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from capi_async.errors import SpoolError
+from capi_async.followup import SentRequest
 from capi_async.outcome import Outcome
 
 
@@ -348,4 +349,17 @@ class Spool(Protocol):
         Where this is remembered, it is so from the moment at which ``append`` accepts an event, whatever ends the
         process. A spool that remembers nothing returns an empty set.
         """
+        ...
+
+    async def note_sent(self, destination: str, sent: Sequence[SentRequest]) -> None:
+        """Keep the ids of delivered requests that the platform is asked about later, for all processes on this spool.
+
+        They are no part of what is promised of events: an id may be lost with its process, or kept of a request whose
+        events are sent once more. Kept for :data:`~capi_async.followup.SENT_DAYS` days, and of each destination
+        :data:`~capi_async.followup.SENT_MAX` at most, the newest.
+        """
+        ...
+
+    async def sent(self, destination: str, *, since: float) -> Sequence[SentRequest]:
+        """Those that are kept and were answered at ``since`` or later (seconds since the epoch), newest first."""
         ...

@@ -10,6 +10,7 @@ from itertools import accumulate, count, groupby, islice, pairwise
 from operator import attrgetter
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.followup import DAY, SENT_DAYS, SENT_MAX, SentRequest
 from capi_async.outcome import Outcome
 from capi_async.spool.base import (
     DeadLetter,
@@ -59,6 +60,7 @@ class MemorySpool:
         self._epochs = count(1)
         self._wake: Callable[[str], None] = _nobody
         self._settled: OnSettled = ignore_settled
+        self._sent: dict[str, deque[SentRequest]] = {}
         #: Identity of a leased record to it, and how it ends unless its answer comes.
         self._doomed: dict[int, tuple[Record, Outcome]] = {}
 
@@ -247,6 +249,17 @@ class MemorySpool:
     async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
         """Nothing is remembered here."""
         return frozenset()
+
+    async def note_sent(self, destination: str, sent: Sequence[SentRequest]) -> None:
+        """See :meth:`~capi_async.spool.base.Spool.note_sent`."""
+        kept = self._sent.setdefault(destination, deque(maxlen=SENT_MAX))
+        kept.extend(sent)
+        while kept[0].at < self._clock.wall() - SENT_DAYS * DAY:
+            kept.popleft()
+
+    async def sent(self, destination: str, *, since: float) -> Sequence[SentRequest]:
+        """See :meth:`~capi_async.spool.base.Spool.sent`."""
+        return [one for one in reversed(self._sent.get(destination, ())) if one.at >= since]
 
     async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
         """Nothing here is shared with another process."""

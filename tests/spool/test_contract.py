@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from capi_async.followup import SentRequest
 from capi_async.outcome import Outcome
 from capi_async.spool import open_spool
 from capi_async.spool.base import Depth, Ledger, Record, Revoked, Spool
@@ -26,6 +27,7 @@ from tests.spool.harness import (
     every_spool,
     ids,
     new_clock,
+    opened,
     record,
     refusal,
 )
@@ -390,3 +392,38 @@ async def test_what_was_forgotten_under_way_is_not_kept_as_a_dead_letter(kept: K
     await kept.spool.settle(leased, [DEAD, DEAD])
     assert kept.counts() == Ledger(accepted=2, dead=2)
     assert [one.event_id for one in await kept.spool.letters(LetterFilter())] == (["2"] if kept.spool.durable else [])
+
+
+# Ids of delivered requests.
+
+
+async def test_ids_of_delivered_requests_are_kept_by_destination_newest_first(kept: Kept) -> None:
+    """They are asked about later; one that was noted twice is there once."""
+    first, second = SentRequest("r-1", "acc", NOW + 900.0, 2), SentRequest("r-2", "acc", NOW + 950.5, 1)
+    assert await kept.spool.sent("a", since=0) == []
+    await kept.spool.note_sent("a", [first])
+    await kept.spool.note_sent("a", [second])
+    await kept.spool.note_sent("b", [SentRequest("r-3", "acc", NOW + 960.0, 7)])
+    assert await kept.spool.sent("a", since=0) == [second, first]
+    assert await kept.spool.sent("a", since=NOW + 950.5) == [second]
+    assert await kept.spool.sent("a", since=NOW + 951) == []
+
+
+@pytest.mark.parametrize("kind", every_spool(without="memory"))
+async def test_ids_of_delivered_requests_outlive_the_process(kind: Any, tmp_path: Path, clock: ManualClock) -> None:
+    """Another process asks about them."""
+    sent = [SentRequest("r-1", "acc", clock.wall(), 2)]
+    async with opened(kind.make(tmp_path, clock)) as spool:
+        await spool.note_sent("a", sent)
+    async with opened(kind.make(tmp_path, clock), deliver=False) as spool:
+        assert await spool.sent("a", since=0) == sent
+
+
+@pytest.mark.parametrize("kind", every_spool(without="sqlite"))
+async def test_old_ids_of_delivered_requests_are_let_go(kind: Any, tmp_path: Path, clock: ManualClock) -> None:
+    """After 50 days no platform knows them any more."""
+    async with opened(kind.make(tmp_path, clock)) as spool:
+        await spool.note_sent("a", [SentRequest("old", "acc", clock.wall(), 1)])
+        clock.advance(50 * 86_400 + 1)
+        await spool.note_sent("a", [SentRequest("new", "acc", clock.wall(), 1)])
+        assert [one.trace_id for one in await spool.sent("a", since=0)] == ["new"]

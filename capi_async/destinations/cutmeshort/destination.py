@@ -31,6 +31,7 @@ from capi_async.destinations.cutmeshort.wire import (
 from capi_async.destinations.platform import Platform
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, Event
+from capi_async.followup import FollowUp
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Identifiers
@@ -106,6 +107,9 @@ class CutMeShort(Platform, frozen=True, kw_only=True):
     closed_schema: ClassVar[bool] = True
     clicks: ClassVar[tuple[str, ...]] = ("cms_rf",)
     click_parameter: ClassVar[str] = "cms_rf"
+    followup: ClassVar[FollowUp] = FollowUp(
+        tells="tells nothing after delivery; the dashboard shows clicks, leads and sales"
+    )
     docs: ClassVar[str] = "docs.cutmeshort.com and PyPI cutmeshort 1.0.1, read 2026-11"
 
     token: Credential

@@ -35,6 +35,7 @@ from capi_async.destinations.ga4.wire import TEST, GA4Event, GA4Head
 from capi_async.destinations.platform import Platform
 from capi_async.errors import ConfigError
 from capi_async.event import Event
+from capi_async.followup import FollowUp
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import ENCODER, HOUR, Credential, Limits, Refusal, Request, Wire, account_text, json_slices
@@ -91,6 +92,9 @@ class GA4(Platform, frozen=True, kw_only=True):
     properties_at: ClassVar[str | None] = "params"
     clicks: ClassVar[tuple[str, ...]] = ("ga_client_id", "ga_session_id")
     of_the_account: ClassVar[frozenset[str]] = frozenset(GA4Head.__struct_fields__) | {"events"}
+    followup: ClassVar[FollowUp] = FollowUp(
+        tells="tells nothing after delivery, and answers yes to anything; see Realtime in Google Analytics"
+    )
     docs: ClassVar[str] = "developers.google.com/analytics/devguides/collection/protocol/ga4, read 2026-11"
 
     measurement_id: str | None = None

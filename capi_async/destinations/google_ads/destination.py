@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from capi_async.destinations import refusals
-from capi_async.destinations.google_ads import mapping
+from capi_async.destinations.google_ads import mapping, status
 from capi_async.destinations.google_ads.answers import read
 from capi_async.destinations.google_ads.names import MAX_ACTIONS, STANDARD_NAMES, Conversions, actions_of
 from capi_async.destinations.google_ads.wire import GoogleEvent, GooglePlace
@@ -25,6 +25,7 @@ from capi_async.destinations.platform import Platform
 from capi_async.early import ready
 from capi_async.errors import ConfigError
 from capi_async.event import Event
+from capi_async.followup import FollowUp, SentRequest, Told
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import (
@@ -116,6 +117,7 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
     )
     clicks: ClassVar[tuple[str, ...]] = ("gclid", "gbraid", "wbraid", "google_session", "dclid")
     click_parameter: ClassVar[str] = "gclid"
+    followup: ClassVar[FollowUp] = status.FOLLOWUP
     docs: ClassVar[str] = "developers.google.com/data-manager/api/devguides/events, read 2026-11"
 
     customer_id: str
@@ -235,6 +237,15 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
 
     def classify(self, response: Response, count: int) -> list[Verdict]:
         return read(response, count)
+
+    def is_followed(self, head: bytes) -> bool:
+        return not decode_head(head, GoogleHead).test
+
+    def followup_requests(self, token: str, sent: Sequence[SentRequest], since: float) -> Sequence[tuple[str, Request]]:
+        return [(one.trace_id, status.status_request(self, token, one.trace_id)) for one in sent]
+
+    def followup_told(self, name: str, response: Response) -> Sequence[Told]:
+        return status.told(status.read_status(self.name, response), self.conversions)
 
 
 def _end(to: GoogleHead, bodies: Sequence[bytes]) -> bytes:

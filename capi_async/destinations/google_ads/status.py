@@ -7,21 +7,26 @@ named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
-from capi_async.destinations.google_ads.destination import GoogleAds
-from capi_async.errors import CapiError, ConfigError
-from capi_async.outcome import UNREADABLE, redact
+from capi_async.errors import ConfigError
+from capi_async.followup import FollowUp, FollowUpError, Told, ToldKind
+from capi_async.outcome import UNREADABLE, Response, redact
 from capi_async.spec import Request, Transport
+
+if TYPE_CHECKING:
+    from capi_async.destinations.google_ads.destination import GoogleAds
 
 _TIMEOUT_S: Final = 30.0
 _PREFIX: Final = "PROCESSING_ERROR_REASON_"
 _WARNING_PREFIX: Final = "PROCESSING_WARNING_REASON_"
+_CONSTANT: Final = re.compile(r"[A-Z_]{1,100}").fullmatch
 
 #: What the commonest reasons mean, and what to do.
 MEANINGS: Final[Mapping[str, str]] = {
@@ -40,7 +45,15 @@ MEANINGS: Final[Mapping[str, str]] = {
 }
 
 
-class StatusError(CapiError):
+FOLLOWUP: Final = FollowUp(
+    tells="counts by conversion action and reason, half an hour to a day after delivery, for 50 days",
+    asks=True,
+    by_request=True,
+)
+_NOTHING_YET: Final = "Google says nothing of this request yet; ask again in half an hour"
+
+
+class StatusError(FollowUpError):
     """Google gave no answer that says anything; ask again later."""
 
 
@@ -115,16 +128,30 @@ async def request_status(destination: GoogleAds, transport: Transport, request_i
         TransportError: No answer came.
     """
     token = await destination.secret().reveal()
+    request = status_request(destination, token, request_id.strip())
+    return read_status(destination.name, await transport.send(request, timeout_s=_TIMEOUT_S))
+
+
+def status_request(destination: GoogleAds, token: str, request_id: str) -> Request:
+    """The request that asks for it."""
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     if destination.project is not None:
         headers["x-goog-user-project"] = destination.project
-    url = f"{destination.base_url}/requestStatus:retrieve?requestId={quote(request_id.strip(), safe='')}"
-    response = await transport.send(Request("GET", url, headers), timeout_s=_TIMEOUT_S)
+    url = f"{destination.base_url}/requestStatus:retrieve?requestId={quote(request_id, safe='')}"
+    return Request("GET", url, headers)
+
+
+def read_status(name: str, response: Response) -> list[ActionStatus]:
+    """What an answer says; errors as of :func:`request_status`.
+
+    Args:
+        name: Of the destination.
+    """
     status = response.status
     if status in (400, 404):
         raise ConfigError("Google knows no such request: use Outcome.trace_id as it is; after 50 days it is forgotten")
     if status in (401, 403):
-        raise ConfigError(f"{destination.name}: the access token is refused (HTTP {status}): renew it, or its scope")
+        raise ConfigError(f"{name}: the access token is refused (HTTP {status}): renew it, or its scope")
     if status != 200:
         raise StatusError(f"Google answered HTTP {status}; ask again later")
     try:
@@ -134,15 +161,55 @@ async def request_status(destination: GoogleAds, transport: Transport, request_i
     return [_of(row) for row in rows]
 
 
+def told(statuses: Sequence[ActionStatus], conversions: Mapping[str, str]) -> list[Told]:
+    """The same in counts of what became of the events.
+
+    Args:
+        conversions: Event name to the number of a conversion action.
+
+    Raises:
+        StatusError: Nothing is known yet.
+    """
+    if not statuses:
+        raise StatusError(_NOTHING_YET)
+    names = {action: name for name, action in conversions.items()}
+    found = []
+    for one in statuses:
+        about = f"{names[one.action]} ({one.action})" if one.action in names else one.action
+        if not one.final:
+            found.append(Told(about=about, kind="processing", events=one.events, reason=one.status))
+            continue
+        refused = sum(one.errors.values())
+        left = None if one.events is None else max(0, one.events - refused)
+        if one.status == "FAILED":
+            if left is None or left:
+                found.append(Told(about=about, kind="refused", events=left, reason="FAILED", meaning="no reason given"))
+        else:
+            found.append(Told(about=about, kind="matched", events=left))
+        found += _counted(about, "refused", one.errors) + _counted(about, "warned", one.warnings)
+    return found
+
+
+def _counted(about: str, kind: ToldKind, counts: Mapping[str, int]) -> list[Told]:
+    return [
+        Told(about=about, kind=kind, events=count, reason=reason, meaning=MEANINGS.get(reason, ""))
+        for reason, count in counts.items()
+    ]
+
+
+def _word(said: str) -> str:
+    """A constant of Google's as it is, which may look like a credential; anything else without what may be one."""
+    return said if _CONSTANT(said) else redact(said)
+
+
 def _of(row: _Row) -> ActionStatus:
     return ActionStatus(
         # redacted it would be "<number>"
         action=action if (action := row.destination.product_destination_id).isdecimal() else redact(action),
-        status=redact(row.request_status),
+        status=_word(row.request_status),
         events=row.events_ingestion_status.record_count,
-        errors={redact(one.reason.removeprefix(_PREFIX)): one.record_count for one in row.error_info.error_counts},
+        errors={_word(one.reason.removeprefix(_PREFIX)): one.record_count for one in row.error_info.error_counts},
         warnings={
-            redact(one.reason.removeprefix(_WARNING_PREFIX)): one.record_count
-            for one in row.warning_info.warning_counts
+            _word(one.reason.removeprefix(_WARNING_PREFIX)): one.record_count for one in row.warning_info.warning_counts
         },
     )

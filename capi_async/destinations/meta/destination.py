@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from capi_async.destinations import refusals
 from capi_async.destinations.base import is_web
+from capi_async.destinations.meta import followup as later
 from capi_async.destinations.meta.answers import verdicts
 from capi_async.destinations.meta.mapping import (
     app_data,
@@ -33,6 +34,7 @@ from capi_async.destinations.meta.wire import ROOT_KEYS, MetaAnyEvent, MetaAnyUs
 from capi_async.destinations.platform import Platform
 from capi_async.errors import ConfigError
 from capi_async.event import Event
+from capi_async.followup import FollowUp, SentRequest, Told
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import (
@@ -114,6 +116,7 @@ class Meta(Platform, frozen=True, kw_only=True):
         "url_schemes": "app_data.url_schemes",
         "windows_attribution_id": "app_data.windows_attribution_id",
     }
+    followup: ClassVar[FollowUp] = later.FOLLOWUP
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pixel_id": ("META_PIXEL_ID",),
@@ -282,6 +285,13 @@ class Meta(Platform, frozen=True, kw_only=True):
     def account_check(self, token: str) -> Request:
         """No events at all: refused with code 100 where account and credential fit (UNVERIFIED), else with theirs."""
         return self.request(encode_head(MetaHead(self.pixel_id)), (), token)
+
+    def followup_requests(self, token: str, sent: Sequence[SentRequest], since: float) -> Sequence[tuple[str, Request]]:
+        proof = _proof(self.app_secret, token)
+        return [("web", later.question(self.base_url, self.api_version, self.pixel_id, token, proof))]
+
+    def followup_told(self, name: str, response: Response) -> Sequence[Told]:
+        return later.told(response)
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:
         to = decode_head(head, MetaHead)

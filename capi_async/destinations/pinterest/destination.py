@@ -27,6 +27,7 @@ from capi_async.destinations.pinterest.wire import PinterestEvent
 from capi_async.destinations.platform import Platform
 from capi_async.early import ready
 from capi_async.event import Event, Source
+from capi_async.followup import FollowUp
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import (
@@ -119,6 +120,9 @@ class Pinterest(Platform, frozen=True, kw_only=True):
     closed_schema: ClassVar[bool] = True
     clicks: ClassVar[tuple[str, ...]] = ("epik",)
     click_parameter: ClassVar[str] = "epik"
+    followup: ClassVar[FollowUp] = FollowUp(
+        tells="tells nothing after delivery by its API; see Ads Manager, Conversions, Event quality"
+    )
     docs: ClassVar[str] = "developers.pinterest.com/docs/api/v5/events-create, api-description 5.23.0, read 2026-11"
 
     ad_account_id: str

@@ -26,6 +26,7 @@ from capi_async.destinations.reddit.wire import RedditEvent, RedditType
 from capi_async.early import ready
 from capi_async.errors import ConfigError
 from capi_async.event import Event, Page, Source
+from capi_async.followup import FollowUp
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.clicks import fits, in_address
 from capi_async.pii.identifiers import Identifiers
@@ -94,6 +95,9 @@ class Reddit(Platform, frozen=True, kw_only=True):
     clicks: ClassVar[tuple[str, ...]] = ("rdt_cid", "rdt_uuid")
     click_parameter: ClassVar[str] = "rdt_cid"
     test_events_at: ClassVar[str] = "Events Manager, Event Testing"
+    followup: ClassVar[FollowUp] = FollowUp(
+        tells="tells nothing after delivery by its API; see Events Manager, Diagnostics"
+    )
     docs: ClassVar[str] = "ads-api.reddit.com/docs/v3, github.com/reddit/reddit-ss-gtm-template 2.0.0, read 2026-11"
 
     pixel_id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar, Final
@@ -12,9 +12,12 @@ import msgspec
 from capi_async.destinations import refusals
 from capi_async.destinations.base import is_web
 from capi_async.destinations.platform import Platform
+from capi_async.destinations.snap.followup import FOLLOWUP, told
 from capi_async.destinations.snap.names import ACTION_SOURCES, EVENT_NAMES, STANDARD_NAMES, odd_name
 from capi_async.event import Event
-from capi_async.spec import ENCODER, Credential, Refusal, account_text, setting_text
+from capi_async.followup import FollowUp, SentRequest, Told
+from capi_async.outcome import Response
+from capi_async.spec import ENCODER, Credential, Refusal, Request, account_text, setting_text
 
 NO_ASSET: Final = Refusal("skipped", "source", "app events need a Snap App ID", "set snap_app_id on the destination")
 _NOBODY: Final = refusals.nobody(
@@ -34,6 +37,7 @@ class SnapAccount(Platform, frozen=True, kw_only=True):
     account_setting: ClassVar[str] = "pixel_id"
     # Snap knows no switch for personalisation, so its denial keeps the event here
     consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data", "ad_personalization")
+    followup: ClassVar[FollowUp] = FOLLOWUP
     clicks: ClassVar[tuple[str, ...]] = ("sc_click_id", "sc_cookie1")
     click_parameter: ClassVar[str] = "ScCid"
 
@@ -55,6 +59,26 @@ class SnapAccount(Platform, frozen=True, kw_only=True):
             f"map it: event_names={{{event.name!r}: 'CUSTOM_EVENT_1'}}",
             "no such event here" if self.knows(event) else "Snap takes custom events only in numbered slots",
         )
+
+    def account_check(self, token: str) -> Request:
+        """The statistics of test events, which need an account and a credential that fit."""
+        return self.readback_request("stats", self.pixel_id, token)
+
+    def readback_request(self, what: str, asset_id: str, token: str) -> Request:
+        """The request for ``logs`` or ``stats`` of an asset."""
+        raise NotImplementedError
+
+    def followup_requests(self, token: str, sent: Sequence[SentRequest], since: float) -> Sequence[tuple[str, Request]]:
+        assets = {"pixel": self.pixel_id, "app": self.snap_app_id}
+        return [
+            (f"{what}:{name}", self.readback_request(what, asset, token))
+            for name, asset in assets.items()
+            if asset
+            for what in ("stats", "logs")
+        ]
+
+    def followup_told(self, name: str, response: Response) -> Sequence[Told]:
+        return told(name, response)
 
     @cached_property
     def assets(self) -> Mapping[str, str | None]:

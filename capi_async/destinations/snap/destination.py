@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from capi_async.destinations.base import ODD_PAGE, is_web
+from capi_async.destinations.snap import followup as readback
 from capi_async.destinations.snap.account import NO_ASSET, SnapAccount, lacking, plain, texts
 from capi_async.destinations.snap.answers import EventLog, decode_v3, unsuccessful, unsuccessful_raw
 from capi_async.destinations.snap.mapping import app_data, custom_data, user_data
@@ -122,12 +123,8 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
             for source, asset in self.assets.items()
         }
 
-    def account_check(self, token: str) -> Request:
-        """The statistics of test events, which need an account and a credential that fit."""
-        asset = quote(self.pixel_id, safe="")
-        return Request(
-            "GET", f"{self.base_url}/v3/{asset}/events/validate/stats?access_token={quote(token, safe='')}", {}
-        )
+    def readback_request(self, what: str, asset_id: str, token: str) -> Request:
+        return readback.read_request_v3(self.base_url, what, asset_id, token)
 
     def head(self, event: Event, test: bool) -> bytes | Refusal:
         return (self._test_heads if test else self._heads)[event.source]

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -265,18 +264,9 @@ def _opinion(
 
 
 async def _get(destination: AnySnap, transport: Transport, what: str, asset_id: str | None) -> Response:
-    asset = quote(asset_id or destination.pixel_id, safe="")
     token = await destination.secret().reveal()
-    headers = {"Accept": "application/json"}
-    if isinstance(destination, Snap):
-        url = f"{destination.base_url}/v3/{asset}/events/validate/{what}?access_token={quote(token, safe='')}"
-    else:
-        url = f"{destination.base_url}/v2/conversion/validate/{what}?asset_id={asset}"
-        headers["Authorization"] = f"Bearer {token}"
-        if destination.launchpad_url:
-            # its routes declare that they consume JSON, be it on a GET
-            headers["Content-Type"] = "application/json"
-    return await _ask(destination, transport, Request("GET", url, headers), token)
+    request = destination.readback_request(what, asset_id or destination.pixel_id, token)
+    return await _ask(destination, transport, request, token)
 
 
 async def _ask(destination: AnySnap, transport: Transport, request: Request, token: str) -> Response:

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
 from msgspec.structs import force_setattr
 
 from capi_async.destinations.base import ODD_PAGE, is_web
 from capi_async.destinations.cart import amount_text
+from capi_async.destinations.snap import followup as readback
 from capi_async.destinations.snap.account import NO_ASSET, SnapAccount, lacking, plain, texts
 from capi_async.destinations.snap.answers import (
     decode_v2,
@@ -118,14 +118,8 @@ class SnapV2(SnapAccount, frozen=True, kw_only=True):
         # an account that sends no Soundex codes does not have them computed either
         return _IDENTIFIERS + _SOUNDEX if self.soundex else _IDENTIFIERS
 
-    def account_check(self, token: str) -> Request:
-        """The statistics of test events, which need an account and a credential that fit."""
-        headers = {"Authorization": f"Bearer {token}"}
-        if self.launchpad_url:
-            # its routes declare that they consume JSON, be it on a GET
-            headers["Content-Type"] = "application/json"
-        asset = quote(self.pixel_id, safe="")
-        return Request("GET", f"{self.base_url}/v2/conversion/validate/stats?asset_id={asset}", headers)
+    def readback_request(self, what: str, asset_id: str, token: str) -> Request:
+        return readback.read_request_v2(self.base_url, what, asset_id, token, launchpad=bool(self.launchpad_url))
 
     def head(self, event: Event, test: bool) -> bytes | Refusal:
         if self.assets[event.source] is None:

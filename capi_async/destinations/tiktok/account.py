@@ -12,6 +12,7 @@ from capi_async.destinations import refusals
 from capi_async.destinations.platform import Platform
 from capi_async.destinations.tiktok.names import odd_name
 from capi_async.errors import ConfigError
+from capi_async.followup import FollowUp
 from capi_async.spec import Credential, Refusal, account_text, setting_text
 
 #: Listed for the legacy endpoints; whether 2.0 takes the same ones is UNVERIFIED, so others are sent with a warning.
@@ -49,6 +50,9 @@ class TikTokAccount(Platform, frozen=True, kw_only=True):
     """
 
     env: ClassVar[Mapping[str, tuple[str, ...]]] = _ENV
+    followup: ClassVar[FollowUp] = FollowUp(
+        tells="tells nothing that an Events API token may read; see Events Manager, Diagnostics"
+    )
     account_setting: ClassVar[str] = "pixel_code"
     test_events_at: ClassVar[str] = "Events Manager, Test events"
     clicks: ClassVar[tuple[str, ...]] = ("ttclid", "ttp")

@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from capi_async.bounded import make_room
 from capi_async.sandbox.checks import DAY, MIB, Currency, Hash, Ip, Problem, Reader, Text
 from capi_async.sandbox.platforms.base import (
     TOKEN,
@@ -34,9 +35,12 @@ from capi_async.sandbox.platforms.base import (
     json_reply,
     route,
 )
+from capi_async.sandbox.platforms.google_ads_later import Fate, reason_of
 from capi_async.sandbox.rates import Rate
 
 _MAX_EVENTS = 2_000
+#: Requests whose later answer the sandbox has; its oldest go first.
+_MAX_REQUESTS = 10_000
 _MAX_DESTINATIONS = 10
 _MAX_IDENTIFIERS = 10
 _Decision = Literal["CONSENT_GRANTED", "CONSENT_DENIED"]
@@ -221,7 +225,8 @@ class GoogleAds(Platform[GoogleAdsEvent]):
     def clear(self) -> None:
         """See the base."""
         super().clear()
-        self._taken: dict[str, tuple[int, list[_Destination]]] = {}
+        #: Request id to what became of its events, by the references of its destinations.
+        self._taken: dict[str, dict[str, Fate]] = {}
 
     def authorise(self, call: Call, match: re.Match[str]) -> str:
         if bearer(call) != TOKEN:
@@ -270,7 +275,9 @@ class GoogleAds(Platform[GoogleAdsEvent]):
         if batch.test:
             return json_reply(200, {"requestId": f"validated-{self.new_id(8)}"})
         request_id = self.new_id(20)
-        self._taken[request_id] = (len(events), batch.head.destinations)
+        make_room(self._taken, request_id, _MAX_REQUESTS)
+        # its events are counted next, one by one
+        self._counting = self._taken[request_id] = {one.reference: Fate(one) for one in batch.head.destinations}
         warnings = [
             {"field": f"events[{index}].cart_data.items[{place}].merchant_product_id",
              "reason": "WARNING_REASON_CART_DATA_ITEM_MERCHANT_PRODUCT_ID_MISSING"}
@@ -281,24 +288,18 @@ class GoogleAds(Platform[GoogleAdsEvent]):
         ]  # fmt: skip
         return json_reply(200, {"requestId": request_id, **({"fieldWarnings": warnings} if warnings else {})})
 
+    def accepted(self, event: GoogleAdsEvent, batch: Batch, *, copy: bool) -> None:
+        if batch.test:
+            return
+        reason = reason_of(event, batch.now, copy=copy)
+        for reference in event.destination_references or self._counting:
+            self._counting[reference].count(reason)
+
     def read_back(self, call: Call, at: Route, match: re.Match[str]) -> Reply:
         found = self._taken.get(call.query.get("requestId", ""))
         if found is None:
             return self.failure(404, "no such request")
-        count, destinations = found
-        return json_reply(
-            200,
-            {
-                "requestStatusPerDestination": [
-                    {
-                        "destination": one,
-                        "requestStatus": "SUCCESS",
-                        "eventsIngestionStatus": {"recordCount": str(count)},
-                    }
-                    for one in destinations
-                ]
-            },
-        )
+        return json_reply(200, {"requestStatusPerDestination": [fate.answer() for fate in found.values()]})
 
     def failure(self, status: int, reason: str) -> Reply:
         return self._error(status, reason, [])

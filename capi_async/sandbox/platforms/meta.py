@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Meta as Constraint
 from msgspec import Raw, Struct
 
+from capi_async.bounded import make_room
 from capi_async.sandbox.checks import (
     DAY,
     HASH_PATTERN,
@@ -51,8 +52,11 @@ from capi_async.sandbox.platforms.base import (
     json_reply,
     route,
 )
+from capi_async.sandbox.platforms.meta_quality import Quality
 
 _MAX_EVENTS = 1_000
+#: Event names and datasets whose quality is known; the oldest go first.
+_MAX_QUALITIES = 1_000
 _MAX_CUSTOM_NAME = 50
 _DATASET = re.compile(r"^[1-9][0-9]{0,19}\Z")
 _TOO_OLD, _IN_FUTURE, _NO_VALUE, _TOO_BROAD, _NOT_HASHED = 2804003, 2804007, 2804009, 2804050, 2804019
@@ -198,7 +202,10 @@ class Meta(Platform[MetaEvent]):
     """``POST /v{N}.0/{dataset_id}/events``."""
 
     name = "meta"
-    routes = (route("POST", r"/v[0-9]{2}\.0/(?P<dataset>[^/]+)/events/?", "events"),)
+    routes = (
+        route("POST", r"/v[0-9]{2}\.0/(?P<dataset>[^/]+)/events/?", "events"),
+        route("GET", r"/v[0-9]{2}\.0/(?P<dataset>dataset_quality)", "quality", reads=True),
+    )
     max_bytes = 4 * MIB
     max_future_s = 60.0
     counts_tests = True
@@ -279,6 +286,26 @@ class Meta(Platform[MetaEvent]):
         problem = problems[min(problems)]
         subcode = _NOT_HASHED if problem.kind == "unhashed" else problem.code
         return self._invalid("Invalid parameter", subcode=subcode, detail=problem.reason)
+
+    def clear(self) -> None:
+        """See the base."""
+        super().clear()
+        self._quality: dict[tuple[str, str], Quality] = {}
+
+    def accepted(self, event: MetaEvent, batch: Batch, *, copy: bool) -> None:
+        if event.action_source == "website":
+            key = (batch.account, event.event_name)
+            make_room(self._quality, key, _MAX_QUALITIES)
+            self._quality.setdefault(key, Quality(event.event_name)).count(event.user_data)
+
+    def read_back(self, call: Call, at: Route, match: re.Match[str]) -> Reply:
+        if bearer(call) != TOKEN and call.query.get("access_token") != TOKEN:
+            raise self._bad_token()
+        dataset = call.query.get("dataset_id", "")
+        if not _DATASET.match(dataset):
+            raise Refused(self._invalid("(#100) param dataset_id must be an id"), "no such account")
+        asked = [quality for (account, _), quality in self._quality.items() if account == dataset]
+        return json_reply(200, {"web": [one.answer() for one in asked]})
 
     def failure(self, status: int, reason: str) -> Reply:
         codes = {401: (190, "OAuthException"), 403: (200, "OAuthException"), 404: (2500, "OAuthException")}

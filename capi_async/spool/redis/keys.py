@@ -16,6 +16,7 @@ class Of(Struct, frozen=True):
     holders: str
     stops: str
     stopped: str
+    sent: str
 
 
 class Keys:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from capi_async.errors import SpoolError
+from capi_async.followup import SentRequest
 from capi_async.outcome import OUTCOME_KINDS, Outcome
 from capi_async.spool.base import (
     DeadLetter,
@@ -29,6 +30,7 @@ from capi_async.spool.base import (
     ignore_settled,
 )
 from capi_async.spool.chunks import MAX_WAIT_S
+from capi_async.spool.redis import sent as sent_requests
 from capi_async.spool.redis.entry import (
     pack,
     pack_fields,
@@ -352,6 +354,14 @@ class RedisSpool(Minding):
     async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
         """Nothing is remembered here beyond its delivery."""
         return frozenset()
+
+    async def note_sent(self, destination: str, sent: Sequence[SentRequest]) -> None:
+        """See :meth:`~capi_async.spool.base.Spool.note_sent`."""
+        await sent_requests.add(self._ask, self._keys.of(destination).sent, sent, self._clock.wall())
+
+    async def sent(self, destination: str, *, since: float) -> Sequence[SentRequest]:
+        """See :meth:`~capi_async.spool.base.Spool.sent`."""
+        return await sent_requests.find(self._ask, self._keys.of(destination).sent, since)
 
     def next_due_s(self, destination: str) -> float | None:
         line = self._lines[destination]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import refuse_planted
+from capi_async.followup import SentRequest
 from capi_async.outcome import OUTCOME_KINDS
 from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, OnSettled, ignore_recall, ignore_settled
-from capi_async.spool.sqlite import dead_letters, schema
+from capi_async.spool.sqlite import dead_letters, schema, sent
 from capi_async.spool.sqlite.options import Options
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _BUSY_S: Final = 5.0
 
 
 class SqliteReader:
-    """The counts and dead letters of a spool file, as :class:`~capi_async.spool.base.Spool` gives them."""
+    """What a spool file knows of its events, as :class:`~capi_async.spool.base.Spool` gives it."""
 
     durable = True
     where = "on disk"
@@ -73,6 +74,11 @@ class SqliteReader:
         """See :meth:`~capi_async.spool.base.Spool.letters`."""
         with self._reading() as db:
             return dead_letters.select(db, wanted)
+
+    async def sent(self, destination: str, *, since: float) -> Sequence[SentRequest]:
+        """See :meth:`~capi_async.spool.base.Spool.sent`."""
+        with self._reading() as db:
+            return sent.find(db, destination, since)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -13,6 +13,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import SpoolError
+from capi_async.followup import SentRequest
 from capi_async.outcome import OUTCOME_KINDS, Outcome
 from capi_async.spool.base import (
     DeadLetter,
@@ -369,6 +370,14 @@ class SqliteSpool:
     async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
         """See :meth:`~capi_async.spool.base.Spool.remembered`."""
         return await self._call(self._store.remembered, list(event_ids))
+
+    async def note_sent(self, destination: str, sent: Sequence[SentRequest]) -> None:
+        """See :meth:`~capi_async.spool.base.Spool.note_sent`."""
+        await self._call(self._store.note_sent, destination, sent)
+
+    async def sent(self, destination: str, *, since: float) -> Sequence[SentRequest]:
+        """See :meth:`~capi_async.spool.base.Spool.sent`."""
+        return await self._call(self._store.sent, destination, since)
 
     # Counts.
 

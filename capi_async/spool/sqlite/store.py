@@ -12,11 +12,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from capi_async.errors import SpoolError
+from capi_async.followup import SentRequest
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Busy, LetterFilter, Record, size_of
 from capi_async.spool.chunks import DamagedChunk, decode, decode_runs, decode_state, encode, has_checksum, is_set
 from capi_async.spool.sealing import REPEATED
 from capi_async.spool.sqlite import damage, remembered
+from capi_async.spool.sqlite import sent as sent_requests
 from capi_async.spool.sqlite.database import SpoolFile
 from capi_async.spool.sqlite.dead_letters import DeadLetters, select
 from capi_async.spool.sqlite.group import Change, Chunk, Group, key_number, place_of, split
@@ -473,11 +475,21 @@ class Store(SpoolFile):
             self.letters.prune(db, before=self.wall() - options.dead_days * DAY, keep=options.dead_max)
             db.execute("DELETE FROM damaged WHERE at < ?", (self.wall() - options.dead_days * DAY,))
             remembered.prune(db, before=self.wall() - options.remember_days * DAY)
+            sent_requests.prune(db, self.wall())
         self.shrink()
 
     def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
         """Which of these were accepted, by any process, as far as that is remembered."""
         return remembered.find(self.ready(), event_ids)
+
+    def note_sent(self, destination: str, sent: Sequence[SentRequest]) -> None:
+        """Keep the ids of delivered requests."""
+        with self._transaction(sync=False) as db:
+            sent_requests.add(db, destination, sent)
+
+    def sent(self, destination: str, since: float) -> list[SentRequest]:
+        """Those that are kept from then on, newest first."""
+        return sent_requests.find(self.ready(), destination, since)
 
     def erase_traces(self) -> bool:
         """Nothing that was deleted stays readable in the file or its log; False if another process reads the log."""
