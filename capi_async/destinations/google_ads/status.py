@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -18,10 +18,7 @@ from msgspec import Struct
 from capi_async.errors import ConfigError
 from capi_async.followup import FollowUp, FollowUpError, Told, ToldKind
 from capi_async.outcome import UNREADABLE, Response, redact
-from capi_async.spec import Request, Transport
-
-if TYPE_CHECKING:
-    from capi_async.destinations.google_ads.destination import GoogleAds
+from capi_async.spec import Request, Secret, Transport
 
 _TIMEOUT_S: Final = 30.0
 _PREFIX: Final = "PROCESSING_ERROR_REASON_"
@@ -51,6 +48,18 @@ FOLLOWUP: Final = FollowUp(
     by_request=True,
 )
 _NOTHING_YET: Final = "Google says nothing of this request yet; ask again in half an hour"
+
+
+class Account(Protocol):
+    """What is needed of :class:`~capi_async.destinations.google_ads.destination.GoogleAds`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def project(self) -> str | None: ...
+    def secret(self) -> Secret: ...
 
 
 class StatusError(FollowUpError):
@@ -116,7 +125,7 @@ class _Answer(Struct, rename="camel"):
 _answer: Final = msgspec.json.Decoder(_Answer, strict=False)
 
 
-async def request_status(destination: GoogleAds, transport: Transport, request_id: str) -> list[ActionStatus]:
+async def request_status(destination: Account, transport: Transport, request_id: str) -> list[ActionStatus]:
     """What became of the events of one request.
 
     Args:
@@ -132,7 +141,7 @@ async def request_status(destination: GoogleAds, transport: Transport, request_i
     return read_status(destination.name, await transport.send(request, timeout_s=_TIMEOUT_S))
 
 
-def status_request(destination: GoogleAds, token: str, request_id: str) -> Request:
+def status_request(destination: Account, token: str, request_id: str) -> Request:
     """The request that asks for it."""
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     if destination.project is not None:
