@@ -113,21 +113,21 @@ def _synced(folder: Path) -> float:
 
 async def redis(options: Any) -> list[Finding]:
     """Whether it answers, keeps what it is told over a restart, and never throws events away."""
-    from capi_async.spool.redis.link import Link
+    from capi_async.spool.redis.connection import Connection
 
     try:
-        link = Link(options)
+        connection = Connection(options)
     except ConfigError as error:
         return [Finding("spool", "redis", "failure", str(error), "install the extra")]
     try:
-        about = _facts(await link.call("INFO"))
-        saved = await _setting(link, "save")
+        about = _facts(await connection.command("INFO"))
+        saved = await _setting(connection, "save")
     except SpoolError as error:
         return [
             Finding("spool", "redis", "failure", f"{options.place}: {error}", "check address, password and network")
         ]
     finally:
-        await link.close()
+        await connection.close()
     return [
         Finding("spool", "redis", "ok", f"Redis {about.get('redis_version', '')} answers at {options.place}"),
         _kept(about, saved),
@@ -160,10 +160,10 @@ def _policy(about: dict[str, str]) -> Finding:
     return Finding("spool", "memory", "ok", "maxmemory-policy noeviction: a full Redis refuses instead of forgetting")
 
 
-async def _setting(link: Any, name: str) -> str | None:
+async def _setting(connection: Any, name: str) -> str | None:
     """A setting, where it may be asked for; hosted ones often refuse that."""
     try:
-        found = await link.call("CONFIG", "GET", name)
+        found = await connection.command("CONFIG", "GET", name)
     except SpoolError:
         return None
     parts = [part.decode() if isinstance(part, bytes) else str(part) for part in _flat(found)]

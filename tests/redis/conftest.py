@@ -45,19 +45,16 @@ async def open_spool() -> AsyncIterator[Open]:
 
 async def freeze(spool: RedisSpool) -> None:
     """What SIGSTOP does to a process: it says nothing any more, and knows nothing of it."""
-    for task in spool._tasks[len(spool._lines) :]:
-        task.cancel()
-        await asyncio.wait([task])
+    await spool.background.cancel()
 
 
 async def die(spool: RedisSpool) -> None:
     """What SIGKILL does to a process."""
-    for task in spool._tasks:
-        task.cancel()
-        await asyncio.wait([task])
-    link, spool._link = spool._link, None
-    assert link is not None
-    await link.close()
+    await spool.background.cancel()
+    await spool.writers.cancel()
+    connection = spool.session.detach()
+    assert connection is not None
+    await connection.close()
 
 
 async def get(spool: RedisSpool, number: int, destination: str = "a", timeout_s: float = 10.0) -> list[Any]:

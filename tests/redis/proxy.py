@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from capi_async.spool.redis.link import _digest
+from capi_async.spool.redis.connection import script_digest
 
 
 class Proxy:
@@ -60,7 +60,7 @@ class Proxy:
         Args:
             what: The text of a script, or the name of a command.
         """
-        marker = what.encode() if what.isupper() and what.isalpha() else _digest(what).encode()
+        marker = what.encode() if what.isupper() and what.isalpha() else script_digest(what).encode()
         self._armed[marker] = times
 
     def lose_some(self, share: float, chance: random.Random) -> None:

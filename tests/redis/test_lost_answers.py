@@ -13,7 +13,7 @@ import pytest
 from capi_async.errors import SpoolError
 from capi_async.spool.base import Ledger
 from capi_async.spool.redis import RedisSpool, parse
-from capi_async.spool.redis.scripts import ADOPT, APPEND, GIVE_BACK, SAVE
+from capi_async.spool.redis.lua import APPEND_ENTRIES, RELEASE_ENTRIES, STORE_CHANGES, TAKE_OVER_ENTRIES
 from tests.redis.conftest import Open, die, get
 from tests.redis.proxy import Proxy
 from tests.spool.harness import DEAD, DELIVERED, FORGOTTEN, Receipt, eventually, ids, new_clock, record
@@ -35,20 +35,20 @@ def way(url: str, proxy: Proxy) -> str:
     return parts._replace(netloc=place).geturl() + "&patience_s=5"
 
 
-@pytest.mark.parametrize("what", ["XREADGROUP", ADOPT])
+@pytest.mark.parametrize("what", ["XREADGROUP", TAKE_OVER_ENTRIES])
 async def test_what_a_lost_answer_carried_is_delivered_at_once(
     what: str, url: str, way: str, proxy: Proxy, open_spool: Open
 ) -> None:
     """By the worker that Redis gave it to, which never heard of it; and before what came later."""
     worker = await open_spool(way + "&lease_s=0.5")
     web = await open_spool(url + "&lease_s=0.5", deliver=False)
-    if what == ADOPT:
+    if what == TAKE_OVER_ENTRIES:
         dead = await open_spool(url + "&lease_s=0.5")
         await dead.append([record(str(number)) for number in range(5)], [])
         await get(dead, 5)
         await die(dead)
         proxy.lose(what)
-        await eventually(lambda: worker._lines["a"].orphans)
+        await eventually(lambda: worker.queues["a"].has_unclaimed)
     else:
         proxy.lose(what)
         await web.append([record(str(number)) for number in range(5)], [])
@@ -84,7 +84,7 @@ async def test_an_append_whose_answer_was_lost_is_told_of_like_any_other(
     spool = await open_spool(way)
     await spool.append([record("warm")], [])
     receipts = [Receipt(), Receipt(), Receipt()]
-    proxy.lose(APPEND)
+    proxy.lose(APPEND_ENTRIES)
     await spool.append(
         [
             record("1", receipt=receipts[0]),
@@ -106,21 +106,21 @@ async def test_an_append_that_comes_again_is_answered_as_the_first_time(url: str
     """With the ids; and one that was overtaken on its way by a later one of its process changes nothing any more."""
     spool = await open_spool(url)
     calls = []
-    run = spool._reach().run
+    run = spool.session.connection.script
 
     async def watched(script: str, keys: list[str], arguments: list[object]) -> object:
         found = await run(script, keys, arguments)  # type: ignore[arg-type]
-        if script == APPEND:
+        if script == APPEND_ENTRIES:
             calls.append((keys, arguments, found))
         return found
 
-    spool._reach().run = watched  # type: ignore[method-assign, assignment]
+    spool.session.connection.script = watched  # type: ignore[method-assign, assignment]
     await spool.append([record("1"), record("2", "b"), record("3", order_key="k"), record("4", order_key="k")], [])
     keys, arguments, first = calls[0]
-    assert [one[0] for one in await run(APPEND, keys, arguments)] == [one[0] for one in first]
+    assert [one[0] for one in await run(APPEND_ENTRIES, keys, arguments)] == [one[0] for one in first]
     await spool.append([record("5")], [])
-    await run(APPEND, keys, arguments)
-    await spool._refresh()
+    await run(APPEND_ENTRIES, keys, arguments)
+    await spool.refresh()
     assert spool.ledger()["a"] == Ledger(accepted=4, pending=4)
     assert spool.ledger()["b"] == Ledger(accepted=1, pending=1)
 
@@ -136,7 +136,7 @@ async def test_an_outcome_whose_answer_was_lost_is_told(
     )
     held = await get(spool, 3)
     await spool.settle(held[:1], [DELIVERED])
-    proxy.lose(SAVE)
+    proxy.lose(STORE_CHANGES)
     await spool.settle(held[1:], [DELIVERED, DEAD])
     assert proxy.lost == 1
     assert [one.told for one in receipts] == [{"a": DELIVERED}, {"a": DELIVERED}, {"a": DEAD}]
@@ -150,7 +150,7 @@ async def test_what_moves_while_its_answer_is_lost_keeps_its_receipts(way: str, 
     receipts = [Receipt(), Receipt()]
     await spool.append([record("1", receipt=receipts[0]), record("2", receipt=receipts[1])], [])
     await spool.release(await get(spool, 2))
-    proxy.lose(SAVE)
+    proxy.lose(STORE_CHANGES)
     assert await spool.settle_matching(lambda one: one.event_id == "1", FORGOTTEN) == {"a": 1}
     held = await get(spool, 1)
     await spool.settle(held, [DELIVERED])
@@ -158,7 +158,7 @@ async def test_what_moves_while_its_answer_is_lost_keeps_its_receipts(way: str, 
     assert spool.ledger()["a"] == Ledger(accepted=2, forgotten=1, delivered=1)
 
 
-@pytest.mark.parametrize("what", ["XREADGROUP", GIVE_BACK, SAVE])
+@pytest.mark.parametrize("what", ["XREADGROUP", RELEASE_ENTRIES, STORE_CHANGES])
 async def test_a_web_process_that_forgets_keeps_nothing_when_an_answer_is_lost(
     what: str, url: str, way: str, proxy: Proxy, open_spool: Open
 ) -> None:
@@ -182,10 +182,10 @@ async def test_what_redis_gave_to_somebody_else_is_not_sent(url: str, open_spool
     first = await open_spool(url + "&lease_s=0.5", "a")
     await first.append([record("1"), record("2")], [])
     held = await get(first, 2)
-    stream = first._keys.of("a").stream
+    stream = first.session.keys.of("a").stream
     for number in {one.chunk.id for one in held}:
-        await first._ask("XACK", stream, "w", number)
-    await first._ask("XGROUP", "SETID", stream, "w", "0")
+        await first.session.command("XACK", stream, "w", number)
+    await first.session.command("XGROUP", "SETID", stream, "w", "0")
     second = await open_spool(url + "&lease_s=0.5", "a")
     again = await get(second, 2)
     with pytest.raises(SpoolError, match="another process"):
@@ -211,7 +211,7 @@ async def test_a_redis_that_stands_still_fails_send_in_time_and_says_that_it_doe
     await asyncio.sleep(0)
     held += await spool.lease("a", limit=9, max_bytes=1 << 20)
     await spool.settle(held, [DELIVERED] * len(held))
-    await spool._refresh()
+    await spool.refresh()
     assert spool.ledger()["a"].balanced
     await proxy.stop()
     with pytest.raises(SpoolError):
@@ -227,14 +227,14 @@ async def test_connections_that_are_cut_are_no_outage(
     """Of a Redis that answers at the next attempt; nobody waits longer for what the dead held."""
     caplog.set_level(logging.INFO, "capi_async")
     spool = await open_spool(way + "&lease_s=0.5")
-    before = spool._lease_ms()
-    await eventually(lambda: spool._lease_ms() < before)  # the time after a start
+    before = spool.session.availability.lease_ms()
+    await eventually(lambda: spool.session.availability.lease_ms() < before)  # the time after a start
     for number in range(5):
         await spool.append([record(str(number))], [])
         proxy.cut()
         await spool.settle(await get(spool, 1), [DELIVERED])
-    assert spool._lease_ms() < 60_000
-    assert "Redis is away" not in caplog.text
+    assert spool.session.availability.lease_ms() < 60_000
+    assert "Redis does not answer" not in caplog.text
     assert spool.ledger()["a"] == Ledger(accepted=5, delivered=5)
 
 
@@ -244,15 +244,15 @@ async def test_a_connection_on_which_nothing_comes_back_does_not_cost_the_lease(
     """Others waited longer for a sign of life while nobody could give one."""
     first = await open_spool(way + "&lease_s=1", "a")
     second = await open_spool(way + "&lease_s=1", "a")
-    await asyncio.gather(*[first._refresh(), second._refresh()])
+    await asyncio.gather(*[first.refresh(), second.refresh()])
     await first.append([record("1")], [])
     held = await get(first, 1)
     proxy.pause()
     await asyncio.sleep(1.6)
     proxy.resume()
     await second.lease("a", limit=1, max_bytes=1)
-    await first._refresh()
-    await second._refresh()
+    await first.refresh()
+    await second.refresh()
     await first.mark_attempted(held)
     await first.settle(held, [DELIVERED])
     assert first.ledger()["a"] == Ledger(accepted=1, delivered=1)
@@ -260,17 +260,17 @@ async def test_a_connection_on_which_nothing_comes_back_does_not_cost_the_lease(
 
 async def test_outages_that_come_and_go_are_told_once_in_a_while(url: str, caplog: pytest.LogCaptureFixture) -> None:
     """And not once per attempt: a log that is full of it helps nobody."""
-    from capi_async.spool.redis.link import Away
+    from capi_async.spool.redis.connection import Unreachable
 
     caplog.set_level(logging.INFO, "capi_async")
     clock = new_clock()
     spool = RedisSpool(parse(url), clock=clock)
     for _ in range(200):
         for _ in range(5):
-            spool._failed(Away("Redis at x is out of reach (ConnectionError)"))
+            spool.session.availability.failed(Unreachable("Redis at x is out of reach (ConnectionError)"))
             clock.now += 0.1
-        spool._seen()
+        spool.session.availability.answered()
         clock.now += 0.2
-    assert 2 <= caplog.text.count("Redis is away") <= 6
-    assert caplog.text.count("Redis is away") == caplog.text.count("Redis is back")
-    assert "times more" in caplog.text
+    assert 2 <= caplog.text.count("Redis does not answer") <= 6
+    assert caplog.text.count("Redis does not answer") == caplog.text.count("Redis answers again")
+    assert "more outages" in caplog.text

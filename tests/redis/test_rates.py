@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from capi_async.errors import SpoolError
 from capi_async.spool.redis import RedisSpool, parse
 from capi_async.spool.redis.rates import SharedRates
@@ -56,11 +58,12 @@ async def test_four_workers_keep_one_limit_and_use_it(url: str, open_spool: Open
 async def test_the_bucket_itself_never_gives_more_than_it_may(url: str, open_spool: Open) -> None:
     """By Redis's own clock: what is given out, and what is reserved, adds up."""
     spool = await open_spool(url)
+    keys = spool.session.keys
     began = time.monotonic()
     granted = reserved = 0
     while time.monotonic() - began < 0.3:
-        rates = SharedRates(prefix=spool._keys.rate, news=spool._keys.news, now=time.monotonic, share=lambda: 1)
-        drawn = await rates.draw(spool._link, "x", rate=200.0, burst=10.0)
+        rates = SharedRates(prefix=keys.rate, throttling=keys.throttling, now=time.monotonic, workers=lambda: 1)
+        drawn = await rates.take(spool.session.connection, "x", rate=200.0, burst=10.0)
         if drawn >= 1.0:
             granted += 1
         else:
@@ -78,46 +81,40 @@ async def test_throttling_is_heard_by_all_at_once(url: str, open_spool: Open) ->
     assert await first.draw_tokens("x", **arguments) == 1.0
     assert -0.11 < await second.draw_tokens("x", **arguments) < 0
     await first.withhold_tokens("x", rate=10.0, burst=1.0, seconds=30.0)
-    name = next(iter(second._rates._accounts))
-    await eventually(lambda: second._rates._accounts[name].closed_until > 0)
+    await eventually(lambda: second.rates.is_closed("x"))
     assert await second.draw_tokens("x", **arguments) < -25
     assert await (await open_spool(url)).draw_tokens("x", **arguments) < -25
-    factor = await first._ask("HGET", first._keys.rate + name, "factor")
-    assert float(factor) == 0.5
+    (bucket,) = await first.session.command("KEYS", f"{first.session.keys.rate}*")
+    assert float(await first.session.command("HGET", bucket, "factor")) == 0.5
     await second.withhold_tokens("x", rate=10.0, burst=1.0, seconds=20.0)
-    assert float(await first._ask("HGET", first._keys.rate + name, "factor")) == 0.5  # one lesson, not two
+    assert float(await first.session.command("HGET", bucket, "factor")) == 0.5  # halved once, not twice
 
 
-class LateListener(RedisSpool):
-    """Opens at once and listens only when it may, after a first attempt that fails."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(parse(url))
-        self.may_listen = asyncio.Event()
-        self.attempts = 0
-
-    async def _listen(self) -> None:
-        await self.may_listen.wait()
-        self.attempts += 1
-        if self.attempts == 1:
-            raise SpoolError("the first attempt to listen fails")
-        await super()._listen()
-
-
-async def test_throttling_is_heard_from_opening_on(url: str, open_spool: Open) -> None:
-    """Also what is told before the listener has begun, or while it begins again: no background task is waited for."""
+async def test_throttling_is_noticed_from_opening_on(
+    url: str, open_spool: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a notice that comes before the task that reads notices has begun, or while it begins again."""
     first = await open_spool(url)
     await first.withhold_tokens("earlier", rate=10.0, burst=1.0, seconds=30.0)
-    late = LateListener(url)
+    late = RedisSpool(parse(url))
+    may_read, attempts, run = asyncio.Event(), 0, late.notices.run
+
+    async def run_late() -> None:
+        nonlocal attempts
+        await may_read.wait()
+        attempts += 1
+        if attempts == 1:
+            raise SpoolError("the first attempt to read notices fails")
+        await run()
+
+    monkeypatch.setattr(late.notices, "run", run_late)
     await late.open(("a",), lambda _name: None)
     try:
         await first.withhold_tokens("x", rate=10.0, burst=1.0, seconds=30.0)
-        late.may_listen.set()
-        await eventually(lambda: late._rates._accounts)
-        assert late.attempts == 2
-        heard = late._rates._accounts[next(iter(late._rates._accounts))]
-        assert len(late._rates._accounts) == 1  # what was said before opening is no news
-        assert heard.closed_until > time.monotonic()
+        may_read.set()
+        await eventually(lambda: late.rates.is_closed("x"))
+        assert attempts == 2
+        assert not late.rates.is_closed("earlier")  # a notice from before opening is not read
         assert await late.draw_tokens("x", rate=10.0, burst=1.0, wanted=1.0) < -25
         assert await late.draw_tokens("earlier", rate=10.0, burst=1.0, wanted=1.0) < -25
     finally:
@@ -129,7 +126,7 @@ async def test_other_accounts_have_buckets_of_their_own(url: str, open_spool: Op
     spool = await open_spool(url)
     for account in ("snap:secret-account", "snap:b"):
         assert await spool.draw_tokens(account, rate=1.0, burst=1.0, wanted=1.0) == 1.0
-    keys = [key async for key in spool._reach()._redis.scan_iter(f"{spool._keys.rate}*")]
+    keys = await spool.session.command("KEYS", f"{spool.session.keys.rate}*")
     assert len(keys) == 2
     assert not any(b"secret" in key for key in keys)
 
@@ -151,8 +148,8 @@ async def test_without_redis_each_worker_takes_its_share(server: RedisServer, op
     clock = new_clock()
     workers = [await open_spool(server.url(), clock=clock) for _ in range(4)]
     for one in workers:
-        await one._refresh()
-    assert [one.workers for one in workers] == [4] * 4
+        await one.refresh()
+    assert [one.heartbeat.workers for one in workers] == [4] * 4
     server.kill()
     granted = 0
     for _ in range(200):

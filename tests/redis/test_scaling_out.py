@@ -13,7 +13,7 @@ import trustme
 from capi_async.errors import SpoolError
 from capi_async.spool.base import Ledger, Record
 from capi_async.spool.redis import RedisSpool, parse
-from capi_async.spool.redis.reach import Reach
+from capi_async.spool.redis.session import warn_of_clear_text
 from tests.redis.conftest import Open, get
 from tests.redis.test_spool import future
 from tests.spool.harness import DELIVERED, FORGOTTEN, eventually, record
@@ -35,7 +35,7 @@ async def deliver(spool: RedisSpool, names: tuple[str, ...], until: int) -> dict
                     await woken[name].wait()
 
     woken = {name: asyncio.Event() for name in names}
-    spool._wake = lambda name: woken[name].set()
+    spool.queues.wake = lambda name: woken[name].set()
     async with asyncio.timeout(60):
         await asyncio.gather(*[one(name) for name in names])
     return found
@@ -59,7 +59,7 @@ async def test_an_event_whose_bell_nobody_heard_is_found(url: str, open_spool: O
     worker = await open_spool(url, "a")
     web = await open_spool(url, "a", deliver=False)
     assert await worker.lease("a", limit=1, max_bytes=1) == []
-    listening = next(task for task in worker._tasks if task.get_name().endswith("listen"))
+    listening = next(task for task in worker.background.tasks if task.get_name().endswith("notices"))
     listening.cancel()
     await asyncio.wait([listening])
     await web.append([record("1")], [])
@@ -89,7 +89,7 @@ async def test_a_full_redis_is_emptied_by_a_worker_that_starts_then(server: Redi
     """Also for a destination that nobody had before; and people are forgotten in it."""
     web = await open_spool(server.url("?lease_s=1"), "a", deliver=False)
     await web.append([record(str(number), body=b"x" * 500) for number in range(200)], [])
-    await web._ask("CONFIG", "SET", "maxmemory", "1mb")
+    await web.session.command("CONFIG", "SET", "maxmemory", "1mb")
     with pytest.raises(SpoolError, match="out of memory") as raised:
         await web.append([record("more")], [])
     assert raised.value.stored is False
@@ -142,7 +142,7 @@ async def test_forgetting_while_events_are_delivered_stops_nothing(url: str, ope
     assert ledger.balanced
     assert ledger.accepted == 300
     assert ledger.delivered == len(took) == len(set(took))
-    assert not [task for task in spool._tasks if task.done()]
+    assert not [task for task in (*spool.writers.tasks, *spool.background.tasks) if task.done()]
 
 
 async def test_two_processes_that_forget_at_once_both_come_to_an_end(url: str, open_spool: Open) -> None:
@@ -221,6 +221,6 @@ async def test_a_password_that_others_can_read_is_warned_about(
     url: str, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With what to do, and without the password."""
-    Reach(parse(url))._check_secrecy()
+    warn_of_clear_text(parse(url))
     assert bool(caplog.text) is warned
     assert "hunter2" not in caplog.text

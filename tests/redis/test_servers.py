@@ -59,7 +59,7 @@ async def test_a_user_needs_only_the_keys_of_its_prefix(server: RedisServer, ope
     """And a wrong password is said without it."""
     spool = await open_spool(server.url())
     rules = ["~{shop}*", "&*", "+@all", "-@dangerous", "-@admin", "+info"]
-    await spool._ask("ACL", "SETUSER", "shop", "on", ">hunter2", *rules)
+    await spool.session.command("ACL", "SETUSER", "shop", "on", ">hunter2", *rules)
     ours = server.url("?prefix=shop").replace("//", "//shop:hunter2@")
     shop = await open_spool(ours)
     await shop.append([record("1")], [])
@@ -137,7 +137,7 @@ async def test_an_event_is_accepted_when_a_replica_has_it(
         for number in range(3):
             await spool.append([record(str(number))], [])
         copy = driver.Redis(port=replica.port)
-        assert copy.xlen(spool._keys.of("a").stream) == 3
+        assert copy.xlen(spool.session.keys.of("a").stream) == 3
         copy.close()
     finally:
         replica.kill()

@@ -13,9 +13,9 @@ import redis as driver
 from capi_async import ConfigError
 from capi_async.errors import SpoolError
 from capi_async.spool.base import Ledger, LetterFilter, Revoked
-from capi_async.spool.redis import RedisSpool, parse, stops
-from capi_async.spool.redis.entry import pack
-from capi_async.spool.redis.scripts import APPEND, SAVE
+from capi_async.spool.redis import RedisSpool, parse, recalls
+from capi_async.spool.redis.lua import APPEND_ENTRIES, STORE_CHANGES
+from capi_async.spool.redis.stream_entry import pack
 from tests.redis.conftest import Open, die, freeze, get
 from tests.spool.harness import DEAD, DELIVERED, DROPPED, FORGOTTEN, REJECTED, Receipt, eventually, ids, record
 from tests.spool.redis_server import RedisServer
@@ -54,7 +54,7 @@ async def test_web_processes_append_and_workers_deliver(url: str, open_spool: Op
     await worker.settle(await get(worker, 2), [DELIVERED, REJECTED])
     assert worker.ledger()["a"] == Ledger(accepted=2, delivered=1, rejected=1)
     await eventually(lambda: web.depth("a").events == 0)
-    await worker._refresh()
+    await worker.refresh()
     assert web.ledger() == worker.ledger()
 
 
@@ -126,7 +126,7 @@ async def test_a_late_settlement_without_a_mark_is_refused_by_redis(url: str, op
     await paused.settle(late, [REJECTED])
     assert heir.ledger()["a"].rejected == 0
     await heir.settle(taken, [DELIVERED])
-    await heir._refresh()
+    await heir.refresh()
     assert heir.ledger()["a"] == Ledger(accepted=1, delivered=1)
 
 
@@ -153,11 +153,19 @@ async def test_an_append_whose_answer_was_lost_counts_once(url: str, open_spool:
     """It is repeated under its number, and Redis knows it."""
     spool = await open_spool(url)
     await spool.append([record("1")], [])
-    keys, of = spool._keys, spool._keys.of("a")
-    names = [keys.sequence(spool._me), keys.names, of.stream, of.bell, of.ledger, of.wait, of.holders]
-    number = int((await spool._ask("GET", names[0])).decode())
-    await spool._call(APPEND, names, [number, pack([["a", {"accepted": 1, "pending": 1}, []]])])
-    await spool._refresh()
+    keys, of = spool.session.keys, spool.session.keys.of("a")
+    names = [
+        keys.append_number(spool.session.consumer),
+        keys.destinations,
+        of.stream,
+        of.notices,
+        of.ledger,
+        of.blocked,
+        of.order_keys,
+    ]
+    number = int((await spool.session.command("GET", names[0])).decode())
+    await spool.session.call(APPEND_ENTRIES, names, [number, pack([["a", {"accepted": 1, "pending": 1}, []]])])
+    await spool.refresh()
     assert spool.ledger()["a"] == Ledger(accepted=1, pending=1)
 
 
@@ -166,17 +174,17 @@ async def test_a_settlement_whose_answer_was_lost_counts_once(url: str, open_spo
     spool = await open_spool(url)
     await spool.append([record("1"), record("2")], [])
     held = await get(spool, 2)
-    run, calls = spool._reach().run, []
+    run, calls = spool.session.connection.script, []
 
     async def twice(script: str, keys: Any, arguments: Any) -> Any:
-        if script != SAVE:
+        if script != STORE_CHANGES:
             return await run(script, keys, arguments)
         calls.append(await run(script, keys, arguments))
         return await run(script, keys, arguments)
 
-    spool._reach().run = twice  # type: ignore[method-assign]
+    spool.session.connection.script = twice  # type: ignore[method-assign]
     await spool.settle(held[:1], [DELIVERED])
-    spool._reach().run = run  # type: ignore[method-assign]
+    spool.session.connection.script = run  # type: ignore[method-assign]
     assert len(calls) == 1
     assert spool.ledger()["a"] == Ledger(accepted=2, delivered=1, pending=1)
     await spool.settle(held[1:], [DELIVERED])
@@ -242,7 +250,7 @@ async def test_forgetting_reaches_what_other_workers_hold(url: str, open_spool: 
     web = await open_spool(url, deliver=False)
     found = await web.settle_matching(lambda one: one.event_id in ("1", "2", "4"), FORGOTTEN)
     assert found == {"a": 2}
-    await worker._refresh()
+    await worker.refresh()
     assert worker.ledger()["a"] == Ledger(accepted=4, forgotten=2, pending=2)
     (third,) = await get(worker, 1)
     assert third.event_id == "3"
@@ -255,7 +263,7 @@ async def test_what_a_dead_worker_was_asked_to_forget_its_heir_forgets(
     url: str, open_spool: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wish outlives who was asked."""
-    monkeypatch.setattr(stops, "ANSWER_S", 0.1)
+    monkeypatch.setattr(recalls, "ANSWER_S", 0.1)
     dead = await open_spool(url + "&lease_s=0.6")
     await dead.append([future("1"), future("2")], [])
     assert len(await get(dead, 2)) == 2
@@ -288,7 +296,7 @@ async def test_old_dead_letters_are_let_go(url: str, open_spool: Open) -> None:
     spool = await open_spool(url + "&dead_max=1")
     await spool.append([future("1"), future("2")], [])
     await spool.settle(await get(spool, 2), [DEAD] * 2)
-    await spool._letters.prune(spool._call, spool._ask, spool._options, 0.0)
+    await spool.dead_letters.prune()
     assert [one.event_id for one in await spool.letters(LetterFilter())] == ["2"]
     assert spool.ledger()["a"].dead == 2
 
@@ -357,10 +365,10 @@ async def test_a_damaged_entry_is_dead_and_stops_nobody(
 ) -> None:
     """Its events are counted, with a word to the operator."""
     spool = await open_spool(url)
-    await spool._ask("XADD", spool._keys.of("a").stream, "*", "d", b"nonsense", "n", 3, "b", 30)
-    await spool._ask("HINCRBY", spool._keys.of("a").ledger, "accepted", 3)
-    await spool._ask("HINCRBY", spool._keys.of("a").ledger, "pending", 3)
-    await spool._ask("HINCRBY", spool._keys.of("a").ledger, "bytes", 30)
+    await spool.session.command("XADD", spool.session.keys.of("a").stream, "*", "d", b"nonsense", "n", 3, "b", 30)
+    await spool.session.command("HINCRBY", spool.session.keys.of("a").ledger, "accepted", 3)
+    await spool.session.command("HINCRBY", spool.session.keys.of("a").ledger, "pending", 3)
+    await spool.session.command("HINCRBY", spool.session.keys.of("a").ledger, "bytes", 30)
     await spool.append([record("1")], [])
     assert ids(await get(spool, 1)) == ["1"]
     await eventually(lambda: spool.ledger()["a"].dead == 3)
@@ -372,7 +380,7 @@ async def test_a_redis_that_is_full_refuses_new_events_and_is_emptied(server: Re
     """``send()`` says so; marks, outcomes and signs of life go on."""
     spool = await open_spool(server.url(), "a")
     await spool.append([record(str(number), body=b"x" * 500) for number in range(200)], [])
-    await spool._ask("CONFIG", "SET", "maxmemory", "1mb")
+    await spool.session.command("CONFIG", "SET", "maxmemory", "1mb")
     with pytest.raises(SpoolError, match="out of memory"):
         await spool.append([record("more")], [])
     held = await get(spool, 200)
@@ -398,7 +406,7 @@ async def test_a_redis_that_is_away_fails_send_and_lets_workers_wait(
     with pytest.raises(SpoolError, match="out of reach"):
         await spool.mark_attempted(held[1:])
     assert len(await spool.lease("a", limit=5, max_bytes=1 << 20)) == 1  # what it had read is its own
-    assert spool.away_s() > 0
+    assert spool.health().away_s > 0
     settling = asyncio.create_task(spool.settle(held, [DELIVERED, REJECTED]))
     await asyncio.sleep(0.1)
     assert not settling.done()
@@ -406,8 +414,8 @@ async def test_a_redis_that_is_away_fails_send_and_lets_workers_wait(
     await asyncio.wait_for(settling, 20)
     await spool.append([record("5")], [])
     assert spool.ledger()["a"] == Ledger(accepted=4, delivered=1, rejected=1, pending=2)
-    assert "Redis is away" in caplog.text
-    assert "Redis is back" in caplog.text
+    assert "Redis does not answer" in caplog.text
+    assert "Redis answers again" in caplog.text
 
 
 async def test_a_redis_that_forgot_everything_is_told_of_and_used_again(tmp_path: Any, open_spool: Open) -> None:

@@ -15,16 +15,16 @@ from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Record
 from capi_async.spool.redis import RedisSpool, parse
-from capi_async.spool.redis.scripts import (
-    ADOPT,
-    APPEND,
-    END_WAITING,
-    GIVE_BACK,
-    LIST,
-    LOOK,
-    RENAME,
-    RETAKE,
-    SAVE,
+from capi_async.spool.redis.lua import (
+    APPEND_ENTRIES,
+    END_BLOCKED,
+    HEARTBEAT,
+    LIST_CLAIMS,
+    MOVE_CLAIMS,
+    READ_CLAIMED,
+    RELEASE_ENTRIES,
+    STORE_CHANGES,
+    TAKE_OVER_ENTRIES,
 )
 from capi_async.spool.waiting import SETTLED
 from capi_async.testing import ManualClock
@@ -124,7 +124,18 @@ class RedisMachine(SpoolMachine):
 
 
 #: Commands and scripts whose answers get lost.
-LOSABLE = ("XREADGROUP", ADOPT, APPEND, SAVE, GIVE_BACK, LIST, RETAKE, LOOK, END_WAITING, RENAME)
+LOSABLE = (
+    "XREADGROUP",
+    TAKE_OVER_ENTRIES,
+    APPEND_ENTRIES,
+    STORE_CHANGES,
+    RELEASE_ENTRIES,
+    LIST_CLAIMS,
+    READ_CLAIMED,
+    HEARTBEAT,
+    END_BLOCKED,
+    MOVE_CLAIMS,
+)
 
 
 class BadWayMachine(RedisMachine):

@@ -30,9 +30,9 @@ async def test_a_strange_entry_costs_itself(
     """What is read with it is delivered, and what comes later."""
     worker = await open_spool(url, "a")
     web = await open_spool(url, "a", deliver=False)
-    stream = worker._keys.of("a").stream
+    stream = worker.session.keys.of("a").stream
     await web.append([record("1")], [])
-    await worker._ask("XADD", stream, "*", *[part for pair in fields.items() for part in pair])
+    await worker.session.command("XADD", stream, "*", *[part for pair in fields.items() for part in pair])
     await web.append([record("2")], [])
     held = await get(worker, 2)
     assert await web.settle_matching(lambda one: one.event_id == "nobody", FORGOTTEN) == {}
@@ -49,8 +49,8 @@ async def test_strange_state_of_an_entry_costs_that_entry(url: str, open_spool: 
     await first.append([record("1")], [])
     held = await get(first, 1)
     await first.mark_attempted(held)
-    number, state = held[0].chunk.id, first._keys.of("a").state
-    await first._ask("HSET", state, number, b"\xc1\xc1", "v" + number, "new", "t" + number, "yesterday")
+    number, state = held[0].chunk.id, first.session.keys.of("a").states
+    await first.session.command("HSET", state, number, b"\xc1\xc1", "v" + number, "new", "t" + number, "yesterday")
     await first.append([record("2")], [])
     await first.close()
     second = await open_spool(url, "a")
@@ -64,10 +64,10 @@ async def test_a_strange_dead_letter_costs_itself(url: str, open_spool: Open, ca
     await spool.append([future("1"), future("2")], [])
     await spool.settle(await get(spool, 2), [DEAD] * 2)
     for number, member in enumerate((b"0000000000000001\x81\xa1a\xa1b", b"short", b"\xff" * 40)):
-        await spool._ask("ZADD", spool._keys.letters, 1.5 + number, member)
-    await spool._ask("HSET", spool._keys.letter_data, "2", b"\xc1")
+        await spool.session.command("ZADD", spool.session.keys.dead_letters, 1.5 + number, member)
+    await spool.session.command("HSET", spool.session.keys.dead_letter_data, "2", b"\xc1")
     assert [one.event_id for one in await spool.letters(LetterFilter())] == ["1", "2"]
-    await spool._letters.prune(spool._call, spool._ask, spool._options, spool._clock.wall())
+    await spool.dead_letters.prune()
     assert await spool.settle_matching(lambda one: one.event_id == "nobody", FORGOTTEN) == {}
     assert await spool.replay(LetterFilter()) == {"a": 1}
     assert caplog.text.count("cannot be read and is left alone") == 4  # three members, and the data of a fourth
@@ -79,18 +79,18 @@ async def test_strange_news_and_bells_cost_themselves(
     """A worker goes on to hear of new events, and of throttling."""
     worker = await open_spool(url, "a")
     web = await open_spool(url, "a", deliver=False)
-    of = worker._keys.of("a")
-    await worker._ask("XADD", worker._keys.news, "*", "x", "y")
-    await worker._ask("XADD", worker._keys.news, "*", "a", "b", "s", "soon")
-    await worker._ask("XADD", of.bell, "*", "i", "no id")
-    await worker._ask("XADD", of.bell, "*", b"\xff", b"\xff")
-    await worker._ask("HSET", of.ledger, "delivered", "lots", "x", "y")
-    await eventually(lambda: "is no news of ours" in caplog.text)
+    of = worker.session.keys.of("a")
+    await worker.session.command("XADD", worker.session.keys.throttling, "*", "x", "y")
+    await worker.session.command("XADD", worker.session.keys.throttling, "*", "a", "b", "s", "soon")
+    await worker.session.command("XADD", of.notices, "*", "i", "no id")
+    await worker.session.command("XADD", of.notices, "*", b"\xff", b"\xff")
+    await worker.session.command("HSET", of.ledger, "delivered", "lots", "x", "y")
+    await eventually(lambda: "was not written by this package" in caplog.text)
     await web.append([record("1")], [])
     assert ids(await get(worker, 1)) == ["1"]
     await web.withhold_tokens("x", rate=1.0, burst=1.0, seconds=30.0)
-    await eventually(lambda: any(one.closed_until > 0 for one in worker._rates._accounts.values()))
-    assert not [task for task in worker._tasks if task.done()]
+    await eventually(lambda: worker.rates.is_closed("x"))
+    assert not [task for task in (*worker.writers.tasks, *worker.background.tasks) if task.done()]
 
 
 async def test_a_strange_wish_and_a_strange_record_that_waits_cost_themselves(
@@ -100,10 +100,10 @@ async def test_a_strange_wish_and_a_strange_record_that_waits_cost_themselves(
     worker = await open_spool(url, "a")
     await worker.append([future("1", order_key="k"), future("2", order_key="k"), future("3")], [])
     held = {one.event_id: one for one in await get(worker, 2)}
-    of = worker._keys.of("a")
-    (waiting,) = await worker._ask("ZRANGE", of.wait, 0, -1)
-    await worker._ask("ZADD", of.wait, 0, waiting[:16] + b"0" * 16 + b"\xc1")
-    await worker._ask("HSET", of.stops, held["1"].chunk.id, b"\xc1")
+    of = worker.session.keys.of("a")
+    (waiting,) = await worker.session.command("ZRANGE", of.blocked, 0, -1)
+    await worker.session.command("ZADD", of.blocked, 0, waiting[:16] + b"0" * 16 + b"\xc1")
+    await worker.session.command("HSET", of.recalls, held["1"].chunk.id, b"\xc1")
     await worker.release([held["3"]])
     web = await open_spool(url, "a", deliver=False)
     assert await web.settle_matching(lambda one: one.event_id == "3", FORGOTTEN) == {"a": 1}
@@ -120,14 +120,14 @@ async def test_an_outcome_that_cannot_be_stored_costs_itself(
     told, untold = Receipt(), Receipt()
     await spool.append([future("1", receipt=told, order_key="x"), future("2", receipt=untold, order_key="y")], [])
     held = sorted(await get(spool, 2), key=lambda one: one.event_id)
-    seal = spool._sealing.seal
+    seal = spool.session.sealing.seal
 
     def broken(data: bytes, destination: str) -> tuple[str, bytes]:
         if b'"id":"2"' in data:
             raise RuntimeError("no")
         return seal(data, destination)
 
-    monkeypatch.setattr(spool._sealing, "seal", broken)
+    monkeypatch.setattr(spool.session.sealing, "seal", broken)
     await spool.settle(held, [DELIVERED, DEAD])
     assert (told.told, untold.told) == ({"a": DELIVERED}, {})
     assert spool.ledger()["a"] == Ledger(accepted=2, delivered=1, pending=1)
@@ -168,14 +168,14 @@ async def test_a_task_that_fails_begins_again(
 ) -> None:
     """Whatever the fault, and if it is a cancellation that nobody asked for."""
     spool = await open_spool(url, "a")
-    look, faults = spool._look, [RuntimeError("secret"), asyncio.CancelledError()]
+    beat, faults = spool.heartbeat.beat, [RuntimeError("secret"), asyncio.CancelledError()]
 
-    async def broken(*arguments: Any) -> None:
+    async def broken(*arguments: Any, **options: Any) -> None:
         if faults:
             raise faults.pop()
-        await look(*arguments)
+        await beat(*arguments, **options)
 
-    monkeypatch.setattr(spool, "_look", broken)
+    monkeypatch.setattr(spool.heartbeat, "beat", broken)
     await eventually(lambda: not faults)
     web = await open_spool(url, "a", deliver=False)
     await web.append([record("1")], [])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -12,136 +13,87 @@ import msgspec
 from capi_async.cipher import UnknownKey
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
 from capi_async.spool.chunks import DamagedChunk, decode
-from capi_async.spool.redis.entry import New, key_text, letter_place, pack, pack_fields
-from capi_async.spool.redis.keys import Keys
-from capi_async.spool.redis.options import Options
-from capi_async.spool.redis.scripts import MOVE_LETTERS, PRUNE_LETTERS
-from capi_async.spool.sealing import NOT_SEALED, SEALED_EARLIER, NotSealed, OpenSealed, Place, Seal, SealedEarlier
+from capi_async.spool.redis.connection import with_scores
+from capi_async.spool.redis.lua import MOVE_DEAD_LETTERS, PRUNE_DEAD_LETTERS
+from capi_async.spool.redis.session import Session
+from capi_async.spool.redis.stream_entry import NewEntry, dead_letter_place, key_digest, pack, pack_fields
+from capi_async.spool.sealing import NOT_SEALED, SEALED_EARLIER, NotSealed, SealedEarlier
 
 logger = logging.getLogger(__name__)
 
-Call: TypeAlias = Callable[..., Awaitable[Any]]
-
 DAY: Final = 86_400.0
 
-#: Letters that are looked at, and moved, at a time.
-_A_PAGE: Final = 500
-#: Letters that cannot be read, each of which is told of once.
-_MAX_ASIDE: Final = 1_000
+#: Seconds between two prunings.
+_PRUNE_EVERY_S: Final = 60.0
+#: Dead letters that are read, or removed, at a time.
+_PAGE: Final = 500
+#: Most unreadable dead letters that are remembered, so that each is logged once.
+_MAX_UNREADABLE: Final = 1_000
+#: Bytes in front of what can be listed of a dead letter: its number.
+_SORT_BYTES: Final = 16
 
-_meta = msgspec.msgpack.Decoder(tuple[str, str, str, str, float, int])
+_listed = msgspec.msgpack.Decoder(tuple[str, str, str, str, float, int])
 _sealed = msgspec.msgpack.Decoder(tuple[str, bytes])
+
+#: A dead letter to remove, how the ledger changes by that, and the entry that it becomes.
+_Move: TypeAlias = tuple[DeadLetter, dict[str, int], NewEntry | None]
 
 
 class DeadLetters:
-    """All dead letters of a spool: a sorted set by number of what can be listed, and a hash of what can be sent."""
+    """All dead letters of a spool: a sorted set by number of what can be listed, and a hash of what can be sent.
 
-    def __init__(self, keys: Keys, seal: Seal, open_sealed: OpenSealed) -> None:
-        self._keys = keys
-        self._seal = seal
-        self._open_sealed = open_sealed
-        self._aside: set[str] = set()
+    One that cannot be read, because another release or somebody else wrote it, stays where it is; it is logged once.
+    """
 
-    async def pages(self, ask: Call) -> AsyncIterator[list[DeadLetter]]:
-        """All there are, oldest first, page by page; those that leave meanwhile do not disturb.
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._unreadable: set[str] = set()
 
-        One that cannot be read, as another release may have written it, stays where it is, and costs itself only.
-        """
+    async def pages(self) -> AsyncIterator[list[DeadLetter]]:
+        """All there are, oldest first, page by page; they may be removed meanwhile."""
+        key = self._session.keys.dead_letters
         last = "-inf"
         while True:
-            found = _scored(
-                await ask(
-                    "ZRANGEBYSCORE", self._keys.letters, f"({last}" if last != "-inf" else last, "+inf",
-                    "WITHSCORES", "LIMIT", 0, _A_PAGE,
-                )
-            )  # fmt: skip
+            start = f"({last}" if last != "-inf" else last
+            found = with_scores(
+                await self._session.command("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", 0, _PAGE)
+            )
             if not found:
                 return
             page = []
             for member, score in found:
                 last = repr(score)
                 try:
-                    destination, kind, event_id, reason, at, size = _meta.decode(member[16:])
+                    destination, kind, event_id, reason, at, size = _listed.decode(member[_SORT_BYTES:])
                 except msgspec.MsgspecError:
-                    self._set_aside(last)
+                    self._log_unreadable(last, "it is damaged")
                     continue
                 page.append(DeadLetter(int(score), destination, kind, event_id, reason, at, size))
             yield page
 
-    def _set_aside(self, number: str, why: str = "it is damaged") -> None:
-        if number not in self._aside and len(self._aside) < _MAX_ASIDE:
-            self._aside.add(number)
-            logger.error("dead letter %s in %s cannot be read and is left alone: %s", number, self._keys.letters, why)
-
-    async def select(self, ask: Call, wanted: LetterFilter) -> list[DeadLetter]:
-        """What is kept and wanted, oldest first."""
+    async def select(self, wanted: LetterFilter) -> list[DeadLetter]:
+        """Those that the filter selects, oldest first."""
         found: list[DeadLetter] = []
-        async for page in self.pages(ask):
+        async for page in self.pages():
             found += [letter for letter in page if _is_wanted(letter, wanted)]
             if wanted.limit is not None and len(found) >= wanted.limit:
                 return found[: wanted.limit]
         return found
 
-    async def read(self, ask: Call, page: Sequence[DeadLetter]) -> list[tuple[DeadLetter, Record]]:
-        """Letters with their records; those that cannot be read are left out."""
-        if not page:
-            return []
-        rows = await ask("HMGET", self._keys.letter_data, *[letter.id for letter in page])
-        found = []
-        for letter, row in zip(page, rows, strict=True):
-            if row is not None:
-                try:
-                    name, data = _sealed.decode(row)
-                    data = self._open_sealed(data, name, _place_of(letter))
-                    found.append((letter, decode(letter.destination, data)[0]))
-                except NotSealed:
-                    self._set_aside(str(letter.id), NOT_SEALED)
-                except SealedEarlier:
-                    self._set_aside(str(letter.id), SEALED_EARLIER)
-                except UnknownKey:
-                    self._set_aside(str(letter.id), "it was encrypted with another key; add that to keys=")
-                except (DamagedChunk, ValueError, msgspec.MsgspecError):
-                    self._set_aside(str(letter.id), "it is damaged, or was encrypted for another place")
-        return found
+    async def replay(self, wanted: LetterFilter, permitted: Callable[[str], bool] | None, now: float) -> dict[str, int]:
+        """Make dead letters pending again; return how many, per destination.
 
-    async def move(
-        self, call: Call, moves: Sequence[tuple[DeadLetter, dict[str, int], New | None]]
-    ) -> list[DeadLetter]:
-        """Take letters out, each with what that does to the ledger and the entry that it becomes; which were there."""
-        by_destination: dict[str, list[tuple[DeadLetter, dict[str, int], New | None]]] = {}
-        for move in moves:
-            by_destination.setdefault(move[0].destination, []).append(move)
-        moved: list[DeadLetter] = []
-        for destination, mine in by_destination.items():
-            of = self._keys.of(destination)
-            arguments: list[Any] = []
-            for letter, counts, new in mine:
-                fields = b"" if new is None else pack_fields(new.fields(self._seal))
-                arguments += [letter.id, pack(counts), "" if new is None else new.key, fields]
-            keys = [self._keys.letters, self._keys.letter_data, of.ledger, of.stream, of.bell, of.wait, of.holders]
-            gone, _ = await call(MOVE_LETTERS, keys, arguments)
-            moved += [letter for (letter, _, _), one in zip(mine, gone, strict=True) if one]
-        return moved
+        An uncertain one counts as never attempted, because the caller asks for it to be sent once more.
 
-    async def replay(
-        self,
-        call: Call,
-        ask: Call,
-        wanted: LetterFilter,
-        permitted: Callable[[str], bool] | None,
-        now: float,
-        *,
-        token: Callable[[], str],
-    ) -> dict[str, int]:
-        """Make letters pending again; how many, per destination.
-
-        An uncertain one is sent once more because somebody asks for it: it counts as never attempted.
+        Args:
+            permitted: As in :meth:`~capi_async.spool.base.Spool.replay`.
+            now: Seconds since the epoch.
         """
         replayed: Counter[str] = Counter()
-        every = await self.select(ask, wanted)
-        for start in range(0, len(every), _A_PAGE):
-            moves: list[tuple[DeadLetter, dict[str, int], New | None]] = []
-            for letter, record in await self.read(ask, every[start : start + _A_PAGE]):
+        selected = await self.select(wanted)
+        for start in range(0, len(selected), _PAGE):
+            moves: list[_Move] = []
+            for letter, record in await self._read(selected[start : start + _PAGE]):
                 counts, new = {letter.kind: -1}, None
                 if record.expires_at <= now:
                     counts["expired"] = 1
@@ -150,47 +102,95 @@ class DeadLetters:
                 else:
                     size = len(record.body)
                     counts |= {"pending": 1, "bytes": size}
-                    key = "" if record.order_key is None else key_text(record.order_key)
-                    new = New([record], size, key, token())
+                    key = "" if record.order_key is None else key_digest(record.order_key)
+                    new = NewEntry([record], size, key, self._session.new_token())
                 moves.append((letter, counts, new))
-            again = {letter.id for letter, _, new in moves if new is not None}
-            replayed.update(letter.destination for letter in await self.move(call, moves) if letter.id in again)
+            pending = {letter.id for letter, _, new in moves if new is not None}
+            replayed.update(letter.destination for letter in await self._move(moves) if letter.id in pending)
         return dict(replayed)
 
-    async def end_matching(
-        self, call: Call, ask: Call, matches: Callable[[Record], bool], kind: str
-    ) -> Mapping[str, int]:
-        """Remove those that match, and count them as what they are now; how many, per destination."""
+    async def end_matching(self, matches: Callable[[Record], bool], kind: str) -> Mapping[str, int]:
+        """Remove those that match, and count them as this outcome; return how many, per destination."""
         ended: Counter[str] = Counter()
-        async for page in self.pages(ask):
-            moves: list[tuple[DeadLetter, dict[str, int], New | None]] = [
+        async for page in self.pages():
+            moves: list[_Move] = [
                 (letter, {letter.kind: -1, kind: 1}, None)
-                for letter, record in await self.read(ask, page)
+                for letter, record in await self._read(page)
                 if matches(record)
             ]
-            ended.update(letter.destination for letter in await self.move(call, moves))
+            ended.update(letter.destination for letter in await self._move(moves))
         return ended
 
-    async def prune(self, call: Call, ask: Call, options: Options, now: float) -> None:
-        """Let go of those that are too old, or too many; the ledger goes on counting them."""
-        while await call(PRUNE_LETTERS, [self._keys.letters, self._keys.letter_data], [options.dead_max, _A_PAGE]):
+    async def prune(self) -> None:
+        """Remove those that are too old, or too many; the ledger goes on counting them."""
+        session, options = self._session, self._session.options
+        keys = [session.keys.dead_letters, session.keys.dead_letter_data]
+        while await session.call(PRUNE_DEAD_LETTERS, keys, [options.dead_max, _PAGE]):
             pass
-        async for page in self.pages(ask):
-            old = [letter for letter in page if letter.at < now - options.dead_days * DAY]
-            await self.move(call, [(letter, {}, None) for letter in old])
+        oldest = session.clock.wall() - options.dead_days * DAY
+        async for page in self.pages():
+            old = [letter for letter in page if letter.at < oldest]
+            await self._move([(letter, {}, None) for letter in old])
             if len(old) < len(page):
                 return
 
+    async def run(self) -> None:
+        """Prune regularly until the spool closes."""
+        while not self._session.closing:
+            await self.prune()
+            await asyncio.sleep(_PRUNE_EVERY_S)
 
-def _place_of(letter: DeadLetter) -> Place:
-    return letter_place(letter.destination, letter.kind, letter.event_id, letter.at, letter.bytes)
+    async def _read(self, page: Sequence[DeadLetter]) -> list[tuple[DeadLetter, Record]]:
+        """Dead letters with their records; those that cannot be read are left out."""
+        if not page:
+            return []
+        session = self._session
+        rows = await session.command("HMGET", session.keys.dead_letter_data, *[letter.id for letter in page])
+        found = []
+        for letter, row in zip(page, rows, strict=True):
+            if row is None:
+                continue
+            place = dead_letter_place(letter.destination, letter.kind, letter.event_id, letter.at, letter.bytes)
+            try:
+                name, data = _sealed.decode(row)
+                found.append((letter, decode(letter.destination, session.sealing.open(data, name, place))[0]))
+            except NotSealed:
+                self._log_unreadable(str(letter.id), NOT_SEALED)
+            except SealedEarlier:
+                self._log_unreadable(str(letter.id), SEALED_EARLIER)
+            except UnknownKey:
+                self._log_unreadable(str(letter.id), "it was encrypted with another key; add that to keys=")
+            except (DamagedChunk, ValueError, msgspec.MsgspecError):
+                self._log_unreadable(str(letter.id), "it is damaged, or was encrypted for another place")
+        return found
 
+    async def _move(self, moves: Sequence[_Move]) -> list[DeadLetter]:
+        """Remove dead letters, and append the entries that they become; return those that were still there."""
+        session, moved = self._session, list[DeadLetter]()
+        by_destination: dict[str, list[_Move]] = {}
+        for move in moves:
+            by_destination.setdefault(move[0].destination, []).append(move)
+        for destination, some in by_destination.items():
+            of = session.keys.of(destination)
+            arguments: list[Any] = []
+            for letter, counts, new in some:
+                fields = b"" if new is None else pack_fields(new.fields(session.sealing.seal))
+                arguments += [letter.id, pack(counts), "" if new is None else new.key, fields]
+            keys = [session.keys.dead_letters, session.keys.dead_letter_data]
+            keys += [of.ledger, of.stream, of.notices, of.blocked, of.order_keys]
+            removed, _ = await session.call(MOVE_DEAD_LETTERS, keys, arguments)
+            moved += [letter for (letter, _, _), was_there in zip(some, removed, strict=True) if was_there]
+        return moved
 
-def _scored(found: Any) -> list[tuple[bytes, float]]:
-    """Members and scores, however the driver gives them."""
-    if found and isinstance(found[0], list | tuple):
-        return [(member, float(score)) for member, score in found]
-    return [(member, float(score)) for member, score in zip(found[::2], found[1::2], strict=True)]
+    def _log_unreadable(self, number: str, why: str) -> None:
+        if number not in self._unreadable and len(self._unreadable) < _MAX_UNREADABLE:
+            self._unreadable.add(number)
+            logger.error(
+                "dead letter %s in %s cannot be read and is left alone: %s",
+                number,
+                self._session.keys.dead_letters,
+                why,
+            )
 
 
 def _is_wanted(letter: DeadLetter, wanted: LetterFilter) -> bool:

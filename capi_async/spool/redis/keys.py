@@ -1,49 +1,61 @@
-"""Names of keys. All of a spool begin with its prefix in braces: a hash tag, so that a Cluster keeps them together."""
+"""Names of the spool's keys in Redis.
+
+All of them begin with the prefix in braces. That is a hash tag: a Cluster keeps all keys with the same tag in one slot.
+:mod:`capi_async.spool.redis.lua` says what each key holds.
+"""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 
-class Of(Struct, frozen=True):
-    """Keys of one destination; see :mod:`capi_async.spool.redis.scripts` for what is in them."""
+class DestinationKeys(Struct, frozen=True):
+    """Keys of one destination."""
 
     stream: str
-    bell: str
+    notices: str
     ledger: str
-    state: str
-    wait: str
-    holders: str
-    stops: str
-    stopped: str
+    states: str
+    blocked: str
+    order_keys: str
+    recalls: str
+    recall_answers: str
     sent: str
 
 
+#: Last part of each name, in the order of the fields above. These names are stored: a change would lose what waits.
+_STORED_NAMES = ("stream", "bell", "ledger", "state", "wait", "holders", "stops", "stopped", "sent")
+
+
 class Keys:
-    """Keys of one spool."""
+    """Keys of one spool.
+
+    Args:
+        prefix: As in :class:`~capi_async.spool.redis.options.Options`.
+    """
 
     def __init__(self, prefix: str) -> None:
         self._base = base = f"{{{prefix}}}:"
-        self._of: dict[str, Of] = {}
-        self.names = base + "names"
-        self.workers = base + "workers"
-        self.letters = base + "letters"
-        self.letter_data = base + "letter-data"
-        self.news = base + "news"
+        self._by_destination: dict[str, DestinationKeys] = {}
+        self.destinations = base + "names"
+        self.consumers = base + "workers"
+        self.dead_letters = base + "letters"
+        self.dead_letter_data = base + "letter-data"
+        self.throttling = base + "news"
         self.rate = base + "rate:"
 
-    def of(self, destination: str) -> Of:
-        """Those of a destination."""
-        of = self._of.get(destination)
-        if of is None:
+    def of(self, destination: str) -> DestinationKeys:
+        """The keys of a destination."""
+        keys = self._by_destination.get(destination)
+        if keys is None:
             base = f"{self._base}to:{destination}:"
-            of = self._of[destination] = Of(*(base + name for name in Of.__struct_fields__))
-        return of
+            keys = self._by_destination[destination] = DestinationKeys(*(base + name for name in _STORED_NAMES))
+        return keys
 
-    def sequence(self, process: str) -> str:
-        """Number of the last append of a process; with ``:ids`` behind it, what came of that."""
-        return f"{self._base}append:{process}"
+    def append_number(self, consumer: str) -> str:
+        """The number of a consumer's last append; the same name with ``:ids`` holds the result of that append."""
+        return f"{self._base}append:{consumer}"
 
-    def saved(self, process: str, destination: str) -> str:
-        """What came of the last that a process stored of what happened to a destination's entries."""
-        return f"{self._base}saved:{process}:{destination}"
+    def last_change(self, consumer: str, destination: str) -> str:
+        """The number of the last change that a consumer stored for a destination, and the result of that change."""
+        return f"{self._base}saved:{consumer}:{destination}"

@@ -1,10 +1,11 @@
-"""What a Redis spool's address says."""
+"""The settings in a Redis spool's address."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote
@@ -31,25 +32,24 @@ _PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 #: anywhere but at the beginning of the host, and an address of several hosts has them in the middle.
 _ADDRESS: Final = re.compile(r"([A-Za-z+]+)://([^/?]*)([^?]*)(?:\?(.*))?", re.DOTALL)
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\[\],@/]+)?)\]|([^\[\]:,@/\s]+))(?::([0-9]{1,5}))?")
-_NUMBERS: Final = {"lease_s": 15.0, "replicas": 0.0, "dead_days": 30.0, "dead_max": 1e6, "patience_s": 3.0}
 _TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """Where a Redis spool is, and how it is kept.
+    """Where a Redis spool is, and how it is used.
 
     Attributes:
         hosts: Host and port; several for Sentinel and Cluster.
         service: Name of the master that the Sentinels watch.
-        prefix: Stands, in braces, before all keys: on a Cluster all keys of a spool are in one slot.
-        lease_s: A worker that was not heard of for so many seconds has lost what it held.
-        replicas: So many replicas must have an event before it is accepted (``WAIT``).
-        patience_s: ``send()`` fails when Redis was out of reach for so many seconds.
-        keys: What is stored is encrypted with the first; all of them open what is there.
-        plain: With ``keys``, also send what is stored in clear, as it was before there were keys.
-        old_seals: With ``keys``, also send what an earlier release encrypted, without binding it to its place.
-        dead_days: Dead letters are kept for so long,
-        dead_max: and so many of them, newest first.
+        prefix: Begins the name of every key, in braces, so that a Cluster keeps all keys of a spool in one slot.
+        lease_s: Seconds without a heartbeat after which other processes take over what a worker holds.
+        replicas: Number of replicas that must have an event before it is accepted (``WAIT``).
+        patience_s: Seconds for which a call is repeated while Redis cannot be reached, before it raises.
+        keys: The first encrypts what is stored; each of them decrypts.
+        plain: With ``keys``, also send what was stored in clear, before there were keys.
+        old_seals: With ``keys``, also send what an earlier release encrypted without binding it to its place.
+        dead_days: Days for which dead letters are kept.
+        dead_max: Most dead letters to keep; the oldest are deleted first.
         tls: Further settings of the connection, as redis-py names them.
     """
 
@@ -75,7 +75,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> str:
-        """For people: where it is, without credentials."""
+        """The hosts as text for people, without credentials."""
         return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
 
     def __repr__(self) -> str:
@@ -92,80 +92,51 @@ def parse(url: str) -> Options:
     so on.
 
     Raises:
-        ConfigError: It is malformed; the text says how it should look, and never repeats a credential.
+        ConfigError: The address is malformed; the text says how it should look, and never repeats a credential.
     """
     match = _ADDRESS.fullmatch(url.strip())
     if match is None or match[1].lower() not in SCHEMES:
         raise ConfigError(f"spool: write {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
     if "#" in url:
-        # what stands behind it would be left out, which in a password nobody would see
+        # a URL parser would drop what follows, and a password would silently lose its end
         raise ConfigError("spool: write %23 for a # in the address")
     kind, secure = SCHEMES[match[1].lower()]
-    credentials, _, places = match[2].rpartition("@")
+    credentials, _, authority = match[2].rpartition("@")
     username, _, password = credentials.partition(":")
     service, db = _path(kind, match[3])
-    numbers = dict(_NUMBERS)
+    settings = {"password": unquote(password) or None, **_query(match[4] or "", secure=secure)}
+    if kind == "cluster" and settings.get("replicas"):
+        raise ConfigError("spool: replicas=... is not offered on a Cluster")
+    hosts = _hosts(authority, 26379 if kind == "sentinel" else 6379)
+    if kind == "single" and len(hosts) > 1:
+        raise ConfigError(
+            "spool: several hosts are Sentinels or a Cluster: write redis+sentinel:// or redis+cluster://"
+        )
+    return Options(
+        kind=kind, hosts=hosts, db=db, service=service, username=unquote(username) or None, secure=secure, **settings
+    )
+
+
+def _query(query: str, *, secure: bool) -> dict[str, Any]:
+    """The settings behind the question mark."""
+    settings: dict[str, Any] = {}
     tls: dict[str, Any] = {}
-    texts: dict[str, str] = {}
-    keys: tuple[str, ...] = ()
-    plain = old_seals = False
-    for option, value in parse_qsl(match[4] or "", keep_blank_values=True):
-        if option in numbers:
-            numbers[option] = _number(option, value)
+    for option, value in parse_qsl(query, keep_blank_values=True):
+        if option in _READERS:
+            settings[option] = _READERS[option](option, value)
         elif option in _TLS and secure:
             tls[option] = value.lower() not in ("0", "false", "no") if option == "ssl_check_hostname" else value
-        elif option == "keys":
-            keys = tuple(_secret(option, value).replace(",", " ").split())
-        elif option == "plain":
-            plain = accepts(option, value)
-        elif option == "old_seals":
-            old_seals = accepts(option, value)
-        elif option in ("password", "sentinel_password"):
-            texts[option] = _secret(option, value)
-        elif option in ("prefix", "sentinel_username"):
-            texts[option] = value
         else:
             raise ConfigError(
                 f"spool: there is no {option}=...; there are prefix, lease_s, patience_s, replicas, password=env:NAME, "
                 "keys=env:NAME, plain=accept, old_seals=accept, dead_days, dead_max, sentinel_username, "
                 f"sentinel_password{', ' if secure else ''}{', '.join(_TLS) if secure else ''}"
             )
-    prefix = texts.get("prefix", "capi")
-    if not _PREFIX.fullmatch(prefix):
-        raise ConfigError("spool: prefix is up to 64 letters, digits and . _ : -")
-    if kind == "cluster" and numbers["replicas"]:
-        raise ConfigError("spool: replicas=... is not offered on a Cluster")
-    if numbers["lease_s"] < 0.2:
-        raise ConfigError("spool: lease_s must be at least 0.2 seconds")
-    hosts = _hosts(places, 26379 if kind == "sentinel" else 6379)
-    if kind == "single" and len(hosts) > 1:
-        raise ConfigError(
-            "spool: several hosts are Sentinels or a Cluster: write redis+sentinel:// or redis+cluster://"
-        )
-    return Options(
-        kind=kind,
-        hosts=hosts,
-        db=db,
-        service=service,
-        username=unquote(username) or None,
-        password=texts.get("password") or unquote(password) or None,
-        sentinel_username=texts.get("sentinel_username"),
-        sentinel_password=texts.get("sentinel_password"),
-        secure=secure,
-        tls=tls,
-        prefix=prefix,
-        lease_s=numbers["lease_s"],
-        replicas=int(numbers["replicas"]),
-        patience_s=numbers["patience_s"],
-        keys=keys,
-        plain=plain,
-        old_seals=old_seals,
-        dead_days=numbers["dead_days"],
-        dead_max=int(numbers["dead_max"]),
-    )
+    return {**settings, "tls": tls}
 
 
 def _path(kind: Kind, path: str) -> tuple[str, int]:
+    """The name of the Sentinels' master, and the number of the database."""
     names = [unquote(name) for name in path.split("/") if name]
     service = ""
     if kind == "sentinel":
@@ -179,10 +150,10 @@ def _path(kind: Kind, path: str) -> tuple[str, int]:
     return service, int(names[0]) if names else 0
 
 
-def _hosts(places: str, port: int) -> tuple[tuple[str, int], ...]:
+def _hosts(authority: str, port: int) -> tuple[tuple[str, int], ...]:
     hosts = []
-    for place in places.split(","):
-        match = _HOST.fullmatch(place)
+    for text in authority.split(","):
+        match = _HOST.fullmatch(text)
         if match is None or (match[1] and not _is_ipv6(unquote(match[1]))):
             raise ConfigError("spool: needs a host, such as redis://host:6379/0 (IPv6: redis://[::1]:6379/0)")
         number = int(match[3] or port)
@@ -200,6 +171,16 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
+def _text(_option: str, value: str) -> str:
+    return value
+
+
+def _prefix(_option: str, value: str) -> str:
+    if not _PREFIX.fullmatch(value):
+        raise ConfigError("spool: prefix is up to 64 letters, digits and . _ : -")
+    return value
+
+
 def _number(option: str, value: str) -> float:
     try:
         number = float(value)
@@ -210,6 +191,17 @@ def _number(option: str, value: str) -> float:
     return number
 
 
+def _whole_number(option: str, value: str) -> int:
+    return int(_number(option, value))
+
+
+def _lease_s(option: str, value: str) -> float:
+    seconds = _number(option, value)
+    if seconds < 0.2:
+        raise ConfigError("spool: lease_s must be at least 0.2 seconds")
+    return seconds
+
+
 def _secret(option: str, value: str) -> str:
     kind, _, name = value.partition(":")
     if kind == "env":
@@ -217,10 +209,31 @@ def _secret(option: str, value: str) -> str:
     elif kind == "file":
         try:
             text = Path(name).read_text("utf-8").strip()
-        except (OSError, ValueError) as error:  # ValueError: not a path, or not text
+        except (OSError, ValueError) as error:  # ValueError: the name is not a path, or the content is not text
             raise ConfigError(f"spool: {option}: {name} cannot be read ({type(error).__name__})") from None
     else:
         raise ConfigError(f"spool: {option} names where it is: {option}=env:NAME or {option}=file:/path")
     if not text:
         raise ConfigError(f"spool: {option}: {kind}:{name} is empty")
     return text
+
+
+def _secrets(option: str, value: str) -> tuple[str, ...]:
+    return tuple(_secret(option, value).replace(",", " ").split())
+
+
+#: Option to the function that reads and checks its value.
+_READERS: Final[dict[str, Callable[[str, str], Any]]] = {
+    "prefix": _prefix,
+    "lease_s": _lease_s,
+    "patience_s": _number,
+    "replicas": _whole_number,
+    "password": _secret,
+    "keys": _secrets,
+    "plain": accepts,
+    "old_seals": accepts,
+    "dead_days": _number,
+    "dead_max": _whole_number,
+    "sentinel_username": _text,
+    "sentinel_password": _secret,
+}

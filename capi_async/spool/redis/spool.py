@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-import os
-import socket
-import uuid
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
+from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.errors import SpoolError
 from capi_async.followup import SentRequest
 from capi_async.outcome import OUTCOME_KINDS, Outcome
@@ -30,46 +27,86 @@ from capi_async.spool.base import (
     ignore_settled,
 )
 from capi_async.spool.chunks import MAX_WAIT_S
-from capi_async.spool.redis import sent as sent_requests
-from capi_async.spool.redis.entry import (
-    pack,
-    pack_fields,
-    split,
-)
-from capi_async.spool.redis.line import MAX_HELD, Line
-from capi_async.spool.redis.link import Away, Link
-from capi_async.spool.redis.minding import Minding
+from capi_async.spool.redis.appends import Appends
+from capi_async.spool.redis.background import BackgroundTasks
+from capi_async.spool.redis.blocked import BlockedRecords
+from capi_async.spool.redis.claims import Claims
+from capi_async.spool.redis.connection import Unreachable
+from capi_async.spool.redis.dead_letters import DeadLetters
+from capi_async.spool.redis.erasure import Erasure
+from capi_async.spool.redis.eviction import Eviction
+from capi_async.spool.redis.heartbeat import Heartbeat
+from capi_async.spool.redis.notices import Notices
 from capi_async.spool.redis.options import Options
-from capi_async.spool.redis.reach import ALWAYS_S, nobody
-from capi_async.spool.redis.scripts import APPEND, PART
+from capi_async.spool.redis.queue import Queue, Queues
+from capi_async.spool.redis.rates import SharedRates
+from capi_async.spool.redis.recalls import Recalls
+from capi_async.spool.redis.sent_requests import SentRequests
+from capi_async.spool.redis.session import Session
+from capi_async.spool.redis.write_back import WriteBack
 
 logger = logging.getLogger(__name__)
 
-#: Seconds more than a caller waits for replicas: until Redis says how many have it.
-_COPIED_S: Final = 0.5
-
-#: Seconds that closing may take for what is being stored.
+#: Most seconds that closing waits for writes, and then for Redis.
 CLOSE_S: Final = 5.0
 
 
-class RedisSpool(Minding):
+class RedisSpool:
     """See :class:`~capi_async.spool.base.Spool`.
 
-    What ``append`` returned for is in Redis, and lives as long as Redis keeps what it was told: with ``appendonly yes``
-    and ``appendfsync always`` it survives a power cut; with ``everysec`` a crash of the machine may cost a second or
-    two; without an append-only file a restart costs all there is. A worker that was not heard of for ``lease_s``
-    seconds loses what it held to the others, and nothing that it says about it later counts.
+    A record is in Redis when ``append`` returns. It lives as long as Redis keeps its data: with ``appendonly yes`` and
+    ``appendfsync always`` it survives a power cut; with ``everysec`` a crash of the machine may cost a second or two;
+    without an append-only file a restart costs everything. A worker without a heartbeat for ``lease_s`` seconds loses
+    what it holds to the others, and nothing that it says about it later counts.
 
-    Receipts are told of what the process delivers itself; of what others deliver they stay pending.
+    Receipts are settled for what this process delivers; for what others deliver they stay pending.
+
+    Attributes:
+        session: The connection, and this process's name in Redis.
+        queues: What this process holds in memory.
+        heartbeat, notices: How it follows what other processes do.
+        rates: Request tokens that all processes share.
+        dead_letters: Records kept for replay.
+        writers: One task per destination that writes changes back.
+        background: The other tasks.
     """
 
     durable = True
-    where = "in Redis, delivered by whichever worker is next"
+    where = "in Redis, delivered by the next free worker"
+
+    def __init__(self, options: Options, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.queues = queues = Queues()
+        self.session = session = Session(options, clock, queues)
+        self.dead_letters = DeadLetters(session)
+        self._write_back = write_back = WriteBack(session, queues)
+        recalls = Recalls(session, queues, write_back)
+        self._claims = claims = Claims(session, queues, write_back, recalls)
+        blocked = BlockedRecords(session)
+        self._appends = Appends(session, queues)
+        self._sent_requests = SentRequests(session)
+        self._eviction = Eviction(session, queues, write_back=write_back, claims=claims, blocked=blocked)
+        self._erasure = Erasure(
+            session, queues, write_back=write_back, claims=claims, recalls=recalls, blocked=blocked,
+            dead_letters=self.dead_letters,
+        )  # fmt: skip
+        self.heartbeat = heartbeat = Heartbeat(session, queues, claims)
+        self.rates = SharedRates(
+            prefix=session.keys.rate,
+            throttling=session.keys.throttling,
+            now=clock.monotonic,
+            workers=lambda: heartbeat.workers,
+        )
+        self.notices = Notices(session, queues, recalls=recalls, rates=self.rates)
+        self.writers = BackgroundTasks(session.availability)
+        self.background = BackgroundTasks(session.availability)
+        self._clock = clock
+        self._epochs = count(1)
+        self._final: Mapping[str, Ledger] | None = None
 
     @property
     def options(self) -> Options:
-        """What its address says."""
-        return self._options
+        """The settings in its address."""
+        return self.session.options
 
     async def open(
         self,
@@ -80,333 +117,270 @@ class RedisSpool(Minding):
         deliver: bool = True,
         recall: Callable[[], Awaitable[None]] = ignore_recall,
     ) -> None:
-        before = self._me
-        link, self._link = self._link, None
-        tasks, self._tasks = self._tasks, []
-        if link is not None and link.loop is asyncio.get_running_loop():
-            await _stop(tasks)
-            await link.close()
-        self._wake = wake
-        self._settled = settled
-        self._deliver = deliver
-        self._recall = recall
-        self._closing = False
-        self._appending = asyncio.Lock()
+        session, queues = self.session, self.queues
+        await self._drop_connection()
+        queues.connect(wake, settled, recall)
+        session.delivers, session.closing = deliver, False
+        self._appends.reset()
         self._final = None
-        self._failing_since = self._away_since = self._retry_at = 0.0
-        link = self._link = Link(self._options)
+        connection = session.connect()
         try:
-            await self._check(link)
-            self._names = tuple(destinations)
-            known = {name.decode() for name in await link.call("SMEMBERS", self._keys.names)}
-            old = self._lines
-            if before:
-                await self._disown(link, before, old)
-            self._me = f"{'w' if deliver else 'p'}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-            self._lines = {name: Line(name) for name in dict.fromkeys([*destinations, *sorted(known)])}
-            for name, line in self._lines.items():
-                if name in old:
-                    line.inherit(old[name])
-            await self._group(link, self._lines)
-            # Redis may just have been away, and others had no chance yet to say that they live
-            self._steady_since = self._heard_at = self._clock.monotonic()
-            self._gap_s = ALWAYS_S
-            await self._begin_to_listen(link)
-            await self._look(link)
+            await session.check_server()
+            known = {name.decode() for name in await session.command("SMEMBERS", session.keys.destinations)}
+            if session.consumer:
+                await self._leave_earlier_run()
+            session.take_name()
+            earlier = queues.by_name
+            queues.by_name = {name: Queue(name) for name in dict.fromkeys([*destinations, *sorted(known)])}
+            for name, queue in queues.by_name.items():
+                if name in earlier:
+                    queue.inherit(earlier[name])
+            await session.create_groups(queues.by_name)
+            session.availability.opened()
+            await self.notices.subscribe(connection)
+            await self.heartbeat.beat(connection)
         except BaseException:
-            self._link = None
-            await link.close()
+            session.detach()
+            await connection.close()
             raise
-        for line in self._lines.values():
-            self._start(f"save-{line.name}", partial(self._save, line))
-        self._start("look", self._tend)
-        self._start("listen", self._listen)
+        for queue in queues:
+            self.writers.start(f"write-{queue.name}", partial(self._write_back.run, queue))
+        self.background.start("heartbeat", self.heartbeat.run)
+        self.background.start("notices", self.notices.run)
         if deliver:
-            self._start("tidy", self._tidy)
+            self.background.start("prune", self.dead_letters.run)
 
-    def _start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        task = asyncio.get_running_loop().create_task(
-            self._supervised(name, run), name=f"capi_async-redis-{name}", context=contextvars.Context()
-        )
-        self._tasks.append(task)
+    async def _drop_connection(self) -> None:
+        """Drop the connection and the tasks of an earlier run that was not closed."""
+        connection = self.session.detach()
+        if connection is None:
+            return
+        if connection.loop is asyncio.get_running_loop():
+            await self.background.cancel()
+            await self.writers.cancel()
+            await connection.close()
+        else:
+            self.background.forget()
+            self.writers.forget()
+
+    async def _leave_earlier_run(self) -> None:
+        """Store what an earlier run of this process knew of its entries, and end its leases."""
+        session = self.session
+        for queue in self.queues:
+            queue.mark_uncertain(self._clock.wall())
+            queue.flush_waiters.clear()
+            while queue.dirty:
+                await self._write_back.write_some(queue, session.consumer)
+            queue.release(list(queue.entries.values()))
+        await session.command("ZREM", session.keys.consumers, session.consumer)
 
     async def close(self) -> None:
-        link = self._link
-        if link is None:
+        session = self.session
+        if not session.is_open:
             return
-        self._wake = nobody
-        self._settled = ignore_settled
-        self._recall = ignore_recall
-        self._closing = True
-        for line in self._lines.values():
-            line.doubt(self._clock.wall())
-            line.work.set()
-        savers = self._tasks[: len(self._lines)]
-        await _stop(self._tasks[len(self._lines) :])
-        if savers:
-            await asyncio.wait(savers, timeout=CLOSE_S)
-            await _stop(savers)
-        for line in self._lines.values():
-            lost = line.unsaved + sum(sum(one.counts.values()) for one in line.dirty.values())
-            if lost:
-                logger.error("%s: %d outcomes could not be stored; these events may be sent again", line.name, lost)
+        connection = session.connection
+        self.queues.disconnect()
+        session.closing = True
+        for queue in self.queues:
+            queue.mark_uncertain(self._clock.wall())
+            queue.write_requested.set()
+        await self.background.cancel()
+        await self.writers.finish(CLOSE_S)
+        for queue in self.queues:
+            if queue.unwritten_outcomes:
+                logger.error(
+                    "%s: %d outcomes could not be stored; these events may be sent again",
+                    queue.name,
+                    queue.unwritten_outcomes,
+                )
         try:
             async with asyncio.timeout(CLOSE_S):
-                for line in self._lines.values():
-                    async with line.turn:
-                        await self._give_back(link, line, list(line.entries.values()))
-                    await link.run(PART, [self._keys.of(line.name).stream], [self._me])
-                await link.call("ZREM", self._keys.workers, self._me)
-                await self._look(link, "")
-                self._me = ""
+                for queue in self.queues:
+                    await self._claims.leave(connection, queue)
+                await session.command("ZREM", session.keys.consumers, session.consumer)
+                await self.heartbeat.beat(connection, last=True)
+                session.consumer = ""
         except (SpoolError, TimeoutError):
-            logger.warning("Redis is away; what was held here is free when its lease ends")
-        self._final = self._view()
-        self._tasks = []
-        self._link = None
-        await link.close()
+            logger.warning("Redis does not answer; what this process held can be claimed when its lease ends")
+        self._final = self._ledger()
+        session.detach()
+        await connection.close()
 
-    async def _disown(self, link: Link, before: str, lines: Mapping[str, Line]) -> None:
-        """An earlier run of this process cannot come back for what it held; what it knew of it is stored."""
-        for line in lines.values():
-            line.doubt(self._clock.wall())
-            line.waiters.clear()
-            while line.dirty:
-                await self._save_some(line, before)
-            line.part(list(line.entries.values()))
-        await link.call("ZREM", self._keys.workers, before)
+    async def refresh(self) -> None:
+        """Read the counts from Redis now."""
+        await self.heartbeat.refresh()
 
     async def append(
         self, records: Sequence[Record], refused: Sequence[Refused], *, timeout_s: float | None = None
     ) -> None:
-        made = split(records, self._token, named=self._deliver or self._sealing.encrypts)
-        counts: dict[str, Counter[str]] = {}
-        for name, news in made.items():
-            number = sum([len(new.records) for new in news])
-            counts[name] = Counter(accepted=number, pending=number, bytes=sum([new.size for new in news]))
-        for one in refused:
-            mine = counts.get(one.destination)
-            if mine is None:
-                mine = counts[one.destination] = Counter()
-            mine["accepted"] += 1
-            mine[one.outcome.kind] += 1
-        if not counts:
-            return
-        keys = [self._keys.sequence(self._me), self._keys.names]
-        plan: list[Any] = []
-        bodies: list[str | bytes] = []
-        for name, changes in counts.items():
-            of = self._keys.of(name)
-            keys += [of.stream, of.bell, of.ledger, of.wait, of.holders]
-            beside: list[Any] = []
-            for new in made.get(name, ()):
-                fields = new.fields(self._sealing.seal)
-                beside.append(new.key or fields[2:])
-                bodies.append(pack_fields(fields) if new.key else fields[1])
-            plan.append([name, changes, beside])
-        if self._deliver:
-            for name, news in made.items():
-                for new in news:
-                    self._line(name).remember(new.token, new.records)
-        patience_s = self._options.patience_s if timeout_s is None else timeout_s
-        begun = False
-        try:
-            # replicas say in time how many of them have it
-            async with asyncio.timeout(patience_s + (_COPIED_S if self._options.replicas else 0.0)), self._appending:
-                begun = True
-                arguments = [next(self._numbers), pack(plan), *bodies]
-                found = await self._call(APPEND, keys, arguments, patience_s=patience_s, copies=self._options.replicas)
-        except BaseException as error:
-            for name, news in made.items():
-                for new in news:
-                    self._line(name).unmake(new.token)
-            if not isinstance(error, TimeoutError):
-                raise
-            raise Away(
-                f"Redis at {self._options.place} did not answer within {patience_s:g} s",
-                stored=None if begun else False,
-            ) from None
-        for (name, _), (ids, ledger) in zip(counts.items(), found, strict=True):
-            line = self._line(name)
-            line.learn(ledger)
-            for new, number in zip(made.get(name, ()), ids, strict=True):
-                if number:
-                    line.number(new.token, number.decode())
-            if name in made and self._deliver:
-                line.unread = True
-                self._wake(name)
-        for one in refused:
-            if one.receipt is not None:
-                one.receipt.settle(one.destination, one.outcome)
+        await self._appends.append(records, refused, timeout_s)
 
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
-        line = self._lines[destination]
-        line.wake(self._clock.monotonic())
+        queue = self.queues[destination]
+        queue.wake(self._clock.monotonic())
         while (
-            len(line.ready) < limit
-            and line.ready_bytes < max_bytes
-            and (line.astray or ((line.orphans or line.unread) and line.held < MAX_HELD))
-            and not self._closing
-            and await self._fetch(line, limit - len(line.ready))
+            len(queue.ready) < limit
+            and queue.ready_bytes < max_bytes
+            and queue.may_claim
+            and not self.session.closing
+            and await self._claims.fetch(queue, limit - len(queue.ready))
         ):
             pass
-        return line.take(limit, max_bytes, next(self._epochs))
+        return queue.take(limit, max_bytes, next(self._epochs))
 
     async def mark_attempted(self, records: Sequence[Record]) -> None:
-        line = self._lines[records[0].destination]
-        if line.doomed and self._end_doomed(line, records):
-            await self._stored(line)
+        queue = self.queues[records[0].destination]
+        if queue.recalled and self._write_back.end_recalled(queue, records):
+            await self._write_back.flush(queue)
             raise Revoked
         now = self._clock.wall()
-        touched = False
+        noted = False
         entry: Any = None
-        marks: dict[int, float] = {}
+        attempted_at: dict[int, float] = {}
         for record in records:
             if record.epoch <= 0:
                 raise SpoolError("another process holds these events now")
             if record.chunk is not entry:
                 entry = record.chunk
-                marks = entry.marks
-            # exactly those that this request carries: others of their entry must not be thought to have arrived
-            if not record.uncertain_since and (record.attempts or record.at not in marks):
-                marks[record.at] = now
-                line.dirty[entry.id] = entry
-                touched = True
-        if not touched:
+                attempted_at = entry.attempted_at
+            # only the records of this request: others of their entry must not look as if they may have arrived
+            if not record.uncertain_since and (record.attempts or record.at not in attempted_at):
+                attempted_at[record.at] = now
+                queue.dirty[entry.id] = entry
+                noted = True
+        if not noted:
             return
-        line.work.set()
+        queue.write_requested.set()
         try:
-            async with asyncio.timeout(self._options.patience_s):
-                await self._stored(line)
+            async with asyncio.timeout(self.options.patience_s):
+                await self._write_back.flush(queue)
         except TimeoutError:
-            raise Away("Redis is out of reach; nothing is sent now") from None
+            raise Unreachable("Redis is out of reach; nothing is sent now") from None
         if any(record.epoch <= 0 for record in records):
             raise SpoolError("another process holds these events now")
 
     async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         start = 0
-        lines: dict[str, Line] = {}
+        touched: dict[str, Queue] = {}
+        # runs of one destination and one outcome are settled together
         for stop in range(1, len(records) + 1):
             if (
                 stop == len(records)
                 or outcomes[stop] is not outcomes[start]
                 or records[stop].destination is not records[start].destination
             ):
-                held = [record for record in records[start:stop] if record.epoch > 0]
-                if held:
-                    line = self._lines[held[0].destination]
-                    self._end(line, held, outcomes[start])
-                    lines[line.name] = line
+                leased = [record for record in records[start:stop] if record.epoch > 0]
+                if leased:
+                    queue = self.queues[leased[0].destination]
+                    self._write_back.end(queue, leased, outcomes[start])
+                    touched[queue.name] = queue
                 start = stop
-        for line in lines.values():
-            await self._stored(line)
+        for queue in touched.values():
+            await self._write_back.flush(queue)
 
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
         after_s = min(after_s, MAX_WAIT_S)
         wall, due = self._clock.wall() + after_s, self._clock.monotonic() + after_s
         woken: dict[str, None] = {}
-        ended: dict[str, Line] = {}
+        ended: dict[str, Queue] = {}
         # backwards, because each of them goes in front of the one before
         for record in records if after_s > 0 else reversed(records):
-            line = self._lines.get(record.destination)
-            if record.epoch <= 0 or line is None:
+            queue = self.queues.by_name.get(record.destination)
+            if record.epoch <= 0 or queue is None:
                 continue
-            if line.doomed and self._end_doomed(line, [record]):
-                ended[line.name] = line
+            if queue.recalled and self._write_back.end_recalled(queue, [record]):
+                ended[queue.name] = queue
                 continue
             record.epoch = 0
             entry = record.chunk
-            if record.attempts or after_s > 0 or record.at in entry.marks or entry.scrub:
-                entry.marks.pop(record.at, None)
+            if record.attempts or after_s > 0 or record.at in entry.attempted_at or entry.erases:
+                entry.attempted_at.pop(record.at, None)
                 entry.waits.pop(record.at, None)
                 if after_s > 0:
                     entry.waits[record.at] = (wall, after_s)
-                line.dirty[entry.id] = entry
-                line.work.set()
+                queue.dirty[entry.id] = entry
+                queue.write_requested.set()
             if after_s > 0:
-                line.delay(record, due)
+                queue.delay(record, due)
             else:
-                line.back(record)
+                queue.back(record)
             woken[record.destination] = None
-        for line in ended.values():
-            await self._stored(line)
+        for queue in ended.values():
+            await self._write_back.flush(queue)
         for name in woken:
-            self._wake(name)
+            self.queues.wake(name)
+
+    async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
+        """See :meth:`~capi_async.spool.base.Spool.evict`."""
+        return await self._eviction.evict(self.queues[destination], events=events, max_bytes=max_bytes, outcome=outcome)
+
+    async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
+        """See :meth:`~capi_async.spool.base.Spool.settle_matching`."""
+        ended = await self._erasure.settle_matching(matches, outcome)
+        await self.heartbeat.refresh()
+        return ended
 
     async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
         """See :meth:`~capi_async.spool.base.Spool.letters`."""
-        return await self._letters.select(self._ask, wanted)
+        return await self.dead_letters.select(wanted)
 
     async def replay(
         self, wanted: LetterFilter, *, permitted: Callable[[str], bool] | None = None
     ) -> Mapping[str, int]:
         """See :meth:`~capi_async.spool.base.Spool.replay`."""
-        replayed = await self._letters.replay(
-            self._call, self._ask, wanted, permitted, self._clock.wall(), token=self._token
-        )
-        await self._refresh()
+        replayed = await self.dead_letters.replay(wanted, permitted, self._clock.wall())
+        await self.heartbeat.refresh()
         for name in replayed:
-            line = self._line(name)
-            line.unread = True
-            self._wake(name)
+            self.queues[name].has_unread = True
+            self.queues.wake(name)
         return replayed
 
     async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
-        """Nothing is remembered here beyond its delivery."""
+        """An empty set: this spool does not remember what was delivered."""
         return frozenset()
 
     async def note_sent(self, destination: str, sent: Sequence[SentRequest]) -> None:
         """See :meth:`~capi_async.spool.base.Spool.note_sent`."""
-        await sent_requests.add(self._ask, self._keys.of(destination).sent, sent, self._clock.wall())
+        await self._sent_requests.add(destination, sent)
 
     async def sent(self, destination: str, *, since: float) -> Sequence[SentRequest]:
         """See :meth:`~capi_async.spool.base.Spool.sent`."""
-        return await sent_requests.find(self._ask, self._keys.of(destination).sent, since)
+        return await self._sent_requests.find(destination, since)
 
     def next_due_s(self, destination: str) -> float | None:
-        line = self._lines[destination]
-        away_s = max(0.0, self._retry_at - self._clock.monotonic())
-        if line.ready:
+        queue = self.queues[destination]
+        now = self._clock.monotonic()
+        if queue.ready:
             return 0.0
-        if (line.astray or ((line.orphans or line.unread) and line.held < MAX_HELD)) and not self._closing:
-            return away_s
-        if not line.delayed:
+        if queue.may_claim and not self.session.closing:
+            return max(0.0, self.session.availability.retry_at - now)
+        if not queue.delayed:
             return None
-        return max(0.0, line.delayed[0][0] - self._clock.monotonic())
+        return max(0.0, queue.delayed[0][0] - now)
 
     def depth(self, destination: str) -> Depth:
-        line = self._lines.get(destination)
-        if line is None:
+        queue = self.queues.by_name.get(destination)
+        if queue is None:
             return Depth(0, 0)
-        return Depth(line.counts.get("pending", 0), line.counts.get("bytes", 0))
+        return Depth(queue.counts.get("pending", 0), queue.counts.get("bytes", 0))
 
     def health(self) -> Health:
         """See :meth:`~capi_async.spool.base.Spool.health`."""
-        return Health(self.away_s(), self.workers)
+        return Health(self.session.availability.away_s(), self.heartbeat.workers)
 
     def ledger(self) -> Mapping[str, Ledger]:
-        return self._view() if self._final is None else self._final
+        return self._ledger() if self._final is None else self._final
 
-    def _view(self) -> Mapping[str, Ledger]:
+    def _ledger(self) -> Mapping[str, Ledger]:
         return {
-            name: Ledger(**{kind: line.counts.get(kind, 0) for kind in ("accepted", *OUTCOME_KINDS)})
-            for name, line in self._lines.items()
+            queue.name: Ledger(**{kind: queue.counts.get(kind, 0) for kind in ("accepted", *OUTCOME_KINDS)})
+            for queue in self.queues
         }
 
     async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float:
-        """See :meth:`~capi_async.spool.base.Spool.draw_tokens`; while Redis is away, of this worker's own share."""
-        link = self._link if self._clock.monotonic() >= self._retry_at else None
-        return await self._rates.draw(link, account, rate=rate, burst=burst)
+        """See :meth:`~capi_async.spool.base.Spool.draw_tokens`; without Redis, from this worker's own share."""
+        return await self.rates.take(self.session.ready_connection, account, rate=rate, burst=burst)
 
     async def withhold_tokens(self, account: str, *, rate: float, burst: float, seconds: float) -> None:
         """See :meth:`~capi_async.spool.base.Spool.withhold_tokens`."""
-        await self._rates.withhold(self._reach(), account, rate=rate, burst=burst, seconds=seconds)
-
-
-async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for them; the driver may swallow a cancellation, see ``Link``."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.02)
+        await self.rates.withhold(self.session.connection, account, seconds=seconds)
