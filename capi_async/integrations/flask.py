@@ -9,6 +9,7 @@ def checkout():
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final, cast
 
 from capi_async.context import ContextSettings, RequestContext
@@ -63,7 +64,6 @@ class Capi:
         """Serve an application."""
         app.extensions[_NAME] = self
         app.after_request(self._set_cookies)
-        app.teardown_request(self._end)
 
     def client(self, app: Flask) -> SyncClient:
         """The client of this process."""
@@ -83,12 +83,9 @@ class Capi:
             setattr(g, _NAME, found)
         return found
 
-    def _end(self, _error: BaseException | None = None) -> None:
-        found: BlockingTracker | None = g.get(_NAME)
-        if found is not None:
-            sent_before_the_end_blocking(found.client)
-
     def _set_cookies(self, response: Response) -> Response:
+        # when the response has been given whole: a stream may still hand something in
+        response.call_on_close(partial(sent_before_the_end_blocking, self.client(cast("Any", current_app))))
         if response.status_code in (204, 304):
             return response
         cookies = cookies_to_set(

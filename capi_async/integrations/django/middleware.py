@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.signals import request_finished
 
 from capi_async.context import ContextSettings, RequestContext
 from capi_async.integrations.django.client import client, how_to_read
 from capi_async.integrations.tracker import (
     BlockingTracker,
     cookies_to_set,
-    sent_before_the_end,
     sent_before_the_end_blocking,
 )
 
@@ -35,6 +35,7 @@ class CapiMiddleware:
     def __init__(self, get_response: Callable[[Any], Any]) -> None:
         self._get_response = get_response
         self._settings = how_to_read()
+        request_finished.connect(_finished, dispatch_uid="capi_async")
         client()  # a missing setting is told when the server starts; its thread starts with the first event
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
@@ -43,20 +44,19 @@ class CapiMiddleware:
         if iscoroutinefunction(self):
             return self._answered(request)
         self._bind(request)
-        try:
-            return _with_cookies(request, self._get_response(request))
-        finally:
-            sent_before_the_end_blocking(request.capi.client)
+        return _with_cookies(request, self._get_response(request))
 
     async def _answered(self, request: Any) -> Any:
         self._bind(request)
-        try:
-            return _with_cookies(request, await self._get_response(request))
-        finally:
-            await sent_before_the_end(request.capi.client)
+        return _with_cookies(request, await self._get_response(request))
 
     def _bind(self, request: Any) -> None:
         request.capi = BlockingTracker(client(), lambda: context_of(request, self._settings))
+
+
+def _finished(**_news: Any) -> None:
+    """A response has been given whole, streams included; Django says so in a thread where blocking is right."""
+    sent_before_the_end_blocking(client())
 
 
 def context_of(request: Any, settings: ContextSettings | None = None) -> RequestContext:
