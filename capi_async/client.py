@@ -32,6 +32,7 @@ from capi_async.engine.explain import Explanation, explain
 from capi_async.engine.followup import FollowedUp, follow_up
 from capi_async.engine.handover import Handover
 from capi_async.engine.notices import Notices
+from capi_async.engine.overview import overview
 from capi_async.engine.prepare import ConsentPolicy, Preparer
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import CapiError, ClientClosed, ConfigError, EventError, QueueFull, SpoolError
@@ -44,6 +45,8 @@ from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
 from capi_async.spool.base import Ledger, LetterFilter, Spool
 from capi_async.telemetry.base import Hook, StateName
+from capi_async.telemetry.metrics import Metrics
+from capi_async.telemetry.snapshot import Snapshot
 from capi_async.transport import HttpTransport
 
 if TYPE_CHECKING:
@@ -253,6 +256,7 @@ class Client:
         #: Events from other threads that a close found no room for.
         self._left_over = 0
         self._notices = Notices(logger, now=clock.monotonic)
+        self._metrics = Metrics(self._names, now=clock.wall())
         self._untracked: dict[str, int] = {}
         self._counting = threading.RLock()
 
@@ -664,6 +668,28 @@ class Client:
             for name in self._names
         }
 
+    def snapshot(self) -> Snapshot:
+        """What waits, what happens, how fast and what is wrong, at this moment; no personal data is in it.
+
+        Raises:
+            SpoolError: Storage cannot be read.
+        """
+        engine = self._engine
+        opened = engine is not None and engine.is_open
+        return overview(
+            self.destinations,
+            workers=engine.workers if engine is not None and opened else {},
+            failed="" if engine is None else engine.failed,
+            running=engine is not None and not engine.failed,
+            mode=self.mode,
+            delivers=self._settings.deliver,
+            unstored=len(self._handover) + (0 if engine is None else engine.intake.waiting),
+            spool=self._spool,
+            ledger=self.ledger(),
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+
     def explain(self, event: Event) -> Mapping[str, Explanation]:
         """What each destination would be sent, offline: the wire object, identifiers used and refused, the verdict.
 
@@ -866,6 +892,7 @@ class Client:
                 raise ClientClosed("this client belongs to another event loop; make one client per loop")
             # that loop ended without aclose(): its tasks are gone, what it held is taken up again
         self._pid = os.getpid()
+        self._metrics.begin()
         self._engine = Dispatcher(
             self.destinations,
             settings=self._settings,
@@ -874,6 +901,7 @@ class Client:
             transport=self._transport,
             hooks=self._hooks,
             notices=self._notices,
+            metrics=self._metrics,
             clock=self._clock,
             ended=self._ended,
             not_handed_over=self._handover.__len__,

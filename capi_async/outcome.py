@@ -106,6 +106,8 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
         latency_s: Seconds from acceptance to this outcome.
         ambiguous: Delivered, but an earlier attempt may have arrived too, inside the platform's
             de-duplication window; or erased, or withdrawn, when an attempt may have arrived.
+        reason_code: Where ``kind``, ``field`` and ``status`` do not tell it: one of the codes that metrics count by.
+            :func:`~capi_async.telemetry.reasons.reason_of` gives the code of every outcome.
     """
 
     kind: OutcomeKind
@@ -117,6 +119,7 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     trace_id: str = ""
     latency_s: float = 0.0
     ambiguous: bool = False
+    reason_code: str = ""
 
 
 PENDING: Final = Outcome(kind="pending")

@@ -25,6 +25,7 @@ from capi_async.outcome import Outcome
 from capi_async.profiles import Profile
 from capi_async.spec import Destination
 from capi_async.spool.base import Ledger
+from capi_async.telemetry.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from capi_async.doctor import Report
@@ -309,6 +310,10 @@ class SyncClient:
     def states(self) -> Mapping[str, DestinationState]:
         """See :meth:`Client.states`."""
         return self._client.states()
+
+    def snapshot(self) -> Snapshot:
+        """See :meth:`Client.snapshot`."""
+        return self._client.snapshot()
 
     def explain(self, event: Event) -> Mapping[str, Explanation]:
         """See :meth:`Client.explain`."""

@@ -43,10 +43,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "transport": {"errors", "outcome", "spec"},
     "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "followup", "thread"},
-    "telemetry": {"outcome"},
+    "telemetry": {"event", "outcome", "spool.base"},
     "engine": {
         "amounts", "answer", "backoff", "clock", "errors", "event", "event_names", "followup", "limiter", "log",
-        "outcome", "pii", "plain", "profiles", "redaction", "spec", "spool.base", "telemetry.base", "thread",
+        "outcome", "pii", "plain", "profiles", "redaction", "spec", "spool.base", "telemetry.base",
+        "telemetry.metrics", "telemetry.snapshot", "thread",
     },
     "profiles": set(),
     "modes": {"errors", "plain", "profiles"},
@@ -55,14 +56,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "switch": {"clock", "destinations", "errors", "modes", "outcome", "sandbox", "spec"},
     "client": {
         "answer", "clock", "config", "doctor", "engine", "errors", "event", "log", "modes", "outcome", "profiles",
-        "sandbox", "spec", "spool", "switch", "telemetry.base", "transport",
+        "sandbox", "spec", "spool", "switch", "telemetry.base", "telemetry.metrics", "telemetry.snapshot",
+        "transport",
     },
     "credentials": {"errors", "files", "outcome", "spec"},
     "ending": {"log"},
     "loop_thread": {"answer", "errors"},
     "sync": {
         "answer", "client", "doctor", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome",
-        "profiles", "sandbox", "spec", "spool.base",
+        "profiles", "sandbox", "spec", "spool.base", "telemetry.snapshot",
     },
     "sources": {
         "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",

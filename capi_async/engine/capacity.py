@@ -18,7 +18,9 @@ _NO_ROOM = Outcome(
 )
 _ALL_UNDER_WAY = Outcome(kind="dropped", reason="the queue is full, and all that is older is under way")
 NOWHERE: frozenset[str] = frozenset()
-_TOO_LARGE = Outcome(kind="dropped", reason="larger than a whole queue", fix="raise max_pending_bytes")
+_TOO_LARGE = Outcome(
+    kind="dropped", reason="larger than a whole queue", fix="raise max_pending_bytes", reason_code="too_large"
+)
 
 
 class Capacity:

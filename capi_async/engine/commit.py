@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -236,7 +237,9 @@ class Commit:
         )
         left_s = _ENQUEUED_S if until is None else until - self._clock.monotonic()
         self.quiet.clear()
+        began = time.perf_counter()
         await self._spool.append(records, refused, timeout_s=max(STORING_S, left_s))
+        self._hooks.stored(len(records), len(refused), time.perf_counter() - began)
         self._hooks.refused(refused)
 
     def _appended(self, slices: Sequence[Slice]) -> None:
@@ -246,11 +249,13 @@ class Commit:
 
     def _stored(self, submission: Submission, count: int) -> None:
         submission.stored += count
+        now = self._clock.monotonic()
         if submission.timeout_s is not None:
             # the timeout bounds the wait for room, not the length of the list
-            submission.deadline = self._clock.monotonic() + submission.timeout_s
+            submission.deadline = now + submission.timeout_s
         if submission.stored == len(submission.events) and not submission.future.done():
             submission.future.set_result(None)
+            self._hooks.taken(submission.stored, now - submission.since)
 
     def _gives_up(self, submission: Submission) -> bool:
         """Whether somebody without room does not wait for it, and was told."""

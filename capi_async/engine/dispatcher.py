@@ -35,6 +35,7 @@ from capi_async.profiles import PROFILES, Profile
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Spool
 from capi_async.telemetry.base import Hook
+from capi_async.telemetry.metrics import Metrics
 from capi_async.thread import OwnedThread
 
 logger = Log(__name__)
@@ -43,6 +44,8 @@ logger = Log(__name__)
 _RESTART_S = 1.0
 #: Seconds from an end that nobody asked for until it is in the log.
 _TELL_S = 0.1
+#: Seconds between two looks at how late the event loop is.
+_LAG_S = 1.0
 #: Seconds between two messages about the same fault of the same part.
 _SAY_AGAIN_S = 60.0
 #: Least seconds for closing as a whole, however short its deadline: cancelled tasks and the spool need some to end.
@@ -104,6 +107,7 @@ class Dispatcher:
         transport: Transport,
         hooks: Sequence[Hook],
         notices: Notices,
+        metrics: Metrics,
         clock: Clock,
         ended: Callable[[], Awaitable[None]],
         not_handed_over: Callable[[], int],
@@ -125,7 +129,8 @@ class Dispatcher:
         self.failed = ""
         self._freed = asyncio.Event()
         self._notices = notices
-        self._hooks = Hooks(hooks, notices)
+        self._metrics = metrics
+        self._hooks = Hooks(hooks, notices=notices, metrics=metrics, clock=clock)
         self._sending_time = SendingTime(always=settings.profile == "server")
         # it has nothing to do while the loop stands still, and can say what holds it
         self._thread = OwnedThread("capi_async-prepare", idle=self._hooks.held.look)
@@ -492,6 +497,7 @@ class Dispatcher:
         try:
             group.start_soon(self._keep, "intake", self.intake.run)
             group.start_soon(self._sum_up)
+            group.start_soon(self._watch_loop)
             if self._settings.deliver:
                 for name, worker in self.workers.items():
                     # requests are tasks of this group, not of the part that begins them
@@ -547,6 +553,13 @@ class Dispatcher:
         while True:
             await asyncio.sleep(EVERY_S)
             self._notices.tick()
+
+    async def _watch_loop(self) -> None:
+        """Measure how late the event loop is, whoever holds it."""
+        while True:
+            due = self.loop.time() + _LAG_S
+            await asyncio.sleep(_LAG_S)
+            self._metrics.late(max(0.0, self.loop.time() - due))
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run one part; a fault in it is ours, is logged by its type, and costs the other parts nothing."""

@@ -22,7 +22,7 @@ BeforeSend: TypeAlias = Callable[[Event], Event | None]
 
 #: What the log calls it; no destination can be called so.
 BEFORE_SEND: Final = "before_send()"
-_VETO: Final = Outcome(kind="skipped", reason="before_send gave None for it")
+_VETO: Final = Outcome(kind="skipped", reason="before_send gave None for it", reason_code="vetoed")
 _MEND: Final = "mend the before_send function of the client"
 
 
@@ -35,20 +35,24 @@ def edited(event: Event, before_send: BeforeSend, destinations: Sequence[str]) -
     try:
         made = before_send(event)
     except BaseException as error:  # the type only: the text may quote the event
-        return Outcome(kind="rejected", reason=f"before_send raised {type(error).__name__}", fix=_MEND)
+        return _misled(f"before_send raised {type(error).__name__}")
     if made is None:
         return _VETO
     if type(made) is not Event:
         reason = f"before_send gave neither an Event nor None, but a value of type {type(made).__name__}"
-        return Outcome(kind="rejected", reason=reason, fix=_MEND)
+        return _misled(reason)
     if made.event_id != event.event_id:
         # receipts, the ledger and the browser's own event know it by this id
-        return Outcome(kind="rejected", reason="before_send changed its event_id", field="event_id", fix=_MEND)
+        return _misled("before_send changed its event_id", "event_id")
     try:
         check(made, destinations)
     except EventError as error:
-        return Outcome(kind="rejected", reason=error.reason, field=error.field, fix=_MEND)
+        return _misled(error.reason, error.field)
     return made
+
+
+def _misled(reason: str, field: str = "") -> Outcome:
+    return Outcome(kind="rejected", reason=reason, field=field, fix=_MEND, reason_code="user_code")
 
 
 def with_own_value(destination: Destination) -> Callable[[Event, Identifiers], Wire | Refusal]:

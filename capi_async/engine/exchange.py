@@ -77,7 +77,7 @@ class Exchange:
         count = len(records)
         made = await self._code.request(batch.head, records)
         if isinstance(made, Verdict):
-            self._health.blame(made)
+            self._health.blame(made, "user_code")
             return [made] * count, None
         request, token = made
         if self._counts_twice(records):
@@ -96,22 +96,21 @@ class Exchange:
         except TransportError as failure:
             error_kind = failure.kind
             self._health.window.fail()
-            self._health.trouble(f"no answer ({failure.kind})")
+            self._health.trouble(f"no answer ({failure.kind})", "no_answer")
             verdicts = [ambiguous(str(failure)) if failure.sent else retry(str(failure))] * count
         else:
             response = replace(self._echoes.without_token(response, token), head=batch.head)
             verdicts = await self._read(response, records, token)
-        if self._hooks:
-            self._hooks.request(
-                RequestDone(
-                    destination=self.name,
-                    events=count,
-                    bytes=request.size,
-                    status=response.status if response else 0,
-                    error=error_kind,
-                    duration_s=self._clock.monotonic() - batch.started,
-                )
+        self._hooks.request(
+            RequestDone(
+                destination=self.name,
+                events=count,
+                bytes=request.size,
+                status=response.status if response else 0,
+                error=error_kind,
+                duration_s=self._clock.monotonic() - batch.started,
             )
+        )
         return verdicts, response
 
     async def _read(self, response: Response, records: Sequence[Record], token: str) -> list[Verdict]:
@@ -152,7 +151,7 @@ class Exchange:
             name = kind_of(error)
             self._code.log_fault("the transport", name)
             self._health.window.fail()
-            self._health.trouble(f"the transport failed with {name}")
+            self._health.trouble(f"the transport failed with {name}", "user_code")
             raise Fault(name) from None
         else:
             return response

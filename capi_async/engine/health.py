@@ -116,7 +116,8 @@ class Health:
         elif "ambiguous" in kinds or ("retry" in kinds and "rejected" not in kinds):
             if response.status >= 500 or "ambiguous" in kinds or first.edge:
                 self.window.fail()
-                self.trouble(first.reason or f"HTTP {response.status}")
+                code = "edge" if first.edge else "server_error" if response.status >= 500 else "other"
+                self.trouble(first.reason or f"HTTP {response.status}", code)
             else:
                 self._reached()
         else:
@@ -125,23 +126,32 @@ class Health:
             # an answer that names an event has looked at it, so the account is not what it refuses
             named = any(verdict.kind == "rejected" and not verdict.suspect for verdict in verdicts)
             if not named and self.breaker.fruitless(proven=self.breaker.proven()):
-                self._announce("paused", self.breaker.reason, fix="check the account and the credential")
+                fix = "check the account and the credential"
+                self._announce("paused", self.breaker.reason, fix=fix, code="fruitless")
 
-    def blame(self, verdict: Verdict) -> None:
-        """Pause: the account, its credential or the user's own code makes every request fail."""
+    def blame(self, verdict: Verdict, code: str = "account") -> None:
+        """Pause: the account, its credential or the user's own code makes every request fail.
+
+        Args:
+            code: One of :data:`~capi_async.telemetry.reasons.HELD_REASONS`.
+        """
         if self.breaker.pause(verdict.reason, probe=verdict.probe):
-            self._announce("paused", verdict.reason, fix=verdict.fix)
+            self._announce("paused", verdict.reason, fix=verdict.fix, code=code)
 
-    def trouble(self, reason: str) -> None:
-        """No answer came, or one that says that the platform is in trouble."""
+    def trouble(self, reason: str, code: str) -> None:
+        """No answer came, or one that says that the platform is in trouble.
+
+        Args:
+            code: One of :data:`~capi_async.telemetry.reasons.HELD_REASONS`.
+        """
         if self.breaker.fail(reason):
-            self._announce("broken", reason)
+            self._announce("broken", reason, code=code)
 
     def _reached(self) -> None:
         if self.breaker.answer():
             self._announce("open", "")
 
-    def _announce(self, state: str, reason: str, fix: str = "") -> None:
+    def _announce(self, state: str, reason: str, fix: str = "", code: str = "") -> None:
         self.breaker.fix = fix
         level = logging.INFO if state == "open" else logging.WARNING if state == "broken" else logging.ERROR
         waiting = self._spool.depth(self.name).events
@@ -154,8 +164,16 @@ class Health:
             *((line(fix) or "see what the platform says about this account",) if state == "paused" else ()),
             extra={"destination": self.name, "reason": reason, "fix": fix, "waiting": waiting},
         )
-        if self._hooks:
-            self._hooks.state(StateChanged(destination=self.name, state=self.breaker.state, reason=reason))
+        self._hooks.state(
+            StateChanged(
+                destination=self.name,
+                state=self.breaker.state,
+                reason=reason,
+                fix=fix,
+                waiting=waiting,
+                reason_code=code,
+            )
+        )
 
     def _say_alone(self) -> None:
         self._hooks.note(

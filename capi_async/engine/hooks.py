@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TypeVar
 
+from capi_async.clock import Clock
 from capi_async.engine.held import Held
 from capi_async.engine.notices import Notices
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Refused
-from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
+from capi_async.spool.base import Record, Refused
+from capi_async.telemetry.base import Hook, Prepared, RequestDone, Settled, StateChanged, Stored, Taken
+from capi_async.telemetry.metrics import RECENT_AT_ONCE, Metrics
 
 T = TypeVar("T")
 
@@ -39,42 +41,78 @@ def line(text: str, most: int = 300) -> str:
 
 
 class Hooks:
-    """All listeners of one client, and the log, which hears of every kind of end that is no delivery."""
+    """All listeners of one client: metrics, hooks, and the log, which hears of ends that are no delivery."""
 
-    def __init__(self, hooks: Sequence[Hook], notices: Notices) -> None:
-        self._hooks = tuple(hooks)
+    def __init__(self, hooks: Sequence[Hook], *, notices: Notices, metrics: Metrics, clock: Clock) -> None:
         self._notices = notices
+        self._clock = clock
+        self.metrics = metrics
         self.held = Held(notices)
-
-    def __bool__(self) -> bool:
-        return bool(self._hooks)
+        # whoever does not listen costs nothing
+        self._request = _listeners(hooks, "on_request")
+        self._settled = _listeners(hooks, "on_settled")
+        self._state = _listeners(hooks, "on_state")
+        self._prepared = _listeners(hooks, "on_prepared")
+        self._stored = _listeners(hooks, "on_stored")
+        self._taken = _listeners(hooks, "on_taken")
 
     def request(self, done: RequestDone) -> None:
-        for hook in self._hooks:
-            self._tell(hook.on_request, done)
+        self.metrics.requested(done, self._clock.wall())
+        for listener in self._request:
+            self._tell(listener, done)
 
-    def settled(self, settled: Settled) -> None:
-        for hook in self._hooks:
-            self._tell(hook.on_settled, settled)
+    def settled(self, destination: str, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        """Records that a worker settled."""
+        latest = records[-RECENT_AT_ONCE:]
+        self.metrics.settled(destination, [record.event_id for record in latest], outcomes, self._clock.wall())
+        loud = any(outcome.kind != "delivered" for outcome in outcomes)
+        if loud or self._settled:
+            self._tell_settled(destination, [record.event_id for record in records], outcomes, loud=loud)
 
     def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
-        """Events that the spool ended by itself."""
-        self.say(destination, event_ids, outcomes)
-        if self._hooks and event_ids:
-            self.settled(Settled(destination=destination, event_ids=event_ids, outcomes=outcomes))
+        """Events that ended otherwise: refused before they were stored, or ended by the spool itself."""
+        self.metrics.settled(destination, event_ids, outcomes, self._clock.wall())
+        self._tell_settled(destination, event_ids, outcomes, loud=True)
+
+    def _tell_settled(
+        self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome], *, loud: bool
+    ) -> None:
+        if loud:
+            self.say(destination, event_ids, outcomes)
+        if self._settled and event_ids:
+            settled = Settled(destination=destination, event_ids=event_ids, outcomes=outcomes)
+            for listener in self._settled:
+                self._tell(listener, settled)
 
     def refused(self, refused: Sequence[Refused]) -> None:
         """Events that were refused before they were stored."""
-        for one in refused:
-            self.say(one.destination, (one.event_id,), (one.outcome,))
-        if not self._hooks:
-            return
         by_name: dict[str, list[Refused]] = {}
         for one in refused:
             by_name.setdefault(one.destination, []).append(one)
         for name, some in by_name.items():
-            ids, outcomes = [one.event_id for one in some], [one.outcome for one in some]
-            self.settled(Settled(destination=name, event_ids=ids, outcomes=outcomes))
+            self.ended(name, [one.event_id for one in some], [one.outcome for one in some])
+
+    def prepared(self, events: int, duration_s: float) -> None:
+        """A group of events was prepared."""
+        self._tell_all(self._prepared, self.metrics.prepared, Prepared(events=events, duration_s=duration_s))
+
+    def stored(self, records: int, refused: int, duration_s: float) -> None:
+        """A group of records was committed to the spool."""
+        stored = Stored(records=records, refused=refused, duration_s=duration_s)
+        self._tell_all(self._stored, self.metrics.stored, stored)
+
+    def taken(self, events: int, duration_s: float) -> None:
+        """What one caller handed in is stored."""
+        self.metrics.send.add(duration_s)
+        if self._taken:
+            taken = Taken(events=events, duration_s=duration_s)
+            for listener in self._taken:
+                self._tell(listener, taken)
+
+    def _tell_all(self, listeners: Sequence[Callable[[T], object]], count: Callable[[T], object], news: T) -> None:
+        count(news)
+        for listener in listeners:
+            self._tell(listener, news)
 
     def say(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """Log the first of a kind, with what to do and an event's id; of those that follow a sum once a minute."""
@@ -101,8 +139,9 @@ class Hooks:
             )
 
     def state(self, change: StateChanged) -> None:
-        for hook in self._hooks:
-            self._tell(hook.on_state, change)
+        self.metrics.changed(change, self._clock.wall())
+        for listener in self._state:
+            self._tell(listener, change)
 
     def note(self, level: int, kind: Hashable, message: str, *arguments: object, extra: dict[str, Any]) -> None:
         """Log a fault that may come again with every request: the first at once, then a sum once a minute."""
@@ -149,6 +188,14 @@ class Hooks:
                 took_s,
                 extra={"hook": _name(listener), "seconds": round(took_s, 2)},
             )
+
+
+def _listeners(hooks: Sequence[Hook], method: str) -> tuple[Callable[[Any], object], ...]:
+    """The methods of those hooks that do something at this."""
+    inherited = getattr(Hook, method)
+    return tuple(
+        getattr(hook, method) for hook in hooks if getattr(getattr(hook, method), "__func__", None) is not inherited
+    )
 
 
 def _name(listener: Callable[[T], object]) -> str:

@@ -23,7 +23,7 @@ from capi_async.engine.wait_queue import Slice
 from capi_async.errors import CapiError, ClientClosed, QueueFull
 from capi_async.event import Event
 from capi_async.outcome import Outcome
-from capi_async.spool.base import Record, Spool
+from capi_async.spool.base import Record, Refused, Spool
 from capi_async.thread import OwnedThread
 
 #: Events waiting from which on the next hop begins while the last one's are being stored. With fewer, they would only
@@ -162,7 +162,8 @@ class Intake:
                 current, job = slices, ahead
                 ahead = None
                 try:
-                    records, refused = await job
+                    records, refused, took_s = await job
+                    self._hooks.prepared(sum(taken for _, taken in current), took_s)
                     if self._backlog.waiting >= _AHEAD_EVENTS:
                         slices, ahead = self._next()
                     if self._backlog.queue:
@@ -249,7 +250,7 @@ class Intake:
         slices, events, receipts = self._backlog.take(MAX_MICRO_BATCH)
         if not events:
             return slices, None
-        return slices, self._thread.submit(self._preparer.run, events, receipts, self._clock.wall())
+        return slices, self._thread.submit(_prepared, self._preparer, events, receipts, self._clock.wall())
 
     def _sweep_later(self) -> None:
         self._sweeping = asyncio.get_running_loop().call_later(0.1, self._sweep)
@@ -287,3 +288,12 @@ class Intake:
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
+
+
+def _prepared(
+    preparer: Preparer, events: Sequence[Event], receipts: Sequence[Receipt], now: float
+) -> tuple[list[Record], list[Refused], float]:
+    """Records, refusals, and the seconds that making them took."""
+    began = time.perf_counter()
+    records, refused = preparer.run(events, receipts, now)
+    return records, refused, time.perf_counter() - began

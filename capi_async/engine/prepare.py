@@ -44,10 +44,16 @@ _NO_CONSENT: Final = Outcome(
     reason="no consent given, and this client requires it",
     fix="set consent=Consent(...)",
 )
-_OFF: Final = Outcome(kind="skipped", reason="the client is off", fix="set mode='live' to send")
+_OFF: Final = Outcome(
+    kind="skipped", reason="the client is off", fix="set mode='live' to send", reason_code="client_off"
+)
 _EXPIRED: Final = Outcome(kind="expired", field="time", reason="older than this platform takes")
 _FAR_AHEAD: Final = Outcome(
-    kind="rejected", field="time", reason="lies in the future", fix="check the clock, and seconds against milliseconds"
+    kind="rejected",
+    field="time",
+    reason="lies in the future",
+    fix="check the clock, and seconds against milliseconds",
+    reason_code="in_future",
 )
 
 
@@ -247,7 +253,11 @@ class Preparer:
                     type(error).__name__,
                     extra={"error": type(error).__name__},
                 )
-                outcome = Outcome(kind="rejected", reason=f"could not be prepared ({type(error).__name__})")
+                outcome = Outcome(
+                    kind="rejected",
+                    reason=f"could not be prepared ({type(error).__name__})",
+                    reason_code="user_code",
+                )
                 refused += [Refused(target.name, event.event_id, outcome, receipt) for target in self._targets]
         return [one[0] for one in kept], [one[1] for one in kept], [one[2] for one in kept]
 
@@ -358,7 +368,7 @@ class Preparer:
             return Outcome(kind=made.kind, reason=made.reason, field=made.field, fix=made.fix)
         if type(made) is not Wire:
             reason = "the destination gave neither Wire nor Refusal"
-            return Outcome(kind="rejected", reason=reason, fix="mend the destination")
+            return Outcome(kind="rejected", reason=reason, fix="mend the destination", reason_code="user_code")
         try:
             if made.expires_at <= now:
                 return _EXPIRED
@@ -373,6 +383,7 @@ class Preparer:
                 reason=f"{len(body)} bytes, and a whole request of this platform takes {target.max_body}",
                 field=largest(event),
                 fix="shorten it",
+                reason_code="too_large",
             )
         if target.off:
             return _OFF
@@ -407,7 +418,8 @@ def _failed(target: _Target, error: BaseException) -> Outcome:
             extra={"destination": target.name, "error": name},
         )
     reason = f"the destination failed with {name}"
-    return Outcome(kind="rejected", reason=reason, fix="mend the destination: its to_wire() raised")
+    fix = "mend the destination: its to_wire() raised"
+    return Outcome(kind="rejected", reason=reason, fix=fix, reason_code="user_code")
 
 
 def _is_whole(refusal: Refusal) -> bool:

@@ -27,7 +27,8 @@ class Submission:
         deadline: Monotonic seconds at which the caller gives up; ``None``: never.
         future: Resolved once all are stored.
         appending: How many of them the spool is storing right now, so that nobody may be told otherwise.
-        erasures: What was forgotten since it was handed in.
+        since: Monotonic seconds at which it was handed in.
+        erasures: What was forgotten since then.
         position: Where it stands in the queue, once it had to wait for room.
     """
 
@@ -40,6 +41,7 @@ class Submission:
         "future",
         "position",
         "receipts",
+        "since",
         "stored",
         "timeout_s",
     )
@@ -56,6 +58,7 @@ class Submission:
         self.receipts = receipts
         self.future = future
         self.timeout_s = timeout_s
+        self.since = now
         self.deadline = None if timeout_s is None else now + timeout_s
         self.at = 0
         self.stored = 0

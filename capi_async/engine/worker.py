@@ -27,14 +27,17 @@ from capi_async.log import Log
 from capi_async.outcome import Outcome, Response, Verdict
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Depth, Record, Revoked, Spool
-from capi_async.telemetry.base import Settled
 from capi_async.thread import OwnedThread, kind_of
 
 logger = Log(__name__)
 
 _OLD = "grew older than this platform takes while it waited"
 _GONE = "an attempt may have arrived, and it is too late to send it again"
-_UNKNOWN = Outcome(kind="dead", reason="configuration changed: made for another account or another form of the API")
+_UNKNOWN = Outcome(
+    kind="dead",
+    reason="configuration changed: made for another account or another form of the API",
+    reason_code="configuration",
+)
 
 #: Seconds between two looks at the credential of a paused destination, if a callable gives it.
 LOOK_S = 5.0
@@ -128,6 +131,9 @@ class Worker:
         self.hurry = 0
         #: No more requests are begun.
         self.finishing = False
+        #: Monotonic seconds since which a request that is ready waits for the rate limit, and until when; 0: none does.
+        self._limited_since = 0.0
+        self._limited_until = 0.0
 
     def wake(self) -> None:
         """Something changed: an answer came, a wish to hurry."""
@@ -153,6 +159,30 @@ class Worker:
             return True
         oldest = min(batch.started for batch in self._under_way.values())
         return self._clock.monotonic() - max(self._answered_at, oldest) < STALL_S
+
+    @property
+    def window(self) -> int:
+        """Requests that may be under way at once."""
+        return self._health.window.limit
+
+    @property
+    def rate_factor(self) -> float:
+        """Share of the configured request rate that throttling has left."""
+        return self._health.bucket.factor
+
+    def limiter_wait_s(self) -> float:
+        """Seconds until the rate limit lets the next request leave that is ready; 0 if none waits for it."""
+        return max(0.0, self._limited_until - self._clock.monotonic()) if self._limited_since else 0.0
+
+    def _limited(self, wait_s: float) -> None:
+        """A request that is ready has to wait."""
+        now = self._clock.monotonic()
+        self._limited_since = self._limited_since or now
+        self._limited_until = now + wait_s
+
+    def _unlimited(self) -> None:
+        self._hooks.metrics.of[self.name].limiter_s += self._clock.monotonic() - self._limited_since
+        self._limited_since = 0.0
 
     def busy(self) -> bool:
         """Whether requests are under way."""
@@ -279,7 +309,10 @@ class Worker:
         self._splits.append(batch)
         token_s = await self._health.token_s()
         if token_s > 0:
+            self._limited(token_s)
             return token_s
+        if self._limited_since:
+            self._unlimited()
         if (
             self.finishing or batch not in self._splits or probing != (self.breaker.state != "open")
         ):  # handed back, or things changed
@@ -359,7 +392,8 @@ class Worker:
             return self._code.owns(account)
         except Fault as fault:
             reason = f"owns() failed with {fault.name}"
-            self._health.blame(Verdict(kind="unauthorized", reason=reason, fix="mend the destination"))
+            verdict = Verdict(kind="unauthorized", reason=reason, fix="mend the destination")
+            self._health.blame(verdict, "user_code")
             raise
 
     def _next(self, *, probing: bool) -> Batch | None:
@@ -492,11 +526,7 @@ class Worker:
     async def _settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         await self._spool.settle(records, outcomes)
         self._settled()
-        if any(outcome.kind != "delivered" for outcome in outcomes):
-            self._hooks.say(self.name, [record.event_id for record in records], outcomes)
-        if self._hooks:
-            ids = [record.event_id for record in records]
-            self._hooks.settled(Settled(destination=self.name, event_ids=ids, outcomes=outcomes))
+        self._hooks.settled(self.name, records, outcomes)
 
     async def _rotate(self, probe_s: float | None) -> None:
         """Resume at once when the credential is another than the one that was refused."""

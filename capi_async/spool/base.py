@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -202,6 +202,23 @@ class Health(Struct, frozen=True):
 
     away_s: float = 0.0
     workers: int | None = None
+
+
+@runtime_checkable
+class KnowsAge(Protocol):
+    """What a spool may offer besides: how long the oldest of what waits has done so."""
+
+    def oldest_at(self, destination: str) -> float | None:
+        """Seconds since the epoch at which the oldest unsettled record was accepted, as far as this process knows.
+
+        ``None``: there is none, or it is not known.
+        """
+        ...
+
+
+def oldest_at(spool: Spool, destination: str) -> float | None:
+    """See :meth:`KnowsAge.oldest_at`; ``None`` of a spool that does not offer it."""
+    return spool.oldest_at(destination) if isinstance(spool, KnowsAge) else None
 
 
 class Spool(Protocol):

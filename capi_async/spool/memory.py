@@ -280,6 +280,15 @@ class MemorySpool:
         queue = self._queues[destination]
         return Depth(queue.events, queue.bytes)
 
+    def oldest_at(self, destination: str) -> float | None:
+        """See :meth:`~capi_async.spool.base.KnowsAge.oldest_at`."""
+        queue = self._queues[destination]
+        # whoever waits for an older one of its order key is younger than that one
+        # copied first: another thread may ask
+        ready, delayed, leased = list(islice(queue.ready, 1)), list(queue.delayed), list(queue.leased.values())
+        waiting = [*ready, *(entry[2] for entry in delayed), *leased]
+        return min((record.accepted_at for record in waiting), default=None)
+
     def health(self) -> Health:
         """See :meth:`~capi_async.spool.base.Spool.health`."""
         return Health()

@@ -39,11 +39,57 @@ StateName: TypeAlias = Literal["open", "broken", "paused"]
 
 
 class StateChanged(Struct, frozen=True, kw_only=True):
-    """A destination paused (account refused), broke (does not answer) or opened again."""
+    """A destination paused (account refused), broke (does not answer) or opened again.
+
+    Attributes:
+        reason: In words; empty when it opens again.
+        fix: What to do about it.
+        waiting: Events that wait for it.
+        reason_code: One of :data:`~capi_async.telemetry.reasons.HELD_REASONS`; empty when it opens again.
+    """
 
     destination: str
     state: StateName
     reason: str
+    fix: str = ""
+    waiting: int = 0
+    reason_code: str = ""
+
+
+class Prepared(Struct, frozen=True, kw_only=True):
+    """A group of events was normalised, hashed and mapped for all destinations.
+
+    Attributes:
+        duration_s: Seconds that it took in the prepare thread.
+    """
+
+    events: int
+    duration_s: float
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """Records were committed to the spool together.
+
+    Attributes:
+        records: One per event and destination.
+        refused: Events that were refused before they were stored, one per destination.
+        duration_s: Seconds that storage took.
+    """
+
+    records: int
+    refused: int
+    duration_s: float
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """What one caller handed in together is stored: its ``send()`` returns now.
+
+    Attributes:
+        duration_s: Seconds since it was handed in.
+    """
+
+    events: int
+    duration_s: float
 
 
 class Hook:
@@ -58,6 +104,15 @@ class Hook:
 
     def on_settled(self, settled: Settled) -> None:
         """Events got their final outcomes: by an answer, before they were stored, by overflow or on request."""
+
+    def on_prepared(self, prepared: Prepared) -> None:
+        """A group of events was normalised, hashed and mapped."""
+
+    def on_stored(self, stored: Stored) -> None:
+        """Records were committed to the spool."""
+
+    def on_taken(self, taken: Taken) -> None:
+        """What one caller handed in is stored."""
 
     def on_state(self, change: StateChanged) -> None:
         """A destination changed its state."""

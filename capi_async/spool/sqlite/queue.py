@@ -27,7 +27,9 @@ HOT_BYTES: Final = 8 * 1024 * 1024
 _CHUNKS_A_LOOK: Final = 32
 _CHUNKS_A_CHUNK: Final = 3
 
-_DAMAGED: Final = Outcome(kind="dead", reason="what was stored of it is damaged and cannot be read")
+_DAMAGED: Final = Outcome(
+    kind="dead", reason="what was stored of it is damaged and cannot be read", reason_code="damaged"
+)
 
 
 class Line(Waiting):

@@ -65,7 +65,9 @@ _RATES_TRY_S: Final = 0.001
 _RATES_LEFT_S: Final = 0.25
 _WARN_AGAIN_S: Final = 60.0
 
-_RETIRED: Final = Outcome(kind="dead", reason="configuration changed: no destination of this name")
+_RETIRED: Final = Outcome(
+    kind="dead", reason="configuration changed: no destination of this name", reason_code="configuration"
+)
 
 
 class SqliteSpool:
