@@ -160,16 +160,36 @@ class Hashed(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         return f"Hashed({self.digest[:4]}…, variant={self.variant!r})"
 
 
-def _check_digest(field: str, value: Hashed) -> None:
+def _plain_value(path: str, field: str, value: Any) -> Any:
+    """A value of the user field ``field``, made plain where it is of somebody's own class.
+
+    Raises:
+        EventError: It is none.
+    """
+    if isinstance(value, Hashed):
+        _check_digest(path, field, value)
+        return value
+    born = field == "date_of_birth"
+    if born and isinstance(value, date):
+        try:
+            return value if type(value) is date else date(value.year, value.month, value.day)
+        except (TypeError, ValueError):  # pandas has dates that are none
+            raise EventError(path, "is no date") from None
+    text = plain_text(value)
+    if text is None:
+        kinds = "a date, text, Hashed" if born else "text, Hashed"
+        raise EventError(path, f"needs {kinds} or a list of them, got {kind_of(value)}")
+    return text
+
+
+def _check_digest(path: str, field: str, value: Hashed) -> None:
     names = VARIANTS[field]
     if value.variant is None:
         if field not in _DEFAULT_VARIANT:
             example = f"Hashed(digest, {names[-1]!r})"
-            raise EventError(
-                f"user.{field}", f"a digest must name its variant, one of {', '.join(names)}: write {example}"
-            )
+            raise EventError(path, f"a digest must name its variant, one of {', '.join(names)}: write {example}")
     elif value.variant not in names:
-        raise EventError(f"user.{field}", f"a digest of this field is one of {', '.join(names)}")
+        raise EventError(path, f"a digest of this field is one of {', '.join(names)}")
 
 
 def variant_of(field: str, value: Hashed) -> str:
@@ -178,9 +198,11 @@ def variant_of(field: str, value: Hashed) -> str:
 
 
 _USER_LISTS: Final = ("email", "phone", "external_id")
-_USER_TEXTS: Final = (
-    "first_name", "middle_name", "last_name", "city", "state", "zip", "country", "gender", "mobile_ad_id",
-)  # fmt: skip
+#: Several are held as a tuple, so that one who has them can be told by a look at the type.
+_USER_FACTS: Final = ("first_name", "last_name", "city", "state", "zip", "country", "gender", "date_of_birth")
+#: User fields that take a list.
+SEVERAL: Final = frozenset({*_USER_LISTS, *_USER_FACTS})
+_USER_TEXTS: Final = ("middle_name", "mobile_ad_id")
 _USER_CLEAR: Final = ("ip", "user_agent", "idfv")
 
 
@@ -191,31 +213,35 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         email: One or several addresses.
         phone: One or several numbers, best as E.164 (``+14155552671``). A number without country code
             is read with ``country`` or the client's ``phone_region``, else refused, never guessed.
-        external_id: Your own id of this person; must equal what your browser tags send.
-        first_name, middle_name, last_name, city, state, zip: As the person wrote them.
-        country: ISO 3166-1 alpha-2, alpha-3 or an English name.
-        gender: ``f``, ``m`` or ``n``; the words are understood too.
-        date_of_birth: A date, or text such as ``1997-12-26`` or ``19971226``.
+        external_id: Your own id of this person, or several; must equal what your browser tags send.
+        first_name, last_name, city, state, zip: As the person wrote them, one or several. Platforms that take one take
+            the first. As many states or zips as countries belong to one another in their order; else all of them
+            are read with the first country, as phone numbers are.
+        middle_name: As the person wrote it.
+        country: ISO 3166-1 alpha-2, alpha-3 or an English name, one or several.
+        gender: ``f``, ``m`` or ``n``, one or several; the words are understood too.
+        date_of_birth: A date, or text such as ``1997-12-26`` or ``19971226``, one or several.
         ip, user_agent: Of the person's browser, never of your server. Sent in clear where platforms ask for it.
         mobile_ad_id: IDFA or Google advertising id; ``Event.device.os`` says which.
         idfv: iOS vendor id.
 
     Raises:
-        EventError: A value of the wrong type, or a digest that does not say what it is a digest of.
+        EventError: A value of the wrong type, or a digest that does not say what it is a digest of; ``field`` has the
+            place of one in a list, such as ``user.city[1]``.
     """
 
     email: str | Hashed | Sequence[str | Hashed] | None = None
     phone: str | Hashed | Sequence[str | Hashed] | None = None
     external_id: str | Hashed | Sequence[str | Hashed] | None = None
-    first_name: str | Hashed | None = None
+    first_name: str | Hashed | Sequence[str | Hashed] | None = None
     middle_name: str | Hashed | None = None
-    last_name: str | Hashed | None = None
-    city: str | Hashed | None = None
-    state: str | Hashed | None = None
-    zip: str | Hashed | None = None
-    country: str | Hashed | None = None
-    gender: str | Hashed | None = None
-    date_of_birth: Birthday | Hashed | None = None
+    last_name: str | Hashed | Sequence[str | Hashed] | None = None
+    city: str | Hashed | Sequence[str | Hashed] | None = None
+    state: str | Hashed | Sequence[str | Hashed] | None = None
+    zip: str | Hashed | Sequence[str | Hashed] | None = None
+    country: str | Hashed | Sequence[str | Hashed] | None = None
+    gender: str | Hashed | Sequence[str | Hashed] | None = None
+    date_of_birth: Birthday | Hashed | Sequence[Birthday | Hashed] | None = None
     ip: str | None = None
     user_agent: str | None = None
     mobile_ad_id: str | Hashed | None = None
@@ -230,54 +256,37 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     def _check(self) -> None:
         require_text(self, "user.", _USER_TEXTS, besides=Hashed)
         require_text(self, "user.", _USER_CLEAR)
-        for field in (*_USER_TEXTS, "date_of_birth"):
+        for field in _USER_TEXTS:
             value = getattr(self, field)
             if isinstance(value, Hashed):
-                _check_digest(field, value)
-        self._check_born()
-        for field in _USER_LISTS:
-            self._check_list(field)
+                _check_digest(f"user.{field}", field, value)
+        chars = 0
+        for field in (*_USER_LISTS, *_USER_FACTS):
+            value = getattr(self, field)
+            if type(value) is str:
+                chars += len(value)
+            elif value is not None:
+                chars += self._check_values(field, value)
+            if chars > MAX_EVENT_CHARS:
+                raise EventError(f"user.{field}", TOO_LARGE)
 
-    def _check_born(self) -> None:
-        born = self.date_of_birth
-        if born is None or type(born) in (str, date, Hashed):
-            return
-        if isinstance(born, date):
-            try:
-                force_setattr(self, "date_of_birth", date(born.year, born.month, born.day))
-            except (TypeError, ValueError):  # pandas has dates that are none
-                raise EventError("user.date_of_birth", "is no date") from None
-            return
-        text = plain_text(born)
-        if text is None:
-            raise EventError("user.date_of_birth", f"needs a date, text or Hashed, got {kind_of(born)}")
-        force_setattr(self, "date_of_birth", text)
-
-    def _check_list(self, field: str) -> None:
-        value = getattr(self, field)
-        if value is None:
-            return
+    def _check_values(self, field: str, value: Any) -> int:
+        """Check what is no plain text, and hold it as it is meant; returns its characters."""
         several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
         if several and len(value) > MAX_IDENTIFIERS:
             raise EventError(f"user.{field}", f"holds more than {MAX_IDENTIFIERS} values; nobody has so many")
         found: list[Any] = []
-        chars = 0
-        for one in value if several else (value,):
-            if isinstance(one, Hashed):
-                _check_digest(field, one)
-            elif one is not None:
-                text = plain_text(one)
-                if text is None:
-                    raise EventError(f"user.{field}", f"needs text, Hashed or a list of them, got {kind_of(one)}")
-                chars += len(text)
-                one = text
+        for index, one in enumerate(value if several else (value,)):
+            if one is not None and type(one) is not str:
+                one = _plain_value(f"user.{field}[{index}]" if several else f"user.{field}", field, one)
             found.append(one)
-        if chars > MAX_EVENT_CHARS:
-            raise EventError(f"user.{field}", TOO_LARGE)
         if not several:
             force_setattr(self, field, found[0])
+        elif field in _USER_FACTS:
+            force_setattr(self, field, tuple(found) if len(found) > 1 else found[0] if found else None)
         elif any(old is not new for old, new in zip(value, found, strict=True)):
             force_setattr(self, field, found)
+        return sum([len(one) for one in found if type(one) is str])
 
     def __repr__(self) -> str:
         return shown_fields(self)

@@ -50,6 +50,7 @@ def _require_bounds(data: bytes | str) -> None:
 
 _AT: Final = re.compile(r"(?P<text>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>[^`]{0,64})")
+_TEXT_OR_DIGEST: Final = re.compile(r"Expected `str \| object(?P<kinds>[^`]*)`, got `(?P<got>\w+)`")
 _EXPECTED: Final = re.compile(r"(Expected|Object missing required field|Invalid enum value|Invalid RFC3339)")
 
 
@@ -86,6 +87,8 @@ def _translated(error: msgspec.ValidationError, kind: type[Struct], plain: Calla
     if isinstance(cause, EventError):
         index = re.match(r"items\[\d+\]", path)
         field = cause.field.replace("items", index[0], 1) if index else cause.field
+        if field == "digest" and path:  # of a struct that stands in many fields, and knows not in which
+            field = f"{path}.digest"
         return EventError(field, cause.reason)
     if unknown := _UNKNOWN.match(text):
         hint = nearest(unknown["name"], _fields_at(kind, path)) or "; check its spelling"
@@ -96,6 +99,10 @@ def _translated(error: msgspec.ValidationError, kind: type[Struct], plain: Calla
         return EventError(path, _amount_advice(plain, path))
     if text.startswith("Expected `decimal"):
         return EventError(path, f"needs an amount, as a number or decimal text; {RIGHT}")
+    if found := _TEXT_OR_DIGEST.match(text):
+        kinds = "text, a digest or a list of them" if "array" in found["kinds"] else "text or a digest"
+        quotes = "; write it in quotes" if found["got"] in ("int", "float") else ""
+        return EventError(path, f"needs {kinds}, got {found['got']}{quotes}")
     if text.startswith("Invalid enum value"):
         text = "not one of the values this field takes"
     return EventError(path, text if _EXPECTED.match(text) else text.partition("`")[0].strip())

@@ -19,8 +19,6 @@ SHOP_README = TESTS.parent / "capi_async" / "sources" / "tiktok_shop" / "README.
 
 #: Identifier attributes whose text travels as it is; all others are SHA-256 digests.
 _CLEAR = re.compile(r".*_(clear|letters|soundex)$|^(idfv|ip|user_agent|zip_google|page_url|page_referrer)$")
-#: Read to decide, never sent.
-_NEVER_SENT = frozenset({"gender_letter"})
 
 
 #: Which of two destinations for one platform to take.
@@ -55,7 +53,7 @@ def hashed() -> str:
     rows = ["| type | hashed |", "|---|---|"]
     for name in destination_types():
         kind = destination_class(name)
-        fields = sorted({IDENTIFIER_SOURCES[one] for one in _sent(kind) if not _CLEAR.match(one)})
+        fields = sorted({IDENTIFIER_SOURCES[one] for one in kind.identifiers if not _CLEAR.match(one)})
         rows.append(f"| `{name}` | {', '.join(fields) or '–'} |")
     return "\n".join(rows)
 
@@ -65,7 +63,7 @@ def clear() -> str:
     rows = ["| type | in clear |", "|---|---|"]
     for name in destination_types():
         kind = destination_class(name)
-        fields = sorted({IDENTIFIER_SOURCES[one] for one in _sent(kind) if _CLEAR.match(one)})
+        fields = sorted({IDENTIFIER_SOURCES[one] for one in kind.identifiers if _CLEAR.match(one)})
         rows.append(f"| `{name}` | {', '.join(fields) or '–'} |")
     return "\n".join(rows)
 
@@ -85,10 +83,6 @@ def shop_operations() -> str:
 
 def _required(kind: type[Destination]) -> set[str]:
     return {field.name for field in msgspec.structs.fields(kind) if field.required}
-
-
-def _sent(kind: type[Destination]) -> list[str]:
-    return [one for one in kind.identifiers if one not in _NEVER_SENT]
 
 
 #: Page to its generated blocks.

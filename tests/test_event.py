@@ -221,12 +221,20 @@ BAD: list[tuple[str, Any]] = [
     ("digest", lambda: Hashed("xyz")),
     ("digest", lambda: Hashed(5)),  # type: ignore[arg-type]
     ("user.email", lambda: User(email=5)),  # type: ignore[arg-type]
-    ("user.email", lambda: User(email=["a@b.example", 5])),  # type: ignore[list-item]
+    ("user.email[1]", lambda: User(email=["a@b.example", 5])),  # type: ignore[list-item]
     ("user.email", lambda: User(email=Hashed(DIGEST, "phone_e164"))),
     ("user.phone", lambda: User(phone=Hashed(DIGEST))),
     ("user.phone", lambda: User(phone=4_155_552_671)),  # type: ignore[arg-type]
     ("user.city", lambda: User(city=5)),  # type: ignore[arg-type]
     ("user.city", lambda: User(city=Hashed(DIGEST))),
+    ("user.city", lambda: User(city={"Rome", "Oslo"})),  # type: ignore[arg-type]
+    ("user.city[1]", lambda: User(city=["Rome", 5])),  # type: ignore[list-item]
+    ("user.city[0]", lambda: User(city=[["Rome"]])),  # type: ignore[list-item]
+    ("user.zip[1]", lambda: User(zip=("94107", Hashed(DIGEST)))),
+    ("user.country[0]", lambda: User(country=[Hashed(DIGEST, "city_joined"), "US"])),
+    ("user.gender", lambda: User(gender=["f"] * 101)),
+    ("user.date_of_birth[2]", lambda: User(date_of_birth=["1997-12-26", date(1997, 12, 26), 19_971_226])),  # type: ignore[list-item]
+    ("user.middle_name", lambda: User(middle_name=["Ann", "Lee"])),  # type: ignore[arg-type]
     ("user.ip", lambda: User(ip=Hashed(DIGEST))),  # type: ignore[arg-type]
     ("user.date_of_birth", lambda: User(date_of_birth=19_971_226)),  # type: ignore[arg-type]
 ]

@@ -17,7 +17,7 @@ from msgspec import Struct
 from capi_async.cli.cells import GROUPERS, Moments, Numbers, moment, typed
 from capi_async.cli.encodings import text_of
 from capi_async.errors import ConfigError, EventError
-from capi_async.event import App, ClickIds, Consent, Device, Event, Item, Page, User
+from capi_async.event import SEVERAL, App, ClickIds, Consent, Device, Event, Item, Page, User
 from capi_async.nearest import nearest
 from capi_async.plain import listed
 from capi_async.platform_fields import PLATFORM_FIELDS
@@ -36,7 +36,7 @@ currency = "GBP"
 [columns]                        # event field = column
 order_id = "InvoiceNo"
 value = "Total"
-"user.email" = "Email"
+"user.email" = ["Email", "Email 2"]  # of a person, several columns
 "user.country" = "Country"
 "items.id" = "StockCode"         # one item a row; see --group-lines
 event_id = "{InvoiceNo}-{line}"  # template; {line} is the line's number
@@ -103,7 +103,7 @@ class Mapper(Struct, frozen=True, kw_only=True):
 
     path: str
     constants: Mapping[str, Any]
-    columns: Mapping[str, str]
+    columns: Mapping[str, Sequence[str]]
     defaults: Mapping[str, str]
     values: Mapping[str, Mapping[str, str]]
     time: _Time | None
@@ -157,11 +157,11 @@ class Columns:
         self._fields = [
             (
                 field,
-                _cell(f"columns.{field}", source, places, mapper.encoding),
+                [_cell(f"columns.{field}", source, places, mapper.encoding) for source in sources],
                 mapper.values.get(field),
                 _KINDS.get(field, "text"),
             )
-            for field, source in mapper.columns.items()
+            for field, sources in mapper.columns.items()
         ]
         #: What was read in a way that the mapping does not state, and the first line of it.
         self.taken: dict[str, int] = {}
@@ -196,19 +196,28 @@ class Columns:
         found: dict[str, Any] = {}
         for field, value in mapper.constants.items():
             _lay(found, field, value)
-        for field, cell, meanings, kind in self._fields:
-            text = cell(row, line)
-            stripped = text.strip()
-            if meanings is not None:
-                text = stripped = meanings.get(stripped, stripped)
-            if not stripped:
-                text = stripped = mapper.defaults.get(field, "")
-            if stripped:
+        for field, cells, meanings, kind in self._fields:
+            values: list[Any] = []
+            for cell in cells:
+                text = cell(row, line)
+                stripped = text.strip()
+                if meanings is not None:
+                    text = stripped = meanings.get(stripped, stripped)
+                if not stripped:
+                    text = stripped = mapper.defaults.get(field, "")
+                if not stripped:
+                    # it holds the place: the second state belongs to the second country
+                    values.append("")
+                    continue
                 kept = stripped if mapper.trim or kind != "text" else text
                 value = typed(field, kept, kind, mapper.numbers, _NO_MOMENTS)
                 if kind == "number" and value != kept and not mapper.numbers.decimal:
                     self.taken.setdefault(DECIMALS_TAKEN, line)
-                _lay(found, field, value)
+                values.append(value)
+            while values and values[-1] == "":
+                values.pop()
+            if values:
+                _lay(found, field, values if len(values) > 1 else values[0])
         if self._time is not None and (stamp := row[self._time_at].strip()):
             found["time"] = moment("time", stamp, self._time.moments)
             if not self._time.moments.format and not stamp[:4].isdigit():
@@ -319,7 +328,7 @@ class _Reading:
     def mapper(self) -> Mapper:
         self._known("", self._data, _KEYS)
         constants = self._fields("constants")
-        columns = self._texts("columns", self._fields("columns"))
+        columns = self._columns(self._fields("columns"))
         if twice := sorted(set(constants) & set(columns)):
             raise self._error(f"constants.{twice[0]}", "stands in columns too")
         if "name" not in constants and "name" not in columns:
@@ -401,11 +410,26 @@ class _Reading:
                 )
         return flat
 
+    def _columns(self, table: dict[str, Any]) -> dict[str, Sequence[str]]:
+        """Field to its columns, of which nearly all fields have one."""
+        found: dict[str, Sequence[str]] = {}
+        for name, value in table.items():
+            sources = value if isinstance(value, list) else [value]
+            if not sources or not all(isinstance(source, str) and source for source in sources):
+                raise self._error(f"columns.{name}", "needs text: the name of a column")
+            if len(sources) > 1 and name.removeprefix("user.") not in SEVERAL:
+                raise self._error(
+                    f"columns.{name}",
+                    'takes one column; a template such as "{first} {second}" joins what stands in two',
+                )
+            found[name] = sources
+        return found
+
     def _texts(self, key: str, table: Any) -> dict[str, str]:
         if not isinstance(table, dict):
             raise self._error(key, "needs a table")
         for name, value in table.items():
-            if not isinstance(value, str) or (key == "columns" and not value):
+            if not isinstance(value, str):
                 raise self._error(f"{key}.{name}", "needs text")
         return table
 

@@ -72,7 +72,7 @@ from capi_async.destinations.raw import checked_by, laid_over, lost_key, misfit,
 from capi_async.errors import ConfigError
 from capi_async.event import NO_CLICK, Consent, Event
 from capi_async.event_names import meant, said_of
-from capi_async.pii.identifiers import Identifiers
+from capi_async.pii.identifiers import IDENTIFIER_SOURCES, Identifiers
 from capi_async.plain import shown
 from capi_async.spec import (
     HOUR,
@@ -128,6 +128,9 @@ class Platform(Destination, frozen=True, kw_only=True):
     #: The struct of an event with every documented key in it, by which what ``extra`` and properties bring is checked;
     #: a subclass of the struct that :meth:`body` makes. ``None``: that struct has them all.
     documented: ClassVar[type[Struct] | None] = None
+    #: Identifier to the place in the event's own object, such as ``user_data.ct``, of the list in which the platform
+    #: takes all of a person's cities, say. E-mail addresses, phone numbers and external ids are lists from the start.
+    several_at: ClassVar[Mapping[str, str]] = {}
     #: Keys that belong to the request or the account, which ``extra`` therefore cannot set.
     of_the_account: ClassVar[frozenset[str]] = frozenset()
     #: Fields of ``event.click`` that are sent; those that have not their form are left out.
@@ -211,6 +214,27 @@ class Platform(Destination, frozen=True, kw_only=True):
             warnings: What was adjusted is added here, in words free of personal data.
         """
         raise NotImplementedError
+
+    def lay_several(self, body: Any, event: Event, ids: Identifiers, warnings: list[str]) -> None:
+        """Lay all values of who has more than one into the event's own object, in place, or say what is left out.
+
+        Args:
+            body: As :meth:`body` made it, with the first of them. Where it holds another, or none, that stays.
+        """
+        left_out: dict[str, str] = {}
+        for attribute, values in (ids.several or {}).items():
+            if place := self.several_at.get(attribute):
+                above, _, key = place.rpartition(".")
+                there = attrgetter(above)(body) if above else body
+                if getattr(there, key) == values[:1]:
+                    setattr(there, key, values)
+            elif attribute in self.identifiers:
+                field = IDENTIFIER_SOURCES[attribute]
+                left_out.setdefault(
+                    field,
+                    f"user.{field}: {self.name} takes one value of a person; only the first of {len(values)} counts",
+                )
+        warnings += left_out.values()
 
     def lay_properties(self, body: dict[str, Any], event: Event, warnings: list[str]) -> Refusal | None:
         """Lay free properties into the event's own object, in place; canonical fields, which are there, win."""
@@ -396,6 +420,8 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
         body: Any = body_of(name, event, at, ids, warnings)
         if type(body) is Refusal:
             return body
+        if ids.several is not None:
+            made.lay_several(body, event, ids, warnings)
         whole = body
         if event.extra or event.properties or (own_fields is not None and own_fields(event) is not None):
             completed = made.completed(body, event, warnings)

@@ -195,7 +195,8 @@ class Webhook(Destination, frozen=True):
         elif "app" in made:  # the ids of an install are those of a person
             made["app"] = {key: value for key, value in made["app"].items() if not key.endswith(("_id", "_referrer"))}
         if self.identifiers_as == "hashed":
-            found = {key: getattr(ids, place) for key, place in _HASHED.items()}
+            several = ids.several or {}
+            found = {key: several.get(place) or getattr(ids, place) for key, place in _HASHED.items()}
             made["user"] = {key: digest for key, digest in found.items() if digest}
             made["click"] = whole.get("click")
         return {key: value for key, value in made.items() if value not in (None, {}, [], ())}

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.engine.prepare import Preparer
-from capi_async.event import Event, Hashed
+from capi_async.event import Event
 from capi_async.outcome import Outcome, OutcomeKind
 from capi_async.pii.identifiers import IDENTIFIER_SOURCES, Identifiers
 from capi_async.pii.urls import decoded_once
@@ -123,17 +123,15 @@ def _clear_values(event: Event, ids: Identifiers) -> dict[str, str]:
         if isinstance(value, (list, tuple)):
             for one in value:
                 note(one, name)
+        elif isinstance(value, date):
+            note(value.isoformat(), name)
+            note(value.strftime("%Y%m%d"), name)
         elif isinstance(value, str) and value.strip() and not _is_digest(value):
             for form in (value, value.strip(), value.strip().lower()):
                 found.setdefault(form, f"<{name}>")
 
     for name in event.user.__struct_fields__:
-        value = getattr(event.user, name)
-        if isinstance(value, date):
-            note(value.isoformat(), name)
-            note(value.strftime("%Y%m%d"), name)
-        elif not isinstance(value, Hashed):
-            note(value, name)
+        note(getattr(event.user, name), name)
     phones = event.user.phone
     for phone in (phones,) if isinstance(phones, str) else phones if isinstance(phones, Sequence) else ():
         digits = "".join(filter(str.isdigit, phone)) if isinstance(phone, str) else ""
@@ -144,13 +142,16 @@ def _clear_values(event: Event, ids: Identifiers) -> dict[str, str]:
     for attribute, source in IDENTIFIER_SOURCES.items():
         if not source.startswith("page."):
             note(getattr(ids, attribute, None), source)
+    for attribute, values in (ids.several or {}).items():
+        note(values, IDENTIFIER_SOURCES[attribute])
     for name in event.click.__struct_fields__:
         note(getattr(event.click, name), f"click.{name}")
     for field in ("first_name", "middle_name", "last_name"):
-        # each of several names by itself too
-        if isinstance(given := getattr(event.user, field), str):
-            for word in given.split():
-                note(word, field)
+        # each word of a name by itself too
+        given = getattr(event.user, field)
+        for one in given if isinstance(given, tuple) else (given,):
+            if isinstance(one, str):
+                note(one.split(), field)
     full = " ".join(filter(None, (ids.first_name_clear, ids.last_name_clear)))
     note(full, "name")
     # longest first, so that a full name is not masked piecemeal

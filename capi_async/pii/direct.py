@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from hashlib import sha256
+from itertools import repeat
 from typing import Any, Final
 
 from capi_async.pii.fields import NOBODYS, Columns, Notes, TextField, columns_one_by_one, spread
@@ -83,8 +84,26 @@ class LastName(_Direct):
         return super().columns(keys, odd)
 
 
+class Country(TextField):
+    """Countries; where each of several stands, states and zip codes ask."""
+
+    def _several(self, values: Sequence[Any], countries: Iterable[str | None]) -> tuple[Any, ...]:
+        self._notes.any = True
+        self._notes.countries = tuple([None if one is None else self._read(one, None)[0][1] for one in values])
+        return super()._several(values, countries)
+
+
 class PlaceField(TextField):
-    """A field whose rules ask for the country."""
+    """A field whose rules ask for the country; its keys are pairs of value and country."""
+
+    def __missing__(self, key: Any) -> tuple[Any, ...]:
+        if self._idle:
+            return self.blank
+        value, country = key
+        if type(value) is tuple:
+            countries = self._notes.countries
+            return self._several(value, countries if len(countries) == len(value) else repeat(country))
+        return self._one(key, value, country)
 
     def columns_in(self, values: Sequence[Any], countries: Sequence[str | None], odd: set[int]) -> Columns:
         """Like :meth:`TextField.columns`, with the country of each value."""

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from capi_async.event import Hashed, variant_of
 from capi_async.pii import normalize
-from capi_async.pii.hashing import EMPTY_DIGEST, looks_hashed
+from capi_async.pii.hashing import EMPTY_DIGEST, looks_hashed, sha256_hex
 from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, PLACEHOLDER, Empty, Refused, is_placeholder
 
 Text: TypeAlias = str | None
@@ -29,24 +29,32 @@ NOBODYS: Final = repeat(None)
 
 
 class Notes:
-    """What was refused and what looked odd, of the event at hand.
+    """What was refused, what looked odd, and of what there are several, of the event at hand.
 
     Attributes:
         any: True as soon as there is something to report.
+        countries: Alpha-2 codes by position, of who has several.
     """
 
-    __slots__ = ("any", "refused", "warnings")
+    __slots__ = ("any", "countries", "refused", "several", "warnings")
 
     def __init__(self) -> None:
         self.any = False
         self.refused: dict[str, str] = {}
         self.warnings: dict[str, None] = {}  # in order, without repeats
+        self.several: dict[str, tuple[str, ...]] = {}
+        self.countries: tuple[Text, ...] = ()
 
     def take(self) -> tuple[Any, ...]:
-        """Refusals and warnings so far; the next event starts without them."""
-        taken = self.refused, tuple(self.warnings)
-        self.any, self.refused, self.warnings = False, {}, {}
+        """Refusals, warnings and several values so far; the next event starts without them."""
+        taken = self.refused, tuple(self.warnings), self.several or None
+        self.any, self.refused, self.warnings, self.several, self.countries = False, {}, {}, {}, ()
         return taken
+
+    def keep(self, attribute: str, values: tuple[str, ...]) -> None:
+        """Hold all values of an identifier that has one elsewhere."""
+        self.any = True
+        self.several[attribute] = values
 
     def refuse(self, field: str, reason: str) -> None:
         self.any = True
@@ -117,7 +125,7 @@ RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
     },
     "gender": {
         "gender": (_of_text(normalize.gender), True),
-        "gender_letter": (_of_text(normalize.gender), False),
+        "gender_binary": (_of_text(normalize.gender_binary), True),
     },
     "date_of_birth": {
         "dob": (lambda value, _country: normalize.date_of_birth(value), True),
@@ -140,10 +148,14 @@ RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
     "user_agent": {"user_agent": (_of_text(normalize.user_agent), False)},
 }  # fmt: skip
 
-#: Attribute to another variant whose digests it takes, too: the two differ for Canadian names only.
-_ALSO: Final = {"state_code_na": "state_code"}
+#: Attribute to another variant whose digests it takes, too: they differ for Canadian names, or as ``_ONLY`` says.
+_ALSO: Final = {"state_code_na": "state_code", "gender_binary": "gender"}
+#: Attribute to the digests that there can be of it, where there are so few.
+_ONLY: Final = {"gender_binary": (frozenset({sha256_hex("f"), sha256_hex("m")}), normalize.NOT_BINARY)}
 _MAY_BE_DIGEST: Final = frozenset(RULES) - {"ip", "user_agent"}
 _Key: TypeAlias = Any
+# What was refused, and why: one attribute, the value as a whole (""), or several in words of their own (None).
+_Refusal: TypeAlias = tuple[str | None, str]
 _MAX_HELD: Final = 64
 
 
@@ -210,31 +222,59 @@ class TextField(dict[_Key, tuple[Any, ...]]):
     def __missing__(self, key: _Key) -> tuple[Any, ...]:
         if self._idle:
             return self.blank
-        value, country = key if type(key) is tuple else (key, None)
-        if type(value) is Hashed:
-            return self._digest(value)
-        if isinstance(value, str):
-            if not value:
-                return self.blank
-            if len(value) <= _MAX_HELD and is_placeholder(value):
-                self._notes.refuse(self.name, PLACEHOLDER)
-                return self.blank
-            if len(value) >= 64 and self.name in _MAY_BE_DIGEST and looks_hashed(value.strip()):
-                self._notes.refuse(self.name, LOOKS_HASHED)
-                return self.blank
-        places, whole = self._compute(value, country)
+        if type(key) is tuple:
+            return self._several(key, repeat(None))
+        return self._one(key, key, None)
+
+    def _one(self, key: _Key, value: Any, country: Text) -> tuple[Any, ...]:
+        """The places of one value, which are held under ``key``."""
+        places, refusals = self._read(value, country)
+        if refusals:
+            _report(self._notes, self.name, refusals, nothing=not any(places))
         # a long value is nobody's first name, and thousands of them would fill the memory
-        if whole and self._size and not (isinstance(value, str) and len(value) > _MAX_HELD):
+        elif self._size and not (isinstance(value, str) and len(value) > _MAX_HELD):
             if len(self) >= self._size:
                 self.clear()
             self[key] = places
         return places
 
-    def _compute(self, value: Any, country: Text) -> tuple[tuple[Any, ...], bool]:
-        """The places, and whether no rule refused the value."""
+    def _several(self, values: Sequence[Any], countries: Iterable[Text]) -> tuple[Any, ...]:
+        """The places of the first values that give something; all of them are noted."""
+        found, refusals = [self.blank], {}
+        for value, country in zip(values, countries, strict=False):
+            if value is not None:
+                places, why = self._read(value, country)
+                found.append(places)
+                refusals.update(dict.fromkeys(why))
+        firsts: list[Text] = []
+        for rule, column in zip(self._rules, zip(*found, strict=True), strict=True):
+            given = tuple(dict.fromkeys([one for one in column if one is not None]))
+            firsts.append(given[0] if given else None)
+            if rule is not None and len(given) > 1 and rule[0] in self.wanted:
+                self._notes.keep(rule[0], given)
+        if refusals:
+            given_of = {rule[0] for rule, first in zip(self._rules, firsts, strict=True) if rule is not None and first}
+            told = [one for one in refusals if not given_of or one[0] in (None, "", *self.wanted)]
+            _report(self._notes, self.name, told, nothing=not given_of, given=given_of)
+        return tuple(firsts)
+
+    def _read(self, value: Any, country: Text) -> tuple[tuple[Any, ...], Sequence[_Refusal]]:
+        """The places of one value, and what was refused."""
+        if type(value) is Hashed:
+            return self._digest(value)
+        if isinstance(value, str):
+            if not value:
+                return self.blank, ()
+            if len(value) <= _MAX_HELD and is_placeholder(value):
+                return self.blank, (("", PLACEHOLDER),)
+            if len(value) >= 64 and self.name in _MAY_BE_DIGEST and looks_hashed(value.strip()):
+                return self.blank, (("", LOOKS_HASHED),)
+        return self._compute(value, country)
+
+    def _compute(self, value: Any, country: Text) -> tuple[tuple[Any, ...], Sequence[_Refusal]]:
         places: list[Text] = []
         last_text = last_digest = ""
-        refusals: list[tuple[str, str]] | None = None
+        refusals: list[_Refusal] | None = None
         for rule in self._rules:
             if rule is None:
                 places.append(None)
@@ -252,28 +292,25 @@ class TextField(dict[_Key, tuple[Any, ...]]):
                         last_text, last_digest = text, sha256(text.encode()).hexdigest()
                     text = last_digest
                 places.append(text)
-        if refusals:
-            _report(self._notes, self.name, refusals, nothing=not any(places))
-        return tuple(places), refusals is None
+        return tuple(places), refusals or ()
 
-    def _digest(self, value: Hashed) -> tuple[Any, ...]:
+    def _digest(self, value: Hashed) -> tuple[tuple[Any, ...], Sequence[_Refusal]]:
         if value.digest == EMPTY_DIGEST:
-            self._notes.refuse(self.name, EMPTY_HASH)
-            return self.blank
+            return self.blank, (("", EMPTY_HASH),)
         variant = variant_of(self.name, value)
         attribute = f"{self.name}_{variant[5:]}" if variant.startswith("name_") else variant
         places: list[Text] = []
-        refusals: list[tuple[str, str]] = []
+        refusals: list[_Refusal] = []
         for rule in self._rules:
             taken = rule is not None and attribute in (rule[0], _ALSO.get(rule[0]))
+            if rule is not None and taken and rule[0] in _ONLY and value.digest not in _ONLY[rule[0]][0]:
+                places.append(None)
+                refusals.append((rule[0], _ONLY[rule[0]][1]))
+                continue
             places.append(value.digest if taken else None)
             if rule is not None and not taken and rule[0] in self.wanted:
-                refusals.append((rule[0], elsewhere(variant, rule[0], hashed=rule[2])))
-        for _, text in refusals:
-            self._notes.warn(self.name, text)
-        if refusals and not any(places):
-            self._notes.refuse(self.name, refusals[0][1])
-        return tuple(places)
+                refusals.append((None, elsewhere(variant, rule[0], hashed=rule[2])))
+        return tuple(places), refusals
 
 
 def elsewhere(variant: str, attribute: str, *, hashed: bool) -> str:
@@ -281,10 +318,25 @@ def elsewhere(variant: str, attribute: str, *, hashed: bool) -> str:
     return f"hashed elsewhere as {variant}, {attribute} needs {'its own digest' if hashed else 'the plain value'}"
 
 
-def _report(notes: Notes, field: str, refusals: Iterable[tuple[str, str]], *, nothing: bool) -> None:
-    """Refuse the field if nothing of it is left, else warn of what is missing."""
+def _report(
+    notes: Notes, field: str, refusals: Iterable[_Refusal], *, nothing: bool, given: Set[str] = frozenset()
+) -> None:
+    """Refuse the field if nothing of it is left, else warn of what is missing.
+
+    Args:
+        given: Attributes that another value of the field gave.
+    """
+    reasons = []
     for attribute, reason in refusals:
-        if nothing:
-            notes.refuse(field, reason)
-            return
-        notes.warn(field, f"no {attribute}: {reason}")
+        reasons.append(reason)
+        if attribute is None:
+            notes.warn(field, reason)
+        elif nothing:
+            break
+        elif attribute == "":
+            notes.warn(field, f"a value is left out: {reason}")
+        else:
+            missing = f"a value is left out of {attribute}" if attribute in given else f"no {attribute}"
+            notes.warn(field, f"{missing}: {reason}")
+    if nothing and reasons:
+        notes.refuse(field, reasons[0])

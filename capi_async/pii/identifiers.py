@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 
 from capi_async.errors import ConfigError
 from capi_async.event import Page, User
-from capi_async.pii.direct import Ip, LastName, PlaceField, UserAgent, Zip
+from capi_async.pii.direct import Country, Ip, LastName, PlaceField, UserAgent, Zip
 from capi_async.pii.fields import NOBODYS, RULES, Notes, TextField, one_by_one, spread
 from capi_async.pii.lists import LIST_RULES, Emails, ExternalIds, Phones
 from capi_async.pii.normalize import scrub_url
@@ -32,11 +32,13 @@ class Identifiers(Struct, gc=False):
     """What is known about a user, in the forms that platforms take. An absent identifier is ``None``.
 
     Tuples and single digests are lower-case SHA-256 hex. ``*_clear``, ``*_letters`` of places, ``*_soundex``,
-    ``zip_google``, ``gender_letter``, ``idfv``, ``ip``, ``user_agent`` and the page's addresses are clear text.
+    ``zip_google``, ``idfv``, ``ip``, ``user_agent`` and the page's addresses are clear text.
 
     Attributes:
         refused: User field to the reason why it gave nothing; never the value.
         warnings: What was read or left out, as sentences that begin with the field, such as ``user.email: …``.
+        several: Attribute that holds one text to all values that there are, the held one first, of a person who has
+            more than one: several cities, say. ``None``: nobody of the usual ones has.
     """
 
     # The order is that of RULES and LIST_RULES: a Plan fills the places by position.
@@ -84,7 +86,7 @@ class Identifiers(Struct, gc=False):
     country: str | None = None
     country_clear: str | None = None
     gender: str | None = None
-    gender_letter: str | None = None
+    gender_binary: str | None = None
     dob: str | None = None
     dob_month: str | None = None
     dob_day: str | None = None
@@ -100,6 +102,7 @@ class Identifiers(Struct, gc=False):
     page_referrer: str | None = None
     refused: Mapping[str, str] = _NOTHING
     warnings: tuple[str, ...] = ()
+    several: Mapping[str, tuple[str, ...]] | None = None
 
     def __repr__(self) -> str:
         names = [name for name in self.__struct_fields__ if getattr(self, name) not in (None, (), _NOTHING)]
@@ -113,7 +116,7 @@ IDENTIFIER_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 # Fields whose values come back often enough to be worth holding (states and zips too), and are not one per person.
-_HELD: Final = frozenset({"first_name", "middle_name", "city", "country", "gender", "date_of_birth"})
+_HELD: Final = frozenset({"first_name", "middle_name", "city", "gender", "date_of_birth"})
 _NEED_COUNTRY: Final = frozenset(
     {"phone_digits", "phone_e164", "state_code", "state_code_na", "state_clear", "zip_us5"}
 )
@@ -157,11 +160,12 @@ class Plan:
         needs_country = not self.wanted.isdisjoint(_NEED_COUNTRY)
 
         def field(name: str) -> TextField:
-            inner = _INNER_COUNTRY if name == "country" and needs_country else frozenset()
-            return TextField(name, self.wanted, notes, size=cache_size if name in _HELD else 0, inner=inner)
+            return TextField(name, self.wanted, notes, size=cache_size if name in _HELD else 0)
 
         self._first_name, self._middle_name = field("first_name"), field("middle_name")
-        self._city, self._country = field("city"), field("country")
+        self._city = field("city")
+        inner = _INNER_COUNTRY if needs_country else frozenset()
+        self._country = Country("country", self.wanted, notes, size=cache_size, inner=inner)
         self._state = PlaceField("state", self.wanted, notes, size=cache_size)
         self._zip = Zip(self.wanted, notes, size=cache_size)
         self._gender, self._born = field("gender"), field("date_of_birth")

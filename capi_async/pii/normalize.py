@@ -23,16 +23,16 @@ from capi_async.pii.urls import scrub_url
 
 __all__ = [
     "Empty", "Refused", "city", "country", "date_of_birth", "email", "email_google", "email_reddit", "external_id",
-    "external_id_lower", "external_id_plain", "gender", "idfa_upper", "ip", "joined", "letters", "mobile_ad_id",
-    "name_google",
-    "phone", "phone_digits", "phone_e164", "plain", "scrub_url", "soundex", "spaced", "state_code", "state_code_na",
-    "trimmed", "user_agent", "zip_clear", "zip_google", "zip_plain", "zip_us5",
+    "external_id_lower", "external_id_plain", "gender", "gender_binary", "idfa_upper", "ip", "joined", "letters",
+    "mobile_ad_id", "name_google", "phone", "phone_digits", "phone_e164", "plain", "scrub_url", "soundex", "spaced",
+    "state_code", "state_code_na", "trimmed", "user_agent", "zip_clear", "zip_google", "zip_plain", "zip_us5",
 ]  # fmt: skip
 
 _NOT_EMAIL: Final = "not an e-mail address (local@domain.tld, without white space or commas)"
 _NO_LOCAL_PART: Final = "nothing is left before the @ of this e-mail address"
 _NOT_COUNTRY: Final = "not an ISO 3166-1 code or an English country name"
 _NOT_GENDER: Final = "not f, m, n or one of their words"
+NOT_BINARY: Final = "neither f nor m, the only ones that some platforms know"
 _NOT_DATE: Final = "not a calendar date; write it as 1997-12-26"
 _AMBIGUOUS_DATE: Final = "day and month could be swapped; write it as 1997-12-26"
 _NOT_IP: Final = "not an IPv4 or IPv6 address"
@@ -476,10 +476,18 @@ _GENDERS: Final = {
 
 
 def gender(text: str) -> str:
-    """``f``, ``m`` or ``n``. Only Pinterest takes ``n``."""
+    """``f``, ``m`` or ``n``."""
     letter = _GENDERS.get(joined(text))
     if letter is None:
         raise Refused(_NOT_GENDER)
+    return letter
+
+
+def gender_binary(text: str) -> str:
+    """``f`` or ``m``, for platforms that know no other."""
+    letter = gender(text)
+    if letter == "n":
+        raise Refused(NOT_BINARY)
     return letter
 
 

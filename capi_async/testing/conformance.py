@@ -34,7 +34,7 @@ from capi_async.engine.prepare import Preparer
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, ClickIds, Consent, Device, Event, Item, Page, User
 from capi_async.outcome import Outcome, Response, Verdict
-from capi_async.pii.identifiers import Identifiers, Plan
+from capi_async.pii.identifiers import IDENTIFIER_SOURCES, Identifiers, Plan
 from capi_async.spec import DAY, ENCODER, HOUR, SLICE_BYTES, Destination, Refusal, Secret, Wire
 from capi_async.spool.base import Record
 from capi_async.testing.any_event import CLEAR_TEXTS, PERSON, consents, events
@@ -539,7 +539,7 @@ class Conformance:
         """Beside other destinations, which want more, the same event gives the same bytes."""
         made_for = self.full_account()
         alone = wire(made_for, event)
-        everything = Plan(Identifiers.__struct_fields__[:-2]).identify(event.user, event.page)
+        everything = Plan(IDENTIFIER_SOURCES).identify(event.user, event.page)
         beside = made_for.to_wire(event, everything)
         if isinstance(alone, Refusal):
             assert beside == alone
@@ -547,6 +547,41 @@ class Conformance:
             assert isinstance(beside, Wire)
             assert ENCODER.encode(beside.body) == ENCODER.encode(alone.body)
             assert beside.head == alone.head
+
+    def test_all_values_of_a_person_are_sent_or_said_to_be_left_out(self) -> None:
+        """Who has two cities must not lose one of them in silence."""
+        made_for = self.full_account()
+        both = {
+            "first_name": ("Ann", "Bea"),
+            "last_name": ("Doe", "Roe"),
+            "city": ("Rome", "Oslo"),
+            "state": ("Lazio", "Viken"),
+            "zip": ("00118", "0150"),
+            "country": ("IT", "NO"),
+            "gender": ("f", "m"),
+            "date_of_birth": ("1997-02-16", "1998-03-17"),
+        }
+        event = good_event()
+        event = replace(event, user=replace(event.user, **both))
+        made = sent(made_for, event)
+        ids = Plan(made_for.identifiers).identify(event.user, event.page)
+        said = set(filter(lambda one: isinstance(one, str), leaves(json.loads(ENCODER.encode(made.body)))))
+        for attribute, values in (ids.several or {}).items():
+            field = IDENTIFIER_SOURCES[attribute]
+            told = any(text.startswith(f"user.{field}:") for text in made.warnings)
+            assert told or said.issuperset(values), attribute
+
+    def test_lists_stand_where_one_value_stands(self) -> None:
+        """What a platform declares about places of several values fits its own object."""
+        for attribute, place in getattr(self.kind(), "several_at", {}).items():
+            assert attribute in self.kind().identifiers
+            field = IDENTIFIER_SOURCES[attribute]
+            values = {"gender": ["f", "m"], "date_of_birth": ["1997-02-16", "1998-03-17"]}.get(field, ["IT", "NO"])
+            for given_values in (values[:1], values):
+                event = good_event()
+                event = replace(event, user=replace(event.user, **{field: given_values}))
+                body = json.loads(ENCODER.encode(sent(self.full_account(), event).body))
+                assert len(value_at(body, place)) == len(given_values)
 
     @for_any_class
     @given(event=events())

@@ -106,6 +106,50 @@ def test_a_template_with_an_empty_cell_gives_nothing(tmp_path: Path) -> None:
     assert good.event.event_id != "/2"
 
 
+@pytest.mark.parametrize(
+    ("cells", "emails", "states", "countries"),
+    [
+        ("a@b.example;c@d.example;NY;ON;US;CA", ["a@b.example", "c@d.example"], ("NY", "ON"), ("US", "CA")),
+        ("a@b.example;;;ON;US;CA", "a@b.example", ("", "ON"), ("US", "CA")),
+        (";c@d.example;NY; ;US;", ["", "c@d.example"], "NY", ("US", "DE")),
+        (";;;Bayern;;", None, ("", "Bayern"), ("DE", "DE")),
+        ("a@b.example;;Bayern;;Allemagne;", "a@b.example", "Bayern", ("DE", "DE")),
+    ],
+)
+def test_what_a_person_has_several_of_is_read_from_several_columns(
+    tmp_path: Path, cells: str, emails: object, states: object, countries: object
+) -> None:
+    """An empty cell holds its place before a filled one; meanings and defaults go for each cell."""
+    mapping = """
+    delimiter = ";"
+    [constants]
+    name = "lead"
+    "user.last_name" = ["Doe", "Roe"]
+    [columns]
+    "user.email" = ["Mail", "Mail 2"]
+    "user.state" = ["State", "State 2"]
+    "user.country" = ["Land", "Land 2"]
+    [defaults]
+    "user.country" = "DE"
+    [values."user.country"]
+    Allemagne = "DE"
+    """
+    (good,) = _read(tmp_path, f"Mail;Mail 2;State;State 2;Land;Land 2\n{cells}\n".encode(), mapping)
+    assert isinstance(good, Good)
+    user = good.event.user
+    assert (user.email, user.state, user.country) == (emails, states, countries)
+    assert user.last_name == ("Doe", "Roe")
+
+
+def test_each_of_several_columns_must_be_in_the_file(tmp_path: Path) -> None:
+    """Once."""
+    mapping = '[constants]\nname = "lead"\n[columns]\n"user.city" = ["City", "City 2"]\n'
+    with pytest.raises(ConfigError, match="no column 'City 2'"):
+        _read(tmp_path, b"City,City2\nRome,Oslo\n", mapping)
+    with pytest.raises(ConfigError, match="2 columns that are called 'City'"):
+        _read(tmp_path, b"City,City 2,City\nRome,Oslo,Bern\n", mapping)
+
+
 def test_an_empty_time_is_a_bad_row_unless_the_mapping_says_now(tmp_path: Path) -> None:
     """An old sale must not be counted as one of today."""
     row = (HEADER + "1;2;;;;9;1;;;\n").encode()
@@ -127,6 +171,14 @@ def test_an_empty_time_is_a_bad_row_unless_the_mapping_says_now(tmp_path: Path) 
         ('[constants]\nname = "x"\ncurrency = "POUNDS"\n', "constants.currency: needs a three-letter"),
         ('[constants]\nname = "x"\n[columns]\nname = "A"\n', "constants.name: stands in columns too"),
         ('[constants]\nname = "x"\n[columns]\nvalue = 3\n', "columns.value: needs text"),
+        ('[constants]\nname = "x"\n[columns]\nvalue = ["A", "B"]\n', "columns.value: takes one column; a template"),
+        ('[constants]\nname = "x"\n[columns]\n"user.city" = []\n', "columns.user.city: needs text"),
+        ('[constants]\nname = "x"\n[columns]\n"user.city" = ["A", 3]\n', "columns.user.city: needs text"),
+        ('[constants]\nname = "x"\n[columns]\n"user.ip" = ["A", "B"]\n', "columns.user.ip: takes one column"),
+        (
+            '[constants]\nname = "x"\n"user.zip" = ["1", 2]\n',
+            "constants.user.zip[1]: needs text or a digest, got int; write it in quotes",
+        ),
         ('[constants]\nname = "x"\n[columns]\ntime = "A"\n', "columns.time: write a [time] table"),
         ('[constants]\nname = "x"\n[time]\nformat = "iso"\n', "time.column: is missing"),
         ('[constants]\nname = "x"\n[time]\ncolumn = "A"\ntimezone = "Mars/Base"\n', "time.timezone: is not known here"),
@@ -182,7 +234,7 @@ def test_csv_is_delivered_from_a_file_and_from_stdin(run: Run, tmp_path: Path) -
 
 def test_the_examples_of_mapping_files_are_right(tmp_path: Path) -> None:
     """The one in the help, and the one beside the data."""
-    assert _mapper(tmp_path, EXAMPLE).columns["order_id"] == "InvoiceNo"
+    assert _mapper(tmp_path, EXAMPLE).columns["order_id"] == ["InvoiceNo"]
     mapper = Mapper.load(EXAMPLES / "data" / "retail-lines.toml")
     source = open_source(str(EXAMPLES / "data" / "online-retail-2011-10.csv.gz"), "auto")
     first = next(pieces := read(source, mapper))[0]

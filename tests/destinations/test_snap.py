@@ -287,7 +287,9 @@ def test_mobile_id_identifies_on_app_events_and_travels_in_clear() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gender", "sent"), [("f", True), ("male", True), ("n", False), (Hashed("1b16" + "0" * 60), True)]
+    ("gender", "sent"),
+    [("f", True), ("male", True), ("n", False), ("Atlantean", False), (["n", "f"], True), (["n"], False)]
+    + [(Hashed(sha256(text).hexdigest()), known) for text, known in ((b"m", True), (b"n", False), (b"female", False))],
 )
 def test_snap_knows_two_genders(gender: Any, sent: bool) -> None:
     """Anything else is left out."""

@@ -25,7 +25,9 @@ def filled(found: Identifiers) -> set[str]:
 def test_the_places_stand_in_the_order_of_the_rules() -> None:
     """A plan fills the struct by position."""
     order = [name for table in (LIST_RULES, RULES) for rules in table.values() for name in rules]
-    assert [*order, "page_url", "page_referrer", "refused", "warnings"] == list(Identifiers.__struct_fields__)
+    assert [*order, "page_url", "page_referrer", "refused", "warnings", "several"] == list(
+        Identifiers.__struct_fields__
+    )
     assert set(IDENTIFIER_SOURCES) == {*order, "page_url", "page_referrer"}
 
 
@@ -49,7 +51,7 @@ def test_everything_at_once() -> None:
     assert (found.city_clear, found.city_letters, found.city_soundex) == ("losangeles", "los angeles", "L252")
     assert (found.state_clear, found.state_letters, found.state_soundex) == ("ca", "california", "C416")
     assert found.zip_google == "94107-1234"
-    assert (found.country_clear, found.gender_letter) == ("us", "f")
+    assert (found.country_clear, found.gender_binary) == ("us", found.gender)
     assert found.mobile_ad_id_clear == "ea7583cd-a667-48bc-b806-42ecb2b48606"
     assert (found.idfv, found.ip, found.user_agent) == ("ABC-1", "12.34.56.78", "UA")
     assert (found.page_url, found.page_referrer) == ("https://a.example/?e=&fbclid=x", "https://b.example/")
@@ -107,7 +109,6 @@ def test_several_values_keep_their_order_and_lose_repeats() -> None:
         ("last_name", Hashed(DIGEST, "name_spaced"), "last_name_spaced"),
         ("zip", Hashed(DIGEST, "zip_us5"), "zip_us5"),
         ("country", Hashed(DIGEST), "country"),
-        ("gender", Hashed(DIGEST), "gender"),
         ("date_of_birth", Hashed(DIGEST), "dob"),
         ("mobile_ad_id", Hashed(DIGEST, "idfa_upper"), "idfa_upper"),
         ("mobile_ad_id", Hashed(DIGEST, "mobile_ad_id"), "mobile_ad_id"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from capi_async.errors import EventError
-from capi_async.event import Hashed, Page, User
+from capi_async.event import SEVERAL, Hashed, Page, User
+from capi_async.pii import fields as user_fields
 from capi_async.pii import normalize
 from capi_async.pii.identifiers import IDENTIFIER_SOURCES, Plan
 from capi_async.pii.normalize import Refused
@@ -148,9 +150,14 @@ usual = {
     "ip": st.sampled_from(["203.0.113.7", "2001:db8::1", "nonsense"]),
     "user_agent": st.just("Mozilla/5.0"),
 }
-several = {"email": st.lists(st.emails(), max_size=2), "external_id": st.lists(texts, max_size=2)}
+single = {
+    name: st.none() | usual.get(name, texts) | texts | hexes.map(Hashed)
+    | (st.dates() if name == "date_of_birth" else st.nothing())
+    for name in FIELDS
+}  # fmt: skip
 fields = {
-    name: st.none() | usual.get(name, texts) | several.get(name, texts) | texts | hexes.map(Hashed) for name in FIELDS
+    name: one if name not in SEVERAL else one | one | st.lists(one, max_size=3) | st.lists(one, max_size=3).map(tuple)
+    for name, one in single.items()
 }
 
 
@@ -232,3 +239,32 @@ def test_a_usual_address_is_what_the_long_way_makes_of_it(scheme: str, pieces: l
     plan = Plan(["page_url"])
     url = scheme + "".join(pieces)
     assert plan.identify(User(), Page(url=url)) == plan.identify(User(), Page(url=f" {url}"))
+
+
+facts = sorted(SEVERAL - {"email", "phone", "external_id"})
+
+
+@given(field=st.sampled_from(facts), data=st.data(), country=usual["country"])
+def test_each_of_several_values_is_read_as_if_it_stood_alone(field: str, data: st.DataObject, country: str) -> None:
+    """In their order and without repeats; what one value lacks, another may give."""
+    values = data.draw(st.lists(single[field], min_size=2, max_size=4))
+    known: dict[str, Any] = {} if field == "country" else {"country": country}
+    try:
+        several, alone = User(**{field: values}, **known), [User(**{field: one}, **known) for one in values]
+    except EventError:
+        return
+    found = PLAN.identify(several)
+    each = [PLAN.identify(one) for one in alone]
+    for attribute, source in IDENTIFIER_SOURCES.items():
+        if source != field:
+            continue
+        wanted = [made for one in each if (made := getattr(one, attribute)) is not None]
+        distinct = tuple(dict.fromkeys(wanted))
+        assert getattr(found, attribute) == (distinct[0] if distinct else None)
+        assert (found.several or {}).get(attribute) == (distinct if len(distinct) > 1 else None)
+    reasons = {reason for one in each if (reason := one.refused.get(field))}
+    assert (field in found.refused) == bool(
+        reasons and not any(getattr(found, name) for name in user_fields.RULES[field])
+    )
+    for reason in reasons:
+        assert reason == found.refused.get(field) or any(reason in said for said in found.warnings) or found.refused

@@ -27,7 +27,12 @@ async def main() -> None:
     async with Client(destinations, overflow="fail", consent="require") as client:
         event = Event(
             "purchase",
-            user=User(email=["a@b.example", Hashed("0" * 64)], phone="+14155552671", date_of_birth=date(1997, 12, 26)),
+            user=User(
+                email=["a@b.example", Hashed("0" * 64)],
+                phone="+14155552671",
+                date_of_birth=[date(1997, 12, 26), "1998-01-02"],
+                city=["Rome", Hashed("0" * 64, "city_joined")],
+            ),
             value=12.5,
             predicted_ltv=Decimal(3),
             currency="USD",

@@ -92,10 +92,20 @@ class Meta(Platform, frozen=True, kw_only=True):
         request_timeout_s=10.0,
     )
     identifiers: ClassVar[tuple[str, ...]] = (
-        "email", "phone_digits", "external_id_lower", "first_name_joined", "last_name_joined", "dob", "gender",
-        "gender_letter", "city_joined", "state_code_na", "zip_us5", "country", "mobile_ad_id_clear", "idfv", "ip",
+        "email", "phone_digits", "external_id_lower", "first_name_joined", "last_name_joined", "dob",
+        "gender_binary", "city_joined", "state_code_na", "zip_us5", "country", "mobile_ad_id_clear", "idfv", "ip",
         "user_agent", "page_url", "page_referrer",
     )  # fmt: skip
+    several_at: ClassVar[Mapping[str, str]] = {
+        "first_name_joined": "user_data.fn",
+        "last_name_joined": "user_data.ln",
+        "dob": "user_data.db",
+        "gender_binary": "user_data.ge",
+        "city_joined": "user_data.ct",
+        "state_code_na": "user_data.st",
+        "zip_us5": "user_data.zp",
+        "country": "user_data.country",
+    }
     own: ClassVar[str] = "meta"
     own_fields: ClassVar[Mapping[str, str]] = {
         "lead_id": "user_data.lead_id",

@@ -105,8 +105,7 @@ def user_data(event: Event, ids: Identifiers, fbc: str | None) -> MetaUser:
         (one,) if (one := ids.first_name_joined) else None,
         (one,) if (one := ids.last_name_joined) else None,
         (one,) if (one := ids.dob) else None,
-        # Meta knows f and m only
-        (one,) if (one := ids.gender) and ids.gender_letter != "n" else None,
+        (one,) if (one := ids.gender_binary) else None,
         (one,) if (one := ids.city_joined) else None,
         (one,) if (one := ids.state_code_na) else None,
         (one,) if (one := ids.zip_us5) else None,

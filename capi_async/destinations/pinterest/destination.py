@@ -95,6 +95,16 @@ class Pinterest(Platform, frozen=True, kw_only=True):
         max_age_s=7 * DAY,
     )
     identifiers: ClassVar[tuple[str, ...]] = (*_IDENTIFIERS, "external_id_plain")
+    several_at: ClassVar[Mapping[str, str]] = {
+        "first_name_plain": "user_data.fn",
+        "last_name_plain": "user_data.ln",
+        "dob": "user_data.db",
+        "gender": "user_data.ge",
+        "city_joined": "user_data.ct",
+        "state_code": "user_data.st",
+        "zip_us5": "user_data.zp",
+        "country": "user_data.country",
+    }
     own: ClassVar[str] = "pinterest"
     own_fields: ClassVar[Mapping[str, str]] = {
         "partner_id": "user_data.partner_id",
@@ -192,6 +202,14 @@ class Pinterest(Platform, frozen=True, kw_only=True):
         if event.consent is not None:
             add_consent(body, event.consent, ids)
         return body
+
+    def lay_several(self, body: PinterestEvent, event: Event, ids: Identifiers, warnings: list[str]) -> None:
+        user, consent = body.user_data, event.consent
+        place = user.country, user.st
+        super().lay_several(body, event, ids, warnings)
+        if consent is not None and consent.sale_opt_out and consent.region is not None:
+            # limited processing goes by where the person lives, which is one place
+            user.country, user.st = place
 
     def lacks(self, body: PinterestEvent, event: Event, warnings: list[str]) -> Refusal | None:
         if body.action_source is None:

@@ -39,7 +39,7 @@ from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import DAY, Limits, Refusal, Request, decode_head, encode_head, json_slices, setting_text
 
 _IDENTIFIERS: Final = (
-    "email", "phone_digits", "first_name_spaced", "last_name_spaced", "gender", "city_joined", "state_code",
+    "email", "phone_digits", "first_name_spaced", "last_name_spaced", "gender_binary", "city_joined", "state_code",
     "zip_us5", "country", "dob", "ip", "user_agent", "mobile_ad_id_clear", "idfv", "page_url",
 )  # fmt: skip
 
@@ -73,6 +73,16 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         max_age_s=7 * DAY,
     )
     identifiers: ClassVar[tuple[str, ...]] = (*_IDENTIFIERS, "external_id_plain")
+    #: The date of birth is a single text there.
+    several_at: ClassVar[Mapping[str, str]] = {
+        "first_name_spaced": "user_data.fn",
+        "last_name_spaced": "user_data.ln",
+        "gender_binary": "user_data.ge",
+        "city_joined": "user_data.ct",
+        "state_code": "user_data.st",
+        "zip_us5": "user_data.zp",
+        "country": "user_data.country",
+    }
     own: ClassVar[str] = "snap"
     own_fields: ClassVar[Mapping[str, str]] = {
         "lead_id": "user_data.lead_id",

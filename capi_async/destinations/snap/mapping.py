@@ -21,7 +21,7 @@ def user_data(event: Event, ids: Identifiers, hashed: Sequence[str] | None) -> S
         ids.phone_digits,
         (one,) if (one := ids.first_name_spaced) else None,
         (one,) if (one := ids.last_name_spaced) else None,
-        (one,) if (one := ids.gender) and one != _NEITHER else None,
+        (one,) if (one := ids.gender_binary) else None,
         (one,) if (one := ids.city_joined) else None,
         (one,) if (one := ids.state_code) else None,
         (one,) if (one := ids.zip_us5) else None,
@@ -37,10 +37,6 @@ def user_data(event: Event, ids: Identifiers, hashed: Sequence[str] | None) -> S
         event.subscription_id,
         (app.install_id,) if app and app.install_id else None,
     )
-
-
-#: Digest of ``n``: Snap knows ``f`` and ``m`` only.
-_NEITHER: Final = "1b16b1df538ba12dc3f97edbb85caa7050d46c148134290feba80f8236c83db9"
 
 
 def custom_data(event: Event) -> SnapCustom | None:
