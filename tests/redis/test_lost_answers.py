@@ -11,12 +11,20 @@ from urllib.parse import urlsplit
 import pytest
 
 from capi_async.errors import SpoolError
-from capi_async.spool.base import Ledger
+from capi_async.spool.base import Ledger, LetterFilter
 from capi_async.spool.redis import RedisSpool, parse
-from capi_async.spool.redis.lua import APPEND_ENTRIES, RELEASE_ENTRIES, STORE_CHANGES, TAKE_OVER_ENTRIES
+from capi_async.spool.redis.lua import (
+    APPEND_ENTRIES,
+    END_BLOCKED,
+    MOVE_DEAD_LETTERS,
+    RELEASE_ENTRIES,
+    STORE_CHANGES,
+    TAKE_OVER_ENTRIES,
+)
 from tests.redis.conftest import Open, die, get
 from tests.redis.proxy import Proxy
-from tests.spool.harness import DEAD, DELIVERED, FORGOTTEN, Receipt, eventually, ids, new_clock, record
+from tests.redis.test_spool import future
+from tests.spool.harness import DEAD, DELIVERED, DROPPED, FORGOTTEN, Receipt, eventually, ids, new_clock, record
 
 
 @pytest.fixture
@@ -175,6 +183,36 @@ async def test_a_web_process_that_forgets_keeps_nothing_when_an_answer_is_lost(
     held = await get(worker, 5)
     await worker.settle(held, [DELIVERED] * 5)
     await eventually(lambda: web.ledger()["a"] == Ledger(accepted=6, forgotten=1, delivered=5))
+
+
+async def test_a_blocked_record_whose_end_was_not_answered_is_reported(
+    way: str, proxy: Proxy, open_spool: Open
+) -> None:
+    """Erased or evicted behind an older record of its order key: counted, and its receipt is settled."""
+    spool = await open_spool(way)
+    receipts = [Receipt(), Receipt()]
+    await spool.append([record("1", order_key="k")], [])
+    await spool.append([record(str(n), order_key="k", receipt=one) for n, one in enumerate(receipts, 2)], [])
+    await get(spool, 1)
+    proxy.lose(END_BLOCKED)
+    assert await spool.settle_matching(lambda one: one.event_id == "2", FORGOTTEN) == {"a": 1}
+    proxy.lose(END_BLOCKED)
+    assert await spool.evict("a", events=1, max_bytes=1 << 20, outcome=DROPPED) == 1
+    assert proxy.lost == 2
+    assert [one.told for one in receipts] == [{"a": FORGOTTEN}, {"a": DROPPED}]
+    assert spool.ledger()["a"] == Ledger(accepted=3, forgotten=1, dropped=1, pending=1)
+
+
+async def test_a_replay_that_was_not_answered_is_counted(way: str, proxy: Proxy, open_spool: Open) -> None:
+    """Its dead letters become pending once."""
+    spool = await open_spool(way)
+    await spool.append([future("1"), future("2")], [])
+    await spool.settle(await get(spool, 2), [DEAD] * 2)
+    proxy.lose(MOVE_DEAD_LETTERS)
+    assert await spool.replay(LetterFilter()) == {"a": 2}
+    assert proxy.lost == 1
+    assert sorted(ids(await get(spool, 2))) == ["1", "2"]
+    assert spool.ledger()["a"] == Ledger(accepted=2, pending=2)
 
 
 async def test_what_redis_gave_to_somebody_else_is_not_sent(url: str, open_spool: Open) -> None:

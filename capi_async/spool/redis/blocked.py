@@ -51,7 +51,9 @@ class BlockedRecords:
         arguments: list[bytes] = []
         for member, entry in chosen:
             arguments += [member, pack({outcome.kind: 1, "pending": -1, "bytes": -entry.size})]
-        removed, ledger = await self._session.call(END_BLOCKED, [keys.ledger, keys.blocked], arguments)
+        removed, ledger = await self._session.call(
+            END_BLOCKED, [keys.ledger, keys.blocked, self._session.new_result_key()], arguments
+        )
         queue.update_counts(ledger)
         ends: list[tuple[Record, Outcome]] = []
         for was_there, (_, entry) in zip(removed, chosen, strict=True):

@@ -177,7 +177,7 @@ class DeadLetters:
                 fields = b"" if new is None else pack_fields(new.fields(session.sealing.seal))
                 arguments += [letter.id, pack(counts), "" if new is None else new.key, fields]
             keys = [session.keys.dead_letters, session.keys.dead_letter_data]
-            keys += [of.ledger, of.stream, of.notices, of.blocked, of.order_keys]
+            keys += [of.ledger, of.stream, of.notices, of.blocked, of.order_keys, session.new_result_key()]
             removed, _ = await session.call(MOVE_DEAD_LETTERS, keys, arguments)
             moved += [letter for (letter, _, _), was_there in zip(some, removed, strict=True) if was_there]
         return moved

@@ -56,6 +56,10 @@ class Keys:
         """The number of a consumer's last append; the same name with ``:ids`` holds the result of that append."""
         return f"{self._base}append:{consumer}"
 
+    def result(self, consumer: str, number: int) -> str:
+        """The result of one call of a consumer, which has this number."""
+        return f"{self._base}result:{consumer}:{number}"
+
     def last_change(self, consumer: str, destination: str) -> str:
         """The number of the last change that a consumer stored for a destination, and the result of that change."""
         return f"{self._base}saved:{consumer}:{destination}"

@@ -20,8 +20,8 @@ Keys of a spool, see :class:`~capi_async.spool.redis.keys.Keys`:
 - ``consumers``: sorted set of processes by the time of their last heartbeat.
 - ``dead_letters`` and ``dead_letter_data``: what can be listed of dead letters, by number, and what can be sent.
 - ``rate:*``: token buckets; ``throttling``: stream of the accounts that platforms throttled.
-- ``append_number`` and ``last_change``: number of a process's last append or change, and its result. A process that
-  repeats one because the answer was lost gets the same result.
+- ``append_number`` and ``last_change``: number of a process's last append or change, and its result. ``result``: the
+  result of one other call. A process that repeats a call because the answer was lost gets the same result.
 
 A consumer of the group is a process, or one of two kinds of name that no process has: ``nobody`` holds entries that
 were released, ``looked-CONSUMER-NUMBER`` those that a process has searched for records to erase. All times are Redis's
@@ -77,6 +77,10 @@ end
 local function has_claim(stream, id, consumer, epoch)
   local claim = redis.call('XPENDING', stream, 'w', id, id, 1)[1]
   return claim and claim[2] == consumer and (epoch == 0 or claim[4] == epoch)
+end
+local function earlier_result(key)
+  local packed = redis.call('GET', key)
+  return packed and cmsgpack.unpack(packed)
 end
 local function now_ms()
   local t = redis.call('TIME')
@@ -392,43 +396,52 @@ redis.call('EXPIRE', KEYS[2], 60)
 return 1
 """
 
-#: Ends blocked records. KEYS: ledger, blocked. ARGV: members of ``blocked``, each followed by its packed counts.
-#: Returns [[1 if it was there, ...], ledger].
+#: Ends blocked records. KEYS: ledger, blocked, result. ARGV: members of ``blocked``, each followed by its packed
+#: counts. Returns [[1 if it was there, ...], ledger]. Repeated with the same key for its result, it changes nothing
+#: and gets the result of the first time.
 END_BLOCKED: Final = (
     _SHARED
     + _ALLOW_OUT_OF_MEMORY
     + """
-local ended = {}
-for at = 1, #ARGV, 2 do
-  local gone = redis.call('ZREM', KEYS[2], ARGV[at])
-  if gone == 1 then count(KEYS[1], cmsgpack.unpack(ARGV[at + 1])) end
-  ended[#ended + 1] = gone
+local ended = earlier_result(KEYS[3])
+if not ended then
+  ended = {}
+  for at = 1, #ARGV, 2 do
+    local was_there = redis.call('ZREM', KEYS[2], ARGV[at])
+    if was_there == 1 then count(KEYS[1], cmsgpack.unpack(ARGV[at + 1])) end
+    ended[#ended + 1] = was_there
+  end
+  redis.call('SET', KEYS[3], cmsgpack.pack(ended), 'EX', 3600)
 end
 return {ended, counts(KEYS[1])}
 """
 )
 
 #: Removes dead letters, and appends the entries that they become. KEYS: dead_letters, dead_letter_data, ledger,
-#: stream, notices, blocked, order_keys. ARGV: of each letter its number, its packed counts, its order key, and the
-#: fields of the entry that it becomes ('' if none). Returns [[1 if it was there, ...], ledger].
+#: stream, notices, blocked, order_keys, result. ARGV: of each letter its number, its packed counts, its order key, and
+#: the fields of the entry that it becomes ('' if none). Returns and repeats as :data:`END_BLOCKED` does.
 MOVE_DEAD_LETTERS: Final = (
     _SHARED
     + """
-local moved = {}
-for at = 1, #ARGV, 4 do
-  local gone = redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[at], ARGV[at])
-  if gone == 1 then
-    redis.call('HDEL', KEYS[2], ARGV[at])
-    count(KEYS[3], cmsgpack.unpack(ARGV[at + 1]))
-    if ARGV[at + 3] ~= '' then
-      if ARGV[at + 2] == '' then
-        append(KEYS[4], KEYS[5], cmsgpack.unpack(ARGV[at + 3]))
-      else
-        append_keyed(KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[at + 2], ARGV[at + 3])
+local moved = earlier_result(KEYS[8])
+if not moved then
+  moved = {}
+  for at = 1, #ARGV, 4 do
+    local was_there = redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[at], ARGV[at])
+    if was_there == 1 then
+      redis.call('HDEL', KEYS[2], ARGV[at])
+      count(KEYS[3], cmsgpack.unpack(ARGV[at + 1]))
+      if ARGV[at + 3] ~= '' then
+        if ARGV[at + 2] == '' then
+          append(KEYS[4], KEYS[5], cmsgpack.unpack(ARGV[at + 3]))
+        else
+          append_keyed(KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[at + 2], ARGV[at + 3])
+        end
       end
     end
+    moved[#moved + 1] = was_there
   end
-  moved[#moved + 1] = gone
+  redis.call('SET', KEYS[8], cmsgpack.pack(moved), 'EX', 3600)
 end
 return {moved, counts(KEYS[3])}
 """

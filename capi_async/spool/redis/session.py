@@ -98,6 +98,10 @@ class Session:
         """A token that no entry has."""
         return f"{self.consumer}:{next(self._numbers)}"
 
+    def new_result_key(self) -> str:
+        """A key for the result of one call, so that the call may be repeated."""
+        return self.keys.result(self.consumer, self.next_number())
+
     async def command(self, *command: Argument) -> Any:
         """Return the answer to a command; raises as :meth:`Connection.command` does."""
         return await self.connection.command(*command)
