@@ -19,19 +19,19 @@ Open = Callable[..., Awaitable[RedisSpool]]
 
 @pytest.fixture
 def url() -> str:
-    """A spool of this test's own in the shared Redis."""
+    """The address of a spool for this test alone, in the shared Redis."""
     return shared_url()
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis of this test's own, which keeps what it is told."""
+    """A Redis for this test alone, with an append-only file."""
     yield from serve(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
 
 
 @pytest.fixture
 async def open_spool() -> AsyncIterator[Open]:
-    """Opens spools, each as a process of its own would; all are closed at the end."""
+    """Opens spools, each as a separate process would; closes all of them at the end."""
     async with AsyncExitStack() as stack:
 
         async def open_(url: str, *names: str, deliver: bool = True, clock: Any = SYSTEM_CLOCK) -> RedisSpool:
@@ -44,7 +44,7 @@ async def open_spool() -> AsyncIterator[Open]:
 
 
 async def freeze(spool: RedisSpool) -> None:
-    """What SIGSTOP does to a process: it says nothing any more, and knows nothing of it."""
+    """What SIGSTOP does to a process: it sends no heartbeat and reads no notice."""
     await spool.background.cancel()
 
 

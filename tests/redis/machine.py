@@ -1,4 +1,4 @@
-"""Rules of a spool, for a machine that calls it in any order against a list of records with a state each."""
+"""Rules of a spool for a state machine that calls it in any order, against a model: records with a state each."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def record(name: str, to: str = "a", *, body: bytes = b"0123456789", **fields: A
 
 
 class SpoolMachine(RuleBasedStateMachine):
-    """Any sequence of calls, against a list of records with a state each."""
+    """Any sequence of calls, against a model: records with a state each."""
 
     make: Callable[[ManualClock], Spool]
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = new_clock()
-        # before there is a loop: the test may be skipped here, and nobody would close it
+        # before the loop is made: the test may be skipped here, and the loop would stay open
         self.spool = self.make(self.clock)
         self.loop = asyncio.new_event_loop()
         self.begin()
@@ -42,7 +42,7 @@ class SpoolMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(awaitable)
 
     def begin(self) -> None:
-        """What has to be there before the spool is opened."""
+        """Start what must run before the spool is opened."""
 
     def teardown(self) -> None:
         self.loop.close()
@@ -106,7 +106,7 @@ class SpoolMachine(RuleBasedStateMachine):
         depth = self.spool.depth("a").events
         assert depth == total - evicted
         self.settled["dropped"] = self.settled.get("dropped", 0) + evicted
-        # which of them is told by what can still be found
+        # which records were evicted shows in which can still be found
         left: set[int] = set()
         self.run(self.spool.settle_matching(lambda one: bool(left.add(id(one))), FORGOTTEN))  # type: ignore[func-returns-value]
         self.waiting = [one for one in self.waiting if id(one) in left]

@@ -1,4 +1,4 @@
-"""A way to Redis on which answers get lost, connections are cut, and nothing moves for a while."""
+"""A proxy that loses answers of Redis, cuts connections, and forwards nothing for a while."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from capi_async.spool.redis.connection import script_digest
 
 
 class Proxy:
-    """Between a spool and a Redis, on the event loop of the spool.
+    """A TCP proxy between a spool and a Redis, on the event loop of the spool.
 
     Args:
         host, port: Of the Redis.
@@ -26,18 +26,18 @@ class Proxy:
         self._open = asyncio.Event()
         self._open.set()
         self._loss, self._chance = 0.0, random.Random(0)
-        #: Answers that were lost.
+        #: How many answers were lost.
         self.lost = 0
         self.port = 0
 
     async def start(self) -> Proxy:
-        """Listen on ``port``, or one of its own."""
+        """Listen on ``port``, or on any free one."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def stop(self) -> None:
-        """Cut everything."""
+        """End all connections and stop listening."""
         self._server.close()
         for task in list(self._tasks):
             task.cancel()
@@ -55,7 +55,7 @@ class Proxy:
         return f"redis://127.0.0.1:{self.port}/0{query}"
 
     def lose(self, what: str, times: int = 1) -> None:
-        """Redis carries out what is asked next, and the connection ends before its answer arrives.
+        """Have Redis carry out the next such call, and end the connection before the answer arrives.
 
         Args:
             what: The text of a script, or the name of a command.
@@ -64,11 +64,11 @@ class Proxy:
         self._armed[marker] = times
 
     def lose_some(self, share: float, chance: random.Random) -> None:
-        """Of all answers from here on, as chance will have it."""
+        """Lose this share of all answers from here on, at random."""
         self._loss, self._chance = share, chance
 
-    def forgive(self) -> None:
-        """No more answers are lost."""
+    def disarm(self) -> None:
+        """Lose no answers that :meth:`lose` announced."""
         self._armed.clear()
 
     def cut(self) -> None:
@@ -78,11 +78,11 @@ class Proxy:
                 writer.transport.abort()
 
     def pause(self) -> None:
-        """Nothing moves any more; connections stay."""
+        """Forward nothing; connections stay open."""
         self._open.clear()
 
     def resume(self) -> None:
-        """What stood still goes on."""
+        """Forward again."""
         self._open.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -94,18 +94,18 @@ class Proxy:
             pair = (writer, to_redis)
             self._pairs.add(pair)
             losing = asyncio.Event()
-            ways = [
+            directions = [
                 asyncio.ensure_future(self._up(reader, to_redis, losing)),
                 asyncio.ensure_future(self._down(upstream, writer, losing)),
             ]
             try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._pairs.discard(pair)
                 to_redis.transport.abort()
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
+                for direction in directions:
+                    direction.cancel()
+                await asyncio.gather(*directions, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
             pass
         finally:

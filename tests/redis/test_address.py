@@ -1,4 +1,4 @@
-"""Every address of a Redis spool says on every Python what it says on one; no server is asked."""
+"""Every address of a Redis spool is read alike on every Python; no server is needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_is_written_is_read(
 
 @given(text=st.text(st.sampled_from("redis://[]:,@/?#%&=.-+ 019afx\\\n\t")) | st.text())
 def test_nothing_else_is_raised_than_a_configuration_error(text: str) -> None:
-    """Whatever stands there; each host that is read has a name and a port that can be."""
+    """For any text; each host that is read has a name and a possible port."""
     for address in (text, f"redis://{text}", f"redis+cluster://{text}", f"redis+sentinel://[::1],{text}"):
         try:
             options = parse(address)
@@ -62,7 +62,7 @@ def test_a_host_that_cannot_be_is_refused(authority: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         ("redis://one:0", "a port is a number from 1 to 65535"),
         ("redis://one:65536", "a port is a number from 1 to 65535"),
@@ -71,9 +71,9 @@ def test_a_host_that_cannot_be_is_refused(authority: str) -> None:
         ("redis://one?keys=file:/tmp/\0", "cannot be read"),
     ],
 )
-def test_what_would_be_taken_for_something_else_is_refused(address: str, said: str) -> None:
+def test_what_would_be_taken_for_something_else_is_refused(address: str, message: str) -> None:
     """Rather than half of it left out."""
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         parse(address)
 
 

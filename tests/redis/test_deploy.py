@@ -85,7 +85,7 @@ async def test_redis_of_compose_takes_its_password_from_a_file(tmp_path: Path) -
                 await spool.close()
 
 
-def test_the_metric_that_scales_is_one_that_workers_tell() -> None:
+def test_the_metric_for_autoscaling_is_one_that_workers_export() -> None:
     """By its name."""
     query = (DEPLOY / "kubernetes" / "autoscaling.yaml").read_text()
     assert "capi_pending_events" in query

@@ -1,4 +1,4 @@
-"""Answers of Redis that get lost, on a way that is cut or stands still: nothing is stranded, nothing happens twice."""
+"""Lost answers of Redis, cut connections and a network that hangs: no event is stuck, nothing happens twice."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from tests.spool.harness import DEAD, DELIVERED, DROPPED, FORGOTTEN, Receipt, ev
 
 @pytest.fixture
 async def proxy(url: str) -> AsyncIterator[Proxy]:
-    """Before the Redis of the tests."""
+    """A proxy in front of the shared Redis."""
     host, port = parse(url).hosts[0]
     async with Proxy(port, host) as it:
         yield it
 
 
 @pytest.fixture
-def way(url: str, proxy: Proxy) -> str:
-    """The spool of this test, by way of the proxy."""
+def proxied(url: str, proxy: Proxy) -> str:
+    """The address of this test's spool through the proxy."""
     parts = urlsplit(url)
     place = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}".removeprefix("@")
     return parts._replace(netloc=place).geturl() + "&patience_s=5"
@@ -45,10 +45,10 @@ def way(url: str, proxy: Proxy) -> str:
 
 @pytest.mark.parametrize("what", ["XREADGROUP", TAKE_OVER_ENTRIES])
 async def test_what_a_lost_answer_carried_is_delivered_at_once(
-    what: str, url: str, way: str, proxy: Proxy, open_spool: Open
+    what: str, url: str, proxied: str, proxy: Proxy, open_spool: Open
 ) -> None:
-    """By the worker that Redis gave it to, which never heard of it; and before what came later."""
-    worker = await open_spool(way + "&lease_s=0.5")
+    """By the worker to which Redis gave it, although the answer was lost; and before later events."""
+    worker = await open_spool(proxied + "&lease_s=0.5")
     web = await open_spool(url + "&lease_s=0.5", deliver=False)
     if what == TAKE_OVER_ENTRIES:
         dead = await open_spool(url + "&lease_s=0.5")
@@ -69,27 +69,27 @@ async def test_what_a_lost_answer_carried_is_delivered_at_once(
     assert worker.ledger()["a"] == Ledger(accepted=6, delivered=6)
 
 
-async def test_a_read_that_was_cancelled_strands_nothing(url: str, way: str, proxy: Proxy, open_spool: Open) -> None:
-    """Redis had given out what it asked for."""
-    worker = await open_spool(way)
+async def test_a_cancelled_read_leaves_no_event_stuck(url: str, proxied: str, proxy: Proxy, open_spool: Open) -> None:
+    """Redis had given out the events when the caller was cancelled."""
+    worker = await open_spool(proxied)
     web = await open_spool(url, deliver=False)
     await web.append([record("1"), record("2")], [])
     proxy.lose("XREADGROUP")  # so that the proxy has seen it
     proxy.pause()
     leasing = asyncio.create_task(worker.lease("a", limit=9, max_bytes=1 << 20))
     await asyncio.sleep(0)
-    proxy.forgive()
+    proxy.disarm()
     leasing.cancel()
     await asyncio.wait([leasing])
     proxy.resume()
     assert ids(await get(worker, 2)) == ["1", "2"]
 
 
-async def test_an_append_whose_answer_was_lost_is_told_of_like_any_other(
-    way: str, proxy: Proxy, open_spool: Open
+async def test_an_append_whose_answer_was_lost_settles_its_receipts(
+    proxied: str, proxy: Proxy, open_spool: Open
 ) -> None:
-    """Its events are stored once, its receipts are settled, also if the event was taken up before the answer came."""
-    spool = await open_spool(way)
+    """Its events are stored once, and may be leased before the repeated append is answered."""
+    spool = await open_spool(proxied)
     await spool.append([record("warm")], [])
     receipts = [Receipt(), Receipt(), Receipt()]
     proxy.lose(APPEND_ENTRIES)
@@ -110,8 +110,8 @@ async def test_an_append_whose_answer_was_lost_is_told_of_like_any_other(
     assert spool.ledger()["a"] == Ledger(accepted=4, delivered=4)
 
 
-async def test_an_append_that_comes_again_is_answered_as_the_first_time(url: str, open_spool: Open) -> None:
-    """With the ids; and one that was overtaken on its way by a later one of its process changes nothing any more."""
+async def test_a_repeated_append_gets_the_first_result(url: str, open_spool: Open) -> None:
+    """Ids included; one that was delayed until after a later append of its process changes nothing."""
     spool = await open_spool(url)
     calls = []
     run = spool.session.connection.script
@@ -133,11 +133,11 @@ async def test_an_append_that_comes_again_is_answered_as_the_first_time(url: str
     assert spool.ledger()["b"] == Ledger(accepted=1, pending=1)
 
 
-async def test_an_outcome_whose_answer_was_lost_is_told(
-    way: str, proxy: Proxy, open_spool: Open, caplog: pytest.LogCaptureFixture
+async def test_an_outcome_whose_answer_was_lost_settles_its_receipt(
+    proxied: str, proxy: Proxy, open_spool: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody else took the event over: it was this very change that ended it."""
-    spool = await open_spool(way)
+    """The repeated write does not mistake its first attempt for another process's takeover."""
+    spool = await open_spool(proxied)
     receipts = [Receipt(), Receipt(), Receipt()]
     await spool.append(
         [record("1", receipt=receipts[0]), record("2", receipt=receipts[1]), record("3", receipt=receipts[2])], []
@@ -152,9 +152,11 @@ async def test_an_outcome_whose_answer_was_lost_is_told(
     assert "taken over" not in caplog.text
 
 
-async def test_what_moves_while_its_answer_is_lost_keeps_its_receipts(way: str, proxy: Proxy, open_spool: Open) -> None:
-    """Beside somebody who is forgotten, in one entry."""
-    spool = await open_spool(way)
+async def test_a_record_that_moves_to_a_new_entry_keeps_its_receipt(
+    proxied: str, proxy: Proxy, open_spool: Open
+) -> None:
+    """Because another record of its entry is erased, and the answer to that is lost."""
+    spool = await open_spool(proxied)
     receipts = [Receipt(), Receipt()]
     await spool.append([record("1", receipt=receipts[0]), record("2", receipt=receipts[1])], [])
     await spool.release(await get(spool, 2))
@@ -168,15 +170,15 @@ async def test_what_moves_while_its_answer_is_lost_keeps_its_receipts(way: str, 
 
 @pytest.mark.parametrize("what", ["XREADGROUP", RELEASE_ENTRIES, STORE_CHANGES])
 async def test_a_web_process_that_forgets_keeps_nothing_when_an_answer_is_lost(
-    what: str, url: str, way: str, proxy: Proxy, open_spool: Open
+    what: str, url: str, proxied: str, proxy: Proxy, open_spool: Open
 ) -> None:
-    """It delivers nothing: what it was given goes to the workers within a second or two."""
-    web = await open_spool(way, deliver=False)
+    """It does not deliver: what Redis gave it goes to the workers within a second or two."""
+    web = await open_spool(proxied, deliver=False)
     await web.append([record(str(number)) for number in range(6)], [])
     proxy.lose(what)
     try:
         await web.settle_matching(lambda one: one.event_id == "0", FORGOTTEN)
-    except SpoolError:  # it was told: it may ask again
+    except SpoolError:  # an error says so: the caller repeats it
         await web.settle_matching(lambda one: one.event_id == "0", FORGOTTEN)
     assert proxy.lost == 1
     worker = await open_spool(url)
@@ -186,10 +188,10 @@ async def test_a_web_process_that_forgets_keeps_nothing_when_an_answer_is_lost(
 
 
 async def test_a_blocked_record_whose_end_was_not_answered_is_reported(
-    way: str, proxy: Proxy, open_spool: Open
+    proxied: str, proxy: Proxy, open_spool: Open
 ) -> None:
     """Erased or evicted behind an older record of its order key: counted, and its receipt is settled."""
-    spool = await open_spool(way)
+    spool = await open_spool(proxied)
     receipts = [Receipt(), Receipt()]
     await spool.append([record("1", order_key="k")], [])
     await spool.append([record(str(n), order_key="k", receipt=one) for n, one in enumerate(receipts, 2)], [])
@@ -203,9 +205,9 @@ async def test_a_blocked_record_whose_end_was_not_answered_is_reported(
     assert spool.ledger()["a"] == Ledger(accepted=3, forgotten=1, dropped=1, pending=1)
 
 
-async def test_a_replay_that_was_not_answered_is_counted(way: str, proxy: Proxy, open_spool: Open) -> None:
+async def test_a_replay_that_was_not_answered_is_counted(proxied: str, proxy: Proxy, open_spool: Open) -> None:
     """Its dead letters become pending once."""
-    spool = await open_spool(way)
+    spool = await open_spool(proxied)
     await spool.append([future("1"), future("2")], [])
     await spool.settle(await get(spool, 2), [DEAD] * 2)
     proxy.lose(MOVE_DEAD_LETTERS)
@@ -215,8 +217,8 @@ async def test_a_replay_that_was_not_answered_is_counted(way: str, proxy: Proxy,
     assert spool.ledger()["a"] == Ledger(accepted=2, pending=2)
 
 
-async def test_what_redis_gave_to_somebody_else_is_not_sent(url: str, open_spool: Open) -> None:
-    """A Redis that lost its last second gives it out again."""
+async def test_what_redis_gave_to_another_process_is_not_sent(url: str, open_spool: Open) -> None:
+    """A Redis that lost its last second of data gives it out again."""
     first = await open_spool(url + "&lease_s=0.5", "a")
     await first.append([record("1"), record("2")], [])
     held = await get(first, 2)
@@ -232,11 +234,11 @@ async def test_what_redis_gave_to_somebody_else_is_not_sent(url: str, open_spool
     assert second.ledger()["a"] == Ledger(accepted=2, delivered=2)
 
 
-async def test_a_redis_that_stands_still_fails_send_in_time_and_says_that_it_does_not_know(
-    way: str, proxy: Proxy, open_spool: Open
+async def test_a_redis_that_hangs_fails_send_in_time_without_claiming_that_nothing_was_stored(
+    proxied: str, proxy: Proxy, open_spool: Open
 ) -> None:
-    """What may be stored is not said to be lost; without any connection it surely is not."""
-    spool = await open_spool(way, "a")
+    """``stored`` is ``None`` after a lost answer, and False if there was no connection."""
+    spool = await open_spool(proxied, "a")
     await spool.append([record("1")], [])
     proxy.pause()
     began = time.monotonic()
@@ -259,14 +261,14 @@ async def test_a_redis_that_stands_still_fails_send_in_time_and_says_that_it_doe
     assert raised.value.stored is False
 
 
-async def test_connections_that_are_cut_are_no_outage(
-    way: str, proxy: Proxy, open_spool: Open, caplog: pytest.LogCaptureFixture
+async def test_a_cut_connection_is_no_outage(
+    proxied: str, proxy: Proxy, open_spool: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of a Redis that answers at the next attempt; nobody waits longer for what the dead held."""
+    """If Redis answers the next attempt; leases of killed workers do not last longer because of it."""
     caplog.set_level(logging.INFO, "capi_async")
-    spool = await open_spool(way + "&lease_s=0.5")
+    spool = await open_spool(proxied + "&lease_s=0.5")
     before = spool.session.availability.lease_ms()
-    await eventually(lambda: spool.session.availability.lease_ms() < before)  # the time after a start
+    await eventually(lambda: spool.session.availability.lease_ms() < before)  # they last longer just after a start
     for number in range(5):
         await spool.append([record(str(number))], [])
         proxy.cut()
@@ -276,12 +278,12 @@ async def test_connections_that_are_cut_are_no_outage(
     assert spool.ledger()["a"] == Ledger(accepted=5, delivered=5)
 
 
-async def test_a_connection_on_which_nothing_comes_back_does_not_cost_the_lease(
-    url: str, way: str, proxy: Proxy, open_spool: Open
+async def test_a_connection_that_hangs_does_not_cost_the_lease(
+    url: str, proxied: str, proxy: Proxy, open_spool: Open
 ) -> None:
-    """Others waited longer for a sign of life while nobody could give one."""
-    first = await open_spool(way + "&lease_s=1", "a")
-    second = await open_spool(way + "&lease_s=1", "a")
+    """Others extend every lease by the time in which no process could send a heartbeat."""
+    first = await open_spool(proxied + "&lease_s=1", "a")
+    second = await open_spool(proxied + "&lease_s=1", "a")
     await asyncio.gather(*[first.refresh(), second.refresh()])
     await first.append([record("1")], [])
     held = await get(first, 1)
@@ -296,8 +298,8 @@ async def test_a_connection_on_which_nothing_comes_back_does_not_cost_the_lease(
     assert first.ledger()["a"] == Ledger(accepted=1, delivered=1)
 
 
-async def test_outages_that_come_and_go_are_told_once_in_a_while(url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """And not once per attempt: a log that is full of it helps nobody."""
+async def test_repeated_outages_are_logged_at_growing_intervals(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """And not once per attempt, which would fill the log."""
     from capi_async.spool.redis.connection import Unreachable
 
     caplog.set_level(logging.INFO, "capi_async")

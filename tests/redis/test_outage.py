@@ -1,4 +1,4 @@
-"""While Redis does not answer, nothing is sent; the log says that of storage, and of no destination."""
+"""While Redis does not answer, nothing is sent; the log blames the storage and no destination."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from tests.redis.proxy import Proxy
 
 @pytest.fixture
 async def proxy(url: str) -> AsyncIterator[Proxy]:
-    """Before the Redis of the tests."""
+    """A proxy in front of the shared Redis."""
     host, port = parse(url).hosts[0]
     async with Proxy(port, host) as it:
         yield it
 
 
-async def test_an_outage_of_redis_is_said_once_and_then_all_is_delivered(
+async def test_an_outage_of_redis_is_logged_once_and_then_all_is_delivered(
     url: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two destinations try again and again meanwhile; nobody is told to mend either of them."""
+    """Both destinations retry meanwhile, and the log asks for a repair of neither."""
     parts = urlsplit(url)
     place = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}".removeprefix("@")
-    way = parts._replace(netloc=place).geturl() + "&patience_s=0.2"
+    proxied = parts._replace(netloc=place).geturl() + "&patience_s=0.2"
     away = True
     async with serving() as server:
         server.script = lambda _request: reply(503) if away else reply()
         both = [Acme(base_url=server.url), Acme(name="second", account_id="acme-2", base_url=server.url)]
-        async with Client(both, linger_s=0, spool=way) as client:
+        async with Client(both, linger_s=0, spool=proxied) as client:
             await client.send_many(events(3))
             await server.arrived(2)
             await proxy.stop()
@@ -43,7 +43,7 @@ async def test_an_outage_of_redis_is_said_once_and_then_all_is_delivered(
             away = False
             assert await client.flush(30)
             assert [counts.delivered for counts in client.ledger().values()] == [3, 3]
-    said = [(one.levelno, one.getMessage()) for one in caplog.records]
-    assert [text for level, text in said if level >= logging.ERROR] == []
-    assert len([text for _, text in said if text.startswith("storage failed: ")]) == 1
-    assert not [text for _, text in said if "mend" in text]
+    logged = [(one.levelno, one.getMessage()) for one in caplog.records]
+    assert [text for level, text in logged if level >= logging.ERROR] == []
+    assert len([text for _, text in logged if text.startswith("storage failed: ")]) == 1
+    assert not [text for _, text in logged if "mend" in text]

@@ -1,4 +1,4 @@
-"""Request tokens that workers share: the limit, its use, throttling heard by all, and Redis away."""
+"""Request tokens that workers share: the limit, its use, throttling, and an outage of Redis."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ async def test_the_bucket_itself_never_gives_more_than_it_may(url: str, open_spo
         else:
             reserved += 1
             assert -drawn <= 5.0 + 0.1
-    # every draw of a fresh process is given or reserves the next in line: up to five seconds ahead
+    # each call of a new process gets a token or reserves the next one, up to five seconds ahead
     assert granted <= 10 + 200 * (time.monotonic() - began)
     assert granted + reserved >= 10
 
 
-async def test_throttling_is_heard_by_all_at_once(url: str, open_spool: Open) -> None:
-    """Also by those who had reserved a token; afterwards the rate is halved, and recovers."""
+async def test_throttling_is_noticed_by_all_at_once(url: str, open_spool: Open) -> None:
+    """Also by workers that had reserved a token; afterwards the rate is halved."""
     first, second = await open_spool(url), await open_spool(url)
     arguments = {"rate": 10.0, "burst": 1.0, "wanted": 1.0}
     assert await first.draw_tokens("x", **arguments) == 1.0
@@ -122,7 +122,7 @@ async def test_throttling_is_noticed_from_opening_on(
 
 
 async def test_other_accounts_have_buckets_of_their_own(url: str, open_spool: Open) -> None:
-    """And no account's name stands in Redis."""
+    """And Redis holds no account's name."""
     spool = await open_spool(url)
     for account in ("snap:secret-account", "snap:b"):
         assert await spool.draw_tokens(account, rate=1.0, burst=1.0, wanted=1.0) == 1.0
@@ -132,7 +132,7 @@ async def test_other_accounts_have_buckets_of_their_own(url: str, open_spool: Op
 
 
 async def test_a_reserved_token_lapses(url: str, open_spool: Open) -> None:
-    """Used much later it would come on top of those of that time."""
+    """Used much later it would come on top of the tokens of that time."""
     clock = new_clock()
     spool = await open_spool(url, clock=clock)
     arguments = {"rate": 1.0, "burst": 1.0, "wanted": 1.0}
@@ -144,7 +144,7 @@ async def test_a_reserved_token_lapses(url: str, open_spool: Open) -> None:
 
 
 async def test_without_redis_each_worker_takes_its_share(server: RedisServer, open_spool: Open) -> None:
-    """So that all together keep the limit also then."""
+    """So that all workers together keep the limit."""
     clock = new_clock()
     workers = [await open_spool(server.url(), clock=clock) for _ in range(4)]
     for one in workers:

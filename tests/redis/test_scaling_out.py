@@ -1,4 +1,4 @@
-"""Web processes that only append, workers that only deliver, many destinations, a full Redis, and people to forget."""
+"""Web processes that only append, workers that only deliver, many destinations, a full Redis, and erasure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.spool.redis_server import RedisServer, free_port
 
 
 async def deliver(spool: RedisSpool, names: tuple[str, ...], until: int) -> dict[str, list[str]]:
-    """As a worker does: sleep until woken, lease, settle; what came, by destination."""
+    """Deliver as a worker does: sleep until woken, lease, settle. Returns the event ids by destination."""
     found: dict[str, list[str]] = {name: [] for name in names}
 
     async def one(name: str) -> None:
@@ -41,8 +41,8 @@ async def deliver(spool: RedisSpool, names: tuple[str, ...], until: int) -> dict
     return found
 
 
-async def test_every_destination_hears_of_events_that_trickle_in(url: str, open_spool: Open) -> None:
-    """Redis before 7.2 tells a listener of one bell only, however many ring at once."""
+async def test_every_destination_notices_events_that_arrive_slowly(url: str, open_spool: Open) -> None:
+    """Redis before 7.2 gives a waiting reader the notice of one stream only, even if several have one."""
     names = ("a", "b", "c", "d", "e", "f", "g")
     worker = await open_spool(url, *names)
     web = await open_spool(url, *names, deliver=False)
@@ -54,14 +54,14 @@ async def test_every_destination_hears_of_events_that_trickle_in(url: str, open_
     assert found == {name: [str(number) for number in range(12)] for name in names}
 
 
-async def test_an_event_whose_bell_nobody_heard_is_found(url: str, open_spool: Open) -> None:
-    """Within a second or so: something else rang, or nobody listened."""
+async def test_an_event_whose_notice_was_missed_is_found(url: str, open_spool: Open) -> None:
+    """Within a second or so, by the heartbeat: another notice replaced it, or the reader was not running."""
     worker = await open_spool(url, "a")
     web = await open_spool(url, "a", deliver=False)
     assert await worker.lease("a", limit=1, max_bytes=1) == []
-    listening = next(task for task in worker.background.tasks if task.get_name().endswith("notices"))
-    listening.cancel()
-    await asyncio.wait([listening])
+    reading = next(task for task in worker.background.tasks if task.get_name().endswith("notices"))
+    reading.cancel()
+    await asyncio.wait([reading])
     await web.append([record("1")], [])
     await eventually(lambda: worker.next_due_s("a") == 0.0)
     assert [one.event_id for one in await get(worker, 1)] == ["1"]
@@ -71,7 +71,7 @@ async def test_an_event_whose_bell_nobody_heard_is_found(url: str, open_spool: O
 async def test_many_destinations_share_one_redis(
     count: int, url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """More than there are connections; each waits its turn, and none of that is an outage."""
+    """More than there are connections: commands wait for one, which is no outage."""
     caplog.set_level(logging.INFO, "capi_async")
     names = tuple(f"d{number}" for number in range(count))
     worker = await open_spool(url, *names)
@@ -86,7 +86,7 @@ async def test_many_destinations_share_one_redis(
 
 
 async def test_a_full_redis_is_emptied_by_a_worker_that_starts_then(server: RedisServer, open_spool: Open) -> None:
-    """Also for a destination that nobody had before; and people are forgotten in it."""
+    """Also for a destination that is new; and erasure works in it."""
     web = await open_spool(server.url("?lease_s=1"), "a", deliver=False)
     await web.append([record(str(number), body=b"x" * 500) for number in range(200)], [])
     await web.session.command("CONFIG", "SET", "maxmemory", "1mb")
@@ -104,7 +104,7 @@ async def test_a_full_redis_is_emptied_by_a_worker_that_starts_then(server: Redi
 
 
 async def test_forgetting_while_events_are_delivered_stops_nothing(url: str, open_spool: Open) -> None:
-    """Entries that go back have left this process before Redis is told: nobody gets them twice, none is left over."""
+    """A process stops holding an entry before Redis releases it: none is leased twice, none is left over."""
     spool = await open_spool(url, "a")
     took: list[str] = []
     done = False
@@ -146,7 +146,7 @@ async def test_forgetting_while_events_are_delivered_stops_nothing(url: str, ope
 
 
 async def test_two_processes_that_forget_at_once_both_come_to_an_end(url: str, open_spool: Open) -> None:
-    """Neither takes from the other what that has looked through; nobody is overlooked."""
+    """Neither claims what the other has searched; no record is missed."""
     first, second = [await open_spool(url, "a", deliver=False) for _ in range(2)]
     await first.append([future(str(number), order_key=str(number)) for number in range(400)], [])
 
@@ -168,8 +168,8 @@ async def test_two_processes_that_forget_at_once_both_come_to_an_end(url: str, o
     await eventually(lambda: worker.ledger()["a"] == Ledger(accepted=400, forgotten=300, pending=100))
 
 
-async def test_what_no_request_carried_is_not_in_doubt(url: str, open_spool: Open) -> None:
-    """After an end in order, and after a kill; the others of its entry were tried for days."""
+async def test_a_record_that_no_request_carried_is_not_uncertain(url: str, open_spool: Open) -> None:
+    """Although others of its entry were sent before the worker closed."""
     first = await open_spool(url, "a")
     await first.append([record(str(number)) for number in range(6)], [])
     tried = (await get(first, 6))[:2]
@@ -186,7 +186,7 @@ async def test_what_no_request_carried_is_not_in_doubt(url: str, open_spool: Ope
 
 @pytest.mark.parametrize("kind", ["", "+sentinel", "+cluster"])
 async def test_a_certificate_of_another_host_is_refused(kind: str, tmp_path: Path) -> None:
-    """Whatever the driver's own default is; the password does not get there."""
+    """Whatever the driver's default is; the password is not sent there."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     authority.issue_cert("elsewhere.example").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")

@@ -1,4 +1,4 @@
-"""What is encrypted in Redis opens in its own place only: not exchanged, not copied, not put back."""
+"""What is encrypted in Redis decrypts only where it was stored: not exchanged, copied or put back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sealed(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 class Intruder:
-    """Somebody who may write to Redis, and has no key."""
+    """Writes to Redis without having a key."""
 
     def __init__(self, url: str) -> None:
         options = parse(url)
@@ -84,7 +84,7 @@ async def dead(spool: RedisSpool, number: int, destination: str = "a") -> None:
 async def test_entries_that_were_exchanged_are_not_sent(
     sealed: str, open_spool: Open, intruder: Intruder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each costs itself only, and counts as dead, in words."""
+    """Each counts as dead and is logged; others are delivered."""
     await stored(open_spool, sealed, future("0"), future("1"), future("2"))
     one, two, three = intruder.entries()
     intruder.remove_all()
@@ -99,7 +99,7 @@ async def test_entries_that_were_exchanged_are_not_sent(
 
 
 @pytest.mark.parametrize("change", [{b"k": b"00"}, {b"n": b"2"}, {b"b": b"1"}, {b"u": b"another"}])
-async def test_what_stands_beside_the_encrypted_bytes_belongs_to_them(
+async def test_the_fields_besides_the_encrypted_bytes_are_bound_to_them(
     sealed: str, open_spool: Open, intruder: Intruder, change: dict[bytes, bytes]
 ) -> None:
     """Order key, counts and name cannot be changed."""
@@ -158,7 +158,7 @@ async def test_an_entry_that_is_put_back_is_not_sent_again(
 async def test_dead_letters_that_were_exchanged_are_not_replayed(
     sealed: str, open_spool: Open, intruder: Intruder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They stay where they are, and are told of once."""
+    """They stay where they are, and are logged once."""
     worker = await open_spool(sealed)
     await worker.append([future(str(number)) for number in range(3)], [])
     await worker.settle(await get(worker, 3), [DEAD] * 3)
@@ -174,7 +174,7 @@ async def test_dead_letters_that_were_exchanged_are_not_replayed(
 
 
 async def test_what_was_forgotten_in_part_or_replayed_opens_in_its_new_place(sealed: str, open_spool: Open) -> None:
-    """Whatever moves within the spool is sealed anew for where it goes."""
+    """A record that moves within the spool is encrypted again for its new place."""
     worker = await open_spool(sealed)
     await worker.append([future(str(number)) for number in range(3)], [])
     await worker.append([future("k1", order_key="k"), future("k2", order_key="k")], [])
@@ -191,10 +191,10 @@ async def test_what_was_forgotten_in_part_or_replayed_opens_in_its_new_place(sea
     assert sorted(ids(await get(worker, 2))) == ["0", "2"]
 
 
-async def test_what_an_earlier_release_encrypted_is_sent_by_saying_so(
+async def test_what_an_earlier_release_encrypted_is_sent_if_the_address_accepts_it(
     sealed: str, open_spool: Open, intruder: Intruder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without ``old_seals=accept`` it stays in Redis; neither form opens as the other."""
+    """Without ``old_seals=accept`` it stays in Redis; neither form decrypts as the other."""
     await stored(open_spool, sealed, future("new"))
     (one,) = intruder.entries()
     cipher, old = Cipher([KEY]), future("old")
@@ -220,6 +220,6 @@ async def test_what_an_earlier_release_encrypted_is_sent_by_saying_so(
 
 
 def test_the_option_is_accept_or_left_out() -> None:
-    """Anything else is a mistake that is told."""
+    """Any other value is a configuration error."""
     with pytest.raises(ConfigError, match="old_seals=accept"):
         parse("redis://host/0?old_seals=yes")

@@ -1,4 +1,4 @@
-"""Ways to reach a Redis: addresses, users, TLS, Sentinel, Cluster."""
+"""Redis servers of every kind: addresses, users, TLS, replicas, Sentinel, Cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.spool.redis_server import RedisServer, free_port, program
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("redis://", "needs a host"),
         ("redis://host:port/0", "needs a host"),
@@ -37,16 +37,16 @@ from tests.spool.redis_server import RedisServer, free_port, program
         ("redis+cluster://host?replicas=1", "not offered on a Cluster"),
     ],
 )
-def test_a_wrong_address_is_told_and_never_repeated(url: str, said: str) -> None:
+def test_a_wrong_address_is_explained_and_never_repeated(url: str, message: str) -> None:
     """It may hold a password."""
     with pytest.raises(ConfigError) as raised:
         parse(url)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "hunter2" not in str(raised.value)
 
 
-def test_an_address_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the password where only this process sees it; it does not print."""
+def test_an_address_holds_all_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password comes from the environment, and is not printed."""
     monkeypatch.setenv("REDIS_PASSWORD", "hunter2")
     options = parse("rediss+sentinel://ada:x@one:1,[::1]/main/3?password=env:REDIS_PASSWORD&lease_s=5&prefix=shop")
     assert (options.kind, options.secure, options.service, options.db) == ("sentinel", True, "main", 3)
@@ -56,7 +56,7 @@ def test_an_address_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_user_needs_only_the_keys_of_its_prefix(server: RedisServer, open_spool: Open) -> None:
-    """And a wrong password is said without it."""
+    """And the error of a wrong password does not repeat it."""
     spool = await open_spool(server.url())
     rules = ["~{shop}*", "&*", "+@all", "-@dangerous", "-@admin", "+info"]
     await spool.session.command("ACL", "SETUSER", "shop", "on", ">hunter2", *rules)
@@ -74,7 +74,7 @@ async def test_a_user_needs_only_the_keys_of_its_prefix(server: RedisServer, ope
 
 
 async def test_tls_checks_the_server(tmp_path: Path, open_spool: Open) -> None:
-    """A certificate of an authority that nobody named is refused."""
+    """A certificate of an unknown authority is refused."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     issued = authority.issue_cert("127.0.0.1", "localhost")
@@ -94,8 +94,8 @@ async def test_tls_checks_the_server(tmp_path: Path, open_spool: Open) -> None:
         server.kill()
 
 
-def said(answer: object) -> str:
-    """What a Redis said, however the driver gives it: one form for text and for what was read already."""
+def text_of(answer: object) -> str:
+    """An answer in one form, whether the driver parsed it or not."""
     return str(answer).replace("'", "").replace(": ", ":")
 
 
@@ -106,7 +106,7 @@ async def test_all_keys_of_a_spool_are_in_one_slot_of_a_cluster(tmp_path: Path, 
     try:
         client = driver.Redis(port=server.port)
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        await eventually(lambda: "cluster_state:ok" in said(client.execute_command("CLUSTER INFO")), 20)
+        await eventually(lambda: "cluster_state:ok" in text_of(client.execute_command("CLUSTER INFO")), 20)
         client.close()
         spool = await open_spool(f"redis+cluster://127.0.0.1:{server.port}?lease_s=1")
         await spool.append([record("1"), record("2", order_key="k"), record("3", order_key="k"), record("4", "b")], [])

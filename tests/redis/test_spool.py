@@ -22,7 +22,7 @@ from tests.spool.redis_server import RedisServer
 
 
 def everything(url: str) -> bytes:
-    """All that Redis gives out of a spool."""
+    """All values that Redis holds of a spool."""
     options = parse(url)
     client = driver.Redis(*options.hosts[0])
     found: list[bytes] = []
@@ -58,8 +58,8 @@ async def test_web_processes_append_and_workers_deliver(url: str, open_spool: Op
     assert web.ledger() == worker.ledger()
 
 
-async def test_a_sleeping_worker_hears_of_what_is_appended(url: str, open_spool: Open) -> None:
-    """Without polling: the bell rings."""
+async def test_a_sleeping_worker_is_woken_by_an_append(url: str, open_spool: Open) -> None:
+    """Without polling: a notice wakes it."""
     woken: list[str] = []
     worker = RedisSpool(parse(url))
     await worker.open(["a"], woken.append)
@@ -73,65 +73,65 @@ async def test_a_sleeping_worker_hears_of_what_is_appended(url: str, open_spool:
     await worker.close()
 
 
-async def test_what_a_dead_worker_held_is_taken_over_after_its_lease(url: str, open_spool: Open) -> None:
-    """In order, before what nobody had; and what it had begun to send is known as possibly arrived."""
+async def test_what_a_killed_worker_held_is_taken_over_after_its_lease(url: str, open_spool: Open) -> None:
+    """In order, before unread entries; and what it had begun to send is marked uncertain."""
     dead = await open_spool(url + "&lease_s=0.4")
     await dead.append([record("1"), record("2", resend_for_s=0.0), record("3")], [])
     held = await get(dead, 3)
     await dead.mark_attempted(held[:2])
     await die(dead)
-    heir = await open_spool(url + "&lease_s=0.4")
-    await heir.append([record("4")], [])
-    taken = await get(heir, 4)
+    successor = await open_spool(url + "&lease_s=0.4")
+    await successor.append([record("4")], [])
+    taken = await get(successor, 4)
     assert sorted(ids(taken)) == ["1", "2", "3", "4"]
     doubtful = {one.event_id: one.uncertain_since > 0 for one in taken}
-    # the third stood in the same entry, but no request ever carried it
+    # the third was in the same entry, but no request carried it
     assert doubtful == {"1": True, "2": True, "3": False, "4": False}
     assert [one.event_id for one in taken if one.event_id != "4"] == ["1", "2", "3"]
-    await heir.settle(taken, [DELIVERED] * 4)
-    assert heir.ledger()["a"] == Ledger(accepted=4, delivered=4)
+    await successor.settle(taken, [DELIVERED] * 4)
+    assert successor.ledger()["a"] == Ledger(accepted=4, delivered=4)
 
 
 async def test_a_paused_worker_settles_nothing_that_others_took_over(
     url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No event is settled twice: its late word is refused, and it must not send what it no longer holds."""
+    """No event is settled twice: its late settlement is refused, and it must not send what it no longer holds."""
     receipt = Receipt()
     paused = await open_spool(url + "&lease_s=0.4")
     await paused.append([record("1", receipt=receipt), record("2")], [])
     late = await get(paused, 2)
     await freeze(paused)
-    heir = await open_spool(url + "&lease_s=0.4")
-    taken = await get(heir, 2)
+    successor = await open_spool(url + "&lease_s=0.4")
+    taken = await get(successor, 2)
     with pytest.raises(SpoolError, match="another process holds"):
         await paused.mark_attempted(late)
     await paused.settle(late, [DELIVERED, DELIVERED])
     await paused.release(late)
     assert await paused.lease("a", limit=9, max_bytes=1 << 20) == []
-    assert heir.ledger()["a"].delivered == 0
-    await heir.settle(taken, [REJECTED, DELIVERED])
-    assert heir.ledger()["a"] == Ledger(accepted=2, delivered=1, rejected=1)
+    assert successor.ledger()["a"].delivered == 0
+    await successor.settle(taken, [REJECTED, DELIVERED])
+    assert successor.ledger()["a"] == Ledger(accepted=2, delivered=1, rejected=1)
     assert receipt.told == {}
     assert "a lease was taken over by another process" in caplog.text
 
 
-async def test_a_late_settlement_without_a_mark_is_refused_by_redis(url: str, open_spool: Open) -> None:
-    """The check is in Redis, not in what the process believes."""
+async def test_a_late_settlement_without_a_noted_attempt_is_refused_by_redis(url: str, open_spool: Open) -> None:
+    """The check is made in Redis, not in the process's memory."""
     paused = await open_spool(url + "&lease_s=0.4")
     await paused.append([record("1")], [])
     late = await get(paused, 1)
     await freeze(paused)
-    heir = await open_spool(url + "&lease_s=0.4")
-    taken = await get(heir, 1)
+    successor = await open_spool(url + "&lease_s=0.4")
+    taken = await get(successor, 1)
     await paused.settle(late, [REJECTED])
-    assert heir.ledger()["a"].rejected == 0
-    await heir.settle(taken, [DELIVERED])
-    await heir.refresh()
-    assert heir.ledger()["a"] == Ledger(accepted=1, delivered=1)
+    assert successor.ledger()["a"].rejected == 0
+    await successor.settle(taken, [DELIVERED])
+    await successor.refresh()
+    assert successor.ledger()["a"] == Ledger(accepted=1, delivered=1)
 
 
 async def test_a_worker_that_closes_leaves_the_rest_to_others_at_once(url: str, open_spool: Open) -> None:
-    """With what happened so far: attempts, and times to wait for."""
+    """With their attempts and the times for which they wait."""
     first = await open_spool(url)
     await first.append([record("1"), record("2"), record("3")], [])
     held = await get(first, 3)
@@ -150,7 +150,7 @@ async def test_a_worker_that_closes_leaves_the_rest_to_others_at_once(url: str, 
 
 
 async def test_an_append_whose_answer_was_lost_counts_once(url: str, open_spool: Open) -> None:
-    """It is repeated under its number, and Redis knows it."""
+    """It is repeated under the same number, which Redis recognises."""
     spool = await open_spool(url)
     await spool.append([record("1")], [])
     keys, of = spool.session.keys, spool.session.keys.of("a")
@@ -170,7 +170,7 @@ async def test_an_append_whose_answer_was_lost_counts_once(url: str, open_spool:
 
 
 async def test_a_settlement_whose_answer_was_lost_counts_once(url: str, open_spool: Open) -> None:
-    """Of an entry that is partly settled, the version tells."""
+    """Redis recognises the version of a partly settled entry."""
     spool = await open_spool(url)
     await spool.append([record("1"), record("2")], [])
     held = await get(spool, 2)
@@ -192,7 +192,7 @@ async def test_a_settlement_whose_answer_was_lost_counts_once(url: str, open_spo
 
 
 async def test_an_order_key_holds_over_all_workers(url: str, open_spool: Open) -> None:
-    """The younger comes to whoever is next once the older is settled, wherever that was."""
+    """The younger record goes to any worker once the older one is settled, by any worker."""
     first, second = await open_spool(url), await open_spool(url)
     await first.append([record("1", order_key="ada"), record("2", order_key="ada"), record("3", order_key="bob")], [])
     held = await get(first, 2)
@@ -203,7 +203,7 @@ async def test_an_order_key_holds_over_all_workers(url: str, open_spool: Open) -
 
 
 async def test_what_is_forgotten_is_nowhere_in_redis(url: str, open_spool: Open) -> None:
-    """Not read, held and handed back, waiting behind an older one, or dead: no key gives it out any more."""
+    """Unread, held and released, blocked, or a dead letter: no key holds it any more."""
     web = await open_spool(url, deliver=False)
     worker = await open_spool(url)
 
@@ -227,8 +227,8 @@ async def test_what_is_forgotten_is_nowhere_in_redis(url: str, open_spool: Open)
     assert worker.ledger()["a"].balanced
 
 
-async def test_what_is_leased_when_its_subject_is_forgotten_is_not_sent(url: str, open_spool: Open) -> None:
-    """Before its request leaves, or when it is handed back; an answer that comes is counted, and nothing is kept."""
+async def test_what_is_leased_when_its_person_is_forgotten_is_not_sent(url: str, open_spool: Open) -> None:
+    """It ends before its request leaves or when it is released; an answer is counted, and nothing is kept."""
     spool = await open_spool(url)
     await spool.append([future("1"), future("2"), future("3")], [])
     first, second, third = await get(spool, 3)
@@ -242,7 +242,7 @@ async def test_what_is_leased_when_its_subject_is_forgotten_is_not_sent(url: str
 
 
 async def test_forgetting_reaches_what_other_workers_hold(url: str, open_spool: Open) -> None:
-    """What they have not sent ends there, and is counted; what they have, is not sent again."""
+    """What they have not sent ends there and is counted; what they have sent is not sent again."""
     worker = await open_spool(url)
     await worker.append([future("1"), future("2"), future("3"), future("4")], [])
     sent, waiting, other = await get(worker, 3)
@@ -259,10 +259,10 @@ async def test_forgetting_reaches_what_other_workers_hold(url: str, open_spool: 
     await eventually(lambda: b'"id":"4"' not in everything(url))
 
 
-async def test_what_a_dead_worker_was_asked_to_forget_its_heir_forgets(
+async def test_a_recall_that_a_killed_worker_did_not_apply_is_applied_by_the_next(
     url: str, open_spool: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The wish outlives who was asked."""
+    """The recall stays in Redis until a process applies it."""
     monkeypatch.setattr(recalls, "ANSWER_S", 0.1)
     dead = await open_spool(url + "&lease_s=0.6")
     await dead.append([future("1"), future("2")], [])
@@ -270,9 +270,9 @@ async def test_what_a_dead_worker_was_asked_to_forget_its_heir_forgets(
     await die(dead)
     web = await open_spool(url + "&lease_s=30", deliver=False)
     assert await web.settle_matching(lambda one: one.event_id == "1", FORGOTTEN) == {}
-    heir = await open_spool(url + "&lease_s=0.6")
-    assert ids(await get(heir, 1)) == ["2"]
-    await eventually(lambda: heir.ledger()["a"] == Ledger(accepted=2, forgotten=1, pending=1))
+    successor = await open_spool(url + "&lease_s=0.6")
+    assert ids(await get(successor, 1)) == ["2"]
+    await eventually(lambda: successor.ledger()["a"] == Ledger(accepted=2, forgotten=1, pending=1))
 
 
 async def test_dead_letters_are_listed_filtered_and_replayed(url: str, open_spool: Open) -> None:
@@ -291,8 +291,8 @@ async def test_dead_letters_are_listed_filtered_and_replayed(url: str, open_spoo
     assert await spool.replay(LetterFilter()) == {}
 
 
-async def test_old_dead_letters_are_let_go(url: str, open_spool: Open) -> None:
-    """The newest stay; the ledger goes on counting all."""
+async def test_dead_letters_beyond_the_limit_are_removed(url: str, open_spool: Open) -> None:
+    """The newest stay; the ledger still counts all of them."""
     spool = await open_spool(url + "&dead_max=1")
     await spool.append([future("1"), future("2")], [])
     await spool.settle(await get(spool, 2), [DEAD] * 2)
@@ -318,7 +318,7 @@ def key() -> str:
 async def test_what_is_stored_in_clear_is_not_sent_where_keys_are_given(
     url: str, open_spool: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It stays in Redis, and is sent by who says that it is his own."""
+    """It stays in Redis, and is sent once the address says ``plain=accept``."""
     monkeypatch.setenv("THE_KEY", key())
     plain = await open_spool(url)
     await plain.append([future("1")], [])
@@ -336,7 +336,7 @@ async def test_what_is_stored_in_clear_is_not_sent_where_keys_are_given(
 async def test_bodies_are_encrypted_with_a_key_that_can_be_rotated(
     url: str, open_spool: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Entries, those that wait, and dead letters; without the key nothing is read, and nothing is lost."""
+    """Entries, blocked records and dead letters; without the key nothing is read, and nothing is lost."""
     new = base64.urlsafe_b64encode(bytes(32)).decode()
     monkeypatch.setenv("OLD_KEY", key())
     monkeypatch.setenv("BOTH_KEYS", f"{new} {key()}")
@@ -347,10 +347,10 @@ async def test_bodies_are_encrypted_with_a_key_that_can_be_rotated(
     await old.settle((await get(old, 2))[:1], [DEAD])
     assert b"secret" not in everything(url)
     await old.close()
-    stranger = await open_spool(url + "&keys=env:NEW_KEY")
-    assert await stranger.lease("a", limit=9, max_bytes=1 << 20) == []
+    other = await open_spool(url + "&keys=env:NEW_KEY")
+    assert await other.lease("a", limit=9, max_bytes=1 << 20) == []
     assert "encrypted with another key" in caplog.text
-    await stranger.close()
+    await other.close()
     both = await open_spool(url + "&keys=env:BOTH_KEYS")
     assert await both.replay(LetterFilter()) == {"a": 1}
     first = await get(both, 2)
@@ -360,10 +360,10 @@ async def test_bodies_are_encrypted_with_a_key_that_can_be_rotated(
     assert both.ledger()["a"] == Ledger(accepted=3, delivered=3)
 
 
-async def test_a_damaged_entry_is_dead_and_stops_nobody(
+async def test_a_damaged_entry_is_dead_and_blocks_no_other(
     url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its events are counted, with a word to the operator."""
+    """Its events are counted, and an error is logged."""
     spool = await open_spool(url)
     await spool.session.command("XADD", spool.session.keys.of("a").stream, "*", "d", b"nonsense", "n", 3, "b", 30)
     await spool.session.command("HINCRBY", spool.session.keys.of("a").ledger, "accepted", 3)
@@ -377,7 +377,7 @@ async def test_a_damaged_entry_is_dead_and_stops_nobody(
 
 
 async def test_a_redis_that_is_full_refuses_new_events_and_is_emptied(server: RedisServer, open_spool: Open) -> None:
-    """``send()`` says so; marks, outcomes and signs of life go on."""
+    """``send()`` says so; attempts, outcomes and heartbeats are still written."""
     spool = await open_spool(server.url(), "a")
     await spool.append([record(str(number), body=b"x" * 500) for number in range(200)], [])
     await spool.session.command("CONFIG", "SET", "maxmemory", "1mb")
@@ -390,10 +390,10 @@ async def test_a_redis_that_is_full_refuses_new_events_and_is_emptied(server: Re
     assert spool.ledger()["a"] == Ledger(accepted=200, delivered=200)
 
 
-async def test_a_redis_that_is_away_fails_send_and_lets_workers_wait(
+async def test_an_outage_fails_send_and_lets_workers_wait(
     server: RedisServer, open_spool: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After a restart with its append-only file all goes on, outcomes of the meantime included; nothing is lost."""
+    """After a restart with its append-only file the outcomes of the meantime are written; nothing is lost."""
     caplog.set_level(logging.INFO, "capi_async")
     spool = await open_spool(server.url("?patience_s=0.3&lease_s=1"), "a")
     await spool.append([record("1"), record("2"), record("3")], [])
@@ -405,7 +405,7 @@ async def test_a_redis_that_is_away_fails_send_and_lets_workers_wait(
     held[1].attempts, held[1].resend_for_s = 1, 0.0
     with pytest.raises(SpoolError, match="out of reach"):
         await spool.mark_attempted(held[1:])
-    assert len(await spool.lease("a", limit=5, max_bytes=1 << 20)) == 1  # what it had read is its own
+    assert len(await spool.lease("a", limit=5, max_bytes=1 << 20)) == 1  # it still holds what it had read
     assert spool.health().away_s > 0
     settling = asyncio.create_task(spool.settle(held, [DELIVERED, REJECTED]))
     await asyncio.sleep(0.1)
@@ -418,8 +418,8 @@ async def test_a_redis_that_is_away_fails_send_and_lets_workers_wait(
     assert "Redis answers again" in caplog.text
 
 
-async def test_a_redis_that_forgot_everything_is_told_of_and_used_again(tmp_path: Any, open_spool: Open) -> None:
-    """Without an append-only file a restart costs all there was: that is what the documentation says."""
+async def test_a_redis_that_lost_its_data_is_logged_and_used_again(tmp_path: Any, open_spool: Open) -> None:
+    """Without an append-only file a restart costs everything, as the documentation says."""
     server = RedisServer(tmp_path)
     server.start()
     try:

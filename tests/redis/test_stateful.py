@@ -1,4 +1,4 @@
-"""Any sequence of calls on the Redis spool, against a list of records with a state each."""
+"""Any sequence of calls on the Redis spool, against a model: records with a state each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.spool.redis_server import free_port, shared_url
 
 
 class RedisMachine(SpoolMachine):
-    """As for every spool; but a record that went back to Redis is another object when it returns."""
+    """As for every spool, but a record that went back to Redis is a new object when it returns."""
 
     make = staticmethod(lambda clock: RedisSpool(parse(shared_url()), clock=clock))
 
@@ -78,12 +78,12 @@ class RedisMachine(SpoolMachine):
         self.settled["dropped"] = self.settled.get("dropped", 0) + evicted
         left: set[str] = set()
 
-        def look(one: Record) -> bool:
-            if one.epoch != SETTLED:  # those are looked at as well: their bodies may have to go
+        def note(one: Record) -> bool:
+            if one.epoch != SETTLED:  # settled ones are searched as well: their bodies may have to be erased
                 left.add(one.event_id)
             return False
 
-        self.run(self.spool.settle_matching(look, FORGOTTEN))
+        self.run(self.spool.settle_matching(note, FORGOTTEN))
         self.waiting = [one for one in self.waiting if one.event_id in left]
 
     @rule(odd=st.booleans())
@@ -110,12 +110,12 @@ class RedisMachine(SpoolMachine):
 
     @rule()
     def start_again(self) -> None:
-        """As after an orderly end: what was held is given out again, what waits for its time goes on waiting."""
+        """Close and open: what was leased is leased again, what waits for a time goes on waiting."""
         self.run(self.spool.close())
         self.run(self.spool.open(["a"], lambda _name: None))
-        self.held_return()
+        self.leases_end()
 
-    def held_return(self) -> None:
+    def leases_end(self) -> None:
         self.waiting += self.held
         self.waiting.sort(key=_number)
         for one in self.held:
@@ -138,10 +138,10 @@ LOSABLE = (
 )
 
 
-class BadWayMachine(RedisMachine):
-    """The same on a way to Redis on which answers get lost, connections are cut, and nothing moves for a moment.
+class FaultyNetworkMachine(RedisMachine):
+    """The same over a network that loses answers, cuts connections and hangs for a moment.
 
-    What fails is asked for again; nothing is lost, stuck or counted twice by that.
+    A call that fails is repeated; no event is lost, stuck or counted twice by that.
     """
 
     def make(self, clock: ManualClock) -> RedisSpool:  # type: ignore[override]
@@ -155,7 +155,7 @@ class BadWayMachine(RedisMachine):
         self.run(self.proxy.start())
 
     def teardown(self) -> None:
-        self.proxy.forgive()
+        self.proxy.disarm()
         self.clock.now += 10
         self.settle_all(self.held)
         while self.waiting:
@@ -174,13 +174,13 @@ class BadWayMachine(RedisMachine):
                 self.end(one, "delivered")
 
     def again_until(self, done: Callable[[], bool]) -> None:
-        """As whoever was told no, or got nothing, asks again a little later."""
+        """Repeat as a caller does that got an error or nothing."""
         for _ in range(500):
             if done():
                 return
             self.clock.now += 0.06
             self.run(asyncio.sleep(0.01))
-        raise AssertionError("it never came right")
+        raise AssertionError("it still fails")
 
     @rule(what=st.sampled_from(LOSABLE), times=st.integers(1, 2))
     def lose(self, what: str, times: int) -> None:
@@ -191,7 +191,7 @@ class BadWayMachine(RedisMachine):
         self.proxy.cut()
 
     @rule()
-    def stand_still(self) -> None:
+    def hang(self) -> None:
         self.proxy.pause()
         self.loop.call_later(0.05, self.proxy.resume)
 
@@ -220,24 +220,24 @@ class BadWayMachine(RedisMachine):
         self.settled["dropped"] = self.settled.get("dropped", 0) + evicted
         left: set[str] = set()
 
-        def look(one: Record) -> bool:
+        def note(one: Record) -> bool:
             if one.epoch != SETTLED:
                 left.add(one.event_id)
             return False
 
-        self.again_until(lambda: self.swept(look))
+        self.again_until(lambda: self.erased(note))
         self.waiting = [one for one in self.waiting if one.event_id in left]
 
     @rule(odd=st.booleans())
     def forget(self, odd: bool) -> None:
         hits = [one for one in self.waiting if int(one.event_id) % 2 == odd]
         held = {one.event_id for one in self.held}
-        self.again_until(lambda: self.swept(lambda one: int(one.event_id) % 2 == odd and one.event_id not in held))
+        self.again_until(lambda: self.erased(lambda one: int(one.event_id) % 2 == odd and one.event_id not in held))
         for one in hits:
             self.waiting.remove(one)
             self.end(one, "forgotten")
 
-    def swept(self, matches: Callable[[Record], bool]) -> bool:
+    def erased(self, matches: Callable[[Record], bool]) -> bool:
         try:
             self.run(self.spool.settle_matching(matches, FORGOTTEN))
         except SpoolError:
@@ -256,7 +256,7 @@ class BadWayMachine(RedisMachine):
             return True
 
         self.again_until(opened)
-        self.held_return()
+        self.leases_end()
 
 
 def _number(one: Any) -> int:
@@ -266,8 +266,8 @@ def _number(one: Any) -> int:
 RedisMachine.TestCase.settings = settings(
     max_examples=settings.default.max_examples // 4, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )
-BadWayMachine.TestCase.settings = settings(
+FaultyNetworkMachine.TestCase.settings = settings(
     max_examples=settings.default.max_examples // 5, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )
-TestRedisSpoolOnABadWay = BadWayMachine.TestCase
+TestRedisSpoolOnAFaultyNetwork = FaultyNetworkMachine.TestCase
 TestRedisSpoolAgainstAModel = RedisMachine.TestCase

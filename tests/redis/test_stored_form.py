@@ -1,4 +1,4 @@
-"""What earlier releases left in Redis stays readable. The fixtures are never made anew."""
+"""What earlier releases left in Redis stays readable. The fixtures are never regenerated."""
 
 from __future__ import annotations
 

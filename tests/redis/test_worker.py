@@ -78,12 +78,12 @@ def ask(worker: WorkerProcess, path: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-async def test_a_worker_delivers_says_how_it_does_and_ends_in_order(url: str, start: Start, tmp_path: Path) -> None:
+async def test_a_worker_delivers_reports_its_health_and_ends_in_order(url: str, start: Start, tmp_path: Path) -> None:
     """Health, readiness and metrics while it lives; exit code 0 after SIGTERM, with nothing left under way."""
     async with Sandbox() as sandbox:
         config = write_config(tmp_path, sandbox.base_url, url, batch=100, rate=1_000.0)
         await put(config, range(300))
-        assert not any(mark in everything(url) for mark in (b"person7@", b"sandbox-token"))
+        assert not any(secret in everything(url) for secret in (b"person7@", b"sandbox-token"))
         worker = start(config, "--concurrency", "2")
         await asyncio.to_thread(worker.wait_until, "delivering to snap, pinterest")
         await eventually(lambda: len(sandbox.arrivals("snap")) + len(sandbox.arrivals("pinterest")) == 600, 30)
@@ -100,7 +100,7 @@ async def test_a_worker_delivers_says_how_it_does_and_ends_in_order(url: str, st
 
 
 async def test_sigterm_finishes_what_is_under_way_and_leaves_the_rest(url: str, start: Start, tmp_path: Path) -> None:
-    """Another worker gets the rest at once, and of what was under way nobody sends anything again."""
+    """Another worker gets the rest at once, and nothing that was under way is sent again."""
     async with Sandbox() as sandbox:
         for platform in ("snap", "pinterest"):
             sandbox.fault(platform, "latency", latency_s=0.5)
@@ -134,7 +134,7 @@ def fast(config: Path) -> None:
 async def test_a_worker_that_is_paused_beyond_its_lease_settles_nothing_twice(
     url: str, start: Start, tmp_path: Path
 ) -> None:
-    """SIGSTOP with requests under way, another worker takes over, SIGCONT: its late word does not count."""
+    """SIGSTOP with requests under way, another worker takes over, SIGCONT: late settlements do not count."""
     async with Sandbox() as sandbox:
         sandbox.fault("snap", "latency", latency_s=0.7)
         config = write_config(tmp_path, sandbox.base_url, f"{url}&lease_s=0.6", batch=10, rate=1_000.0)
@@ -142,7 +142,7 @@ async def test_a_worker_that_is_paused_beyond_its_lease_settles_nothing_twice(
         paused = start(config, "--to", "snap")
         await eventually(lambda: len(sandbox.arrivals("snap")) >= 10, 30)
         paused.process.send_signal(signal.SIGSTOP)
-        heir = start(config, "--to", "snap")
+        successor = start(config, "--to", "snap")
 
         async def settled() -> int:
             return (await ledger(f"{url}&lease_s=0.6"))["snap"].settled
@@ -152,7 +152,7 @@ async def test_a_worker_that_is_paused_beyond_its_lease_settles_nothing_twice(
             await asyncio.sleep(0.1)
         paused.process.send_signal(signal.SIGCONT)
         await asyncio.sleep(1.0)
-        assert await asyncio.to_thread(heir.end, signal.SIGTERM) == 0
+        assert await asyncio.to_thread(successor.end, signal.SIGTERM) == 0
         assert await asyncio.to_thread(paused.end, signal.SIGTERM) == 0
         counts = (await ledger(url))["snap"]
         assert counts == Ledger(accepted=100, delivered=100)
@@ -177,7 +177,7 @@ async def test_a_worker_waits_for_a_redis_that_is_not_there_yet(start: Start, tm
 
 
 async def test_a_429_closes_the_account_for_all_workers(url: str, tmp_path: Path) -> None:
-    """For as long as the platform said, from the moment one of them was told."""
+    """For as long as the platform said, from the moment at which one worker got the answer."""
     async with Sandbox() as sandbox:
         sandbox.fault("snap", "status", status=429, retry_after_s=60)
         config = write_config(tmp_path, sandbox.base_url, url, batch=10, rate=100.0)
@@ -199,15 +199,15 @@ async def test_a_429_closes_the_account_for_all_workers(url: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("spool", "said"),
+    ("spool", "message"),
     [("memory", "needs the spool that the web processes fill"), ("redis://", "needs a host")],
 )
-def test_a_wrong_configuration_is_exit_code_2(tmp_path: Path, spool: str, said: str) -> None:
+def test_a_wrong_configuration_is_exit_code_2(tmp_path: Path, spool: str, message: str) -> None:
     """One line on stderr."""
     config = write_config(tmp_path, "http://127.0.0.1:9", spool, batch=10, rate=1.0)
     ran = CliRunner().invoke(app, ["worker", "--config", str(config)])
     assert ran.exit_code == 2
-    assert said in ran.stderr
+    assert message in ran.stderr
     ran = CliRunner().invoke(app, ["worker", "--config", str(config), "--to", "nobody"])
     assert ran.exit_code == 2
 

@@ -1,4 +1,4 @@
-"""Things in Redis that nobody here wrote, or that are damaged: each costs itself, is told of, and stops nothing."""
+"""Data in Redis that are damaged, or that no release wrote: each is logged, and affects nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.redis.test_spool import future
 from tests.spool.harness import DEAD, DELIVERED, FORGOTTEN, Receipt, eventually, ids, record
 
 #: Fields of entries that no release ever wrote.
-STRANGE = [
+FOREIGN = [
     {"x": "y"},
     {"d": b"\xff\xfe", "n": "x", "b": "many"},
     {"d": b"\x00" * 4, "n": "-3", "b": "", "k": b"\xff"},
@@ -23,11 +23,11 @@ STRANGE = [
 ]
 
 
-@pytest.mark.parametrize("fields", STRANGE)
-async def test_a_strange_entry_costs_itself(
+@pytest.mark.parametrize("fields", FOREIGN)
+async def test_a_foreign_entry_affects_no_other(
     fields: dict[str, Any], url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is read with it is delivered, and what comes later."""
+    """Entries that are read with it are delivered, and so are later ones."""
     worker = await open_spool(url, "a")
     web = await open_spool(url, "a", deliver=False)
     stream = worker.session.keys.of("a").stream
@@ -43,8 +43,8 @@ async def test_a_strange_entry_costs_itself(
     assert "stored events" in caplog.text
 
 
-async def test_strange_state_of_an_entry_costs_that_entry(url: str, open_spool: Open) -> None:
-    """As another release, or a damaged file, may leave it."""
+async def test_a_damaged_state_affects_its_entry_only(url: str, open_spool: Open) -> None:
+    """Another release or a damaged file may leave one."""
     first = await open_spool(url, "a")
     await first.append([record("1")], [])
     held = await get(first, 1)
@@ -58,8 +58,10 @@ async def test_strange_state_of_an_entry_costs_that_entry(url: str, open_spool: 
     await eventually(lambda: second.ledger()["a"].dead == 1)
 
 
-async def test_a_strange_dead_letter_costs_itself(url: str, open_spool: Open, caplog: pytest.LogCaptureFixture) -> None:
-    """Workers go on to say that they live; the other letters are listed, replayed, forgotten and let go."""
+async def test_a_foreign_dead_letter_affects_no_other(
+    url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other dead letters are listed, replayed, erased and pruned."""
     spool = await open_spool(url, "a")
     await spool.append([future("1"), future("2")], [])
     await spool.settle(await get(spool, 2), [DEAD] * 2)
@@ -73,10 +75,8 @@ async def test_a_strange_dead_letter_costs_itself(url: str, open_spool: Open, ca
     assert caplog.text.count("cannot be read and is left alone") == 4  # three members, and the data of a fourth
 
 
-async def test_strange_news_and_bells_cost_themselves(
-    url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A worker goes on to hear of new events, and of throttling."""
+async def test_foreign_notices_affect_no_others(url: str, open_spool: Open, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker still notices new events and throttling."""
     worker = await open_spool(url, "a")
     web = await open_spool(url, "a", deliver=False)
     of = worker.session.keys.of("a")
@@ -93,10 +93,10 @@ async def test_strange_news_and_bells_cost_themselves(
     assert not [task for task in (*worker.writers.tasks, *worker.background.tasks) if task.done()]
 
 
-async def test_a_strange_wish_and_a_strange_record_that_waits_cost_themselves(
+async def test_a_foreign_recall_and_a_foreign_blocked_record_affect_no_others(
     url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those behind them are heeded, and delivered."""
+    """Other recalls are applied, and the records behind the foreign one are delivered."""
     worker = await open_spool(url, "a")
     await worker.append([future("1", order_key="k"), future("2", order_key="k"), future("3")], [])
     held = {one.event_id: one for one in await get(worker, 2)}
@@ -112,13 +112,13 @@ async def test_a_strange_wish_and_a_strange_record_that_waits_cost_themselves(
     assert "cannot be read and is left alone" in caplog.text
 
 
-async def test_an_outcome_that_cannot_be_stored_costs_itself(
+async def test_an_outcome_that_cannot_be_stored_affects_no_other(
     url: str, open_spool: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are stored, their receipts told, and whoever waits for that goes on."""
+    """The others are stored, their receipts are settled, and the callers return."""
     spool = await open_spool(url, "a")
-    told, untold = Receipt(), Receipt()
-    await spool.append([future("1", receipt=told, order_key="x"), future("2", receipt=untold, order_key="y")], [])
+    stored, unstored = Receipt(), Receipt()
+    await spool.append([future("1", receipt=stored, order_key="x"), future("2", receipt=unstored, order_key="y")], [])
     held = sorted(await get(spool, 2), key=lambda one: one.event_id)
     seal = spool.session.sealing.seal
 
@@ -129,19 +129,19 @@ async def test_an_outcome_that_cannot_be_stored_costs_itself(
 
     monkeypatch.setattr(spool.session.sealing, "seal", broken)
     await spool.settle(held, [DELIVERED, DEAD])
-    assert (told.told, untold.told) == ({"a": DELIVERED}, {})
+    assert (stored.told, unstored.told) == ({"a": DELIVERED}, {})
     assert spool.ledger()["a"] == Ledger(accepted=2, delivered=1, pending=1)
     assert "is not stored" in caplog.text
     await spool.append([record("3")], [])
     await spool.settle(await get(spool, 1), [DELIVERED])
     await spool.close()
-    heir = await open_spool(url, "a")  # for whom it is as it was last stored
-    await heir.settle(await get(heir, 1), [DEAD])
-    assert heir.ledger()["a"] == Ledger(accepted=3, delivered=2, dead=1)
+    successor = await open_spool(url, "a")  # which finds it as it was last stored
+    await successor.settle(await get(successor, 1), [DEAD])
+    assert successor.ledger()["a"] == Ledger(accepted=3, delivered=2, dead=1)
 
 
-async def test_a_reason_with_half_a_character_is_kept(url: str, open_spool: Open) -> None:
-    """A platform may say anything."""
+async def test_a_reason_with_an_unpaired_surrogate_is_kept(url: str, open_spool: Open) -> None:
+    """A platform's text may hold anything."""
     spool = await open_spool(url, "a")
     await spool.append([future("1")], [])
     await spool.settle(await get(spool, 1), [Outcome(kind="dead", reason="no \ud800")])
@@ -149,14 +149,14 @@ async def test_a_reason_with_half_a_character_is_kept(url: str, open_spool: Open
     assert letter.reason == "no ?"
 
 
-async def test_an_entry_that_redis_refuses_to_change_keeps_no_other_from_it(
+async def test_an_entry_that_redis_refuses_to_change_affects_no_other(
     url: str, open_spool: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its neighbours in the same script are stored."""
+    """Other entries of the same script are stored."""
     spool = await open_spool(url, "a")
     await spool.append([record("1", order_key="x"), record("2", order_key="y"), record("3", order_key="z")], [])
     held = sorted(await get(spool, 3), key=lambda one: one.event_id)
-    held[1].chunk.epoch = "?"  # no number: Redis ends the script where it comes to it
+    held[1].chunk.epoch = "?"  # no number: Redis ends the script there
     held[1].chunk.id = "no id"
     await asyncio.wait_for(spool.settle(held, [DELIVERED] * 3), 20)
     assert spool.ledger()["a"].delivered == 2
@@ -166,7 +166,7 @@ async def test_an_entry_that_redis_refuses_to_change_keeps_no_other_from_it(
 async def test_a_task_that_fails_begins_again(
     url: str, open_spool: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the fault, and if it is a cancellation that nobody asked for."""
+    """After any fault, and after a cancellation that comes from within."""
     spool = await open_spool(url, "a")
     beat, faults = spool.heartbeat.beat, [RuntimeError("secret"), asyncio.CancelledError()]
 
