@@ -668,14 +668,21 @@ class Client:
             for name in self._names
         }
 
-    def snapshot(self) -> Snapshot:
-        """What waits, what happens, how fast and what is wrong, at this moment; no personal data is in it.
+    @property
+    def metrics(self) -> Metrics:
+        """What this client has counted since it was made; for :mod:`capi_async.telemetry.prometheus` and your own."""
+        return self._metrics
 
-        Raises:
-            SpoolError: Storage cannot be read.
-        """
+    def snapshot(self) -> Snapshot:
+        """What waits, what happens, how fast and what is wrong, at this moment; no personal data is in it."""
         engine = self._engine
         opened = engine is not None and engine.is_open
+        ledger: Mapping[str, Ledger] = {}
+        storage_error = ""
+        try:
+            ledger = self.ledger()
+        except SpoolError as error:  # what else is known is wanted then more than ever
+            storage_error = str(error)
         return overview(
             self.destinations,
             workers=engine.workers if engine is not None and opened else {},
@@ -685,7 +692,8 @@ class Client:
             delivers=self._settings.deliver,
             unstored=len(self._handover) + (0 if engine is None else engine.intake.waiting),
             spool=self._spool,
-            ledger=self.ledger(),
+            ledger=ledger,
+            storage_error=storage_error,
             metrics=self._metrics,
             clock=self._clock,
         )

@@ -25,6 +25,7 @@ from capi_async.outcome import Outcome
 from capi_async.profiles import Profile
 from capi_async.spec import Destination
 from capi_async.spool.base import Ledger
+from capi_async.telemetry.metrics import Metrics
 from capi_async.telemetry.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -310,6 +311,11 @@ class SyncClient:
     def states(self) -> Mapping[str, DestinationState]:
         """See :meth:`Client.states`."""
         return self._client.states()
+
+    @property
+    def metrics(self) -> Metrics:
+        """See :attr:`Client.metrics`."""
+        return self._client.metrics
 
     def snapshot(self) -> Snapshot:
         """See :meth:`Client.snapshot`."""

@@ -64,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loop_thread": {"answer", "errors"},
     "sync": {
         "answer", "client", "doctor", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome",
-        "profiles", "sandbox", "spec", "spool.base", "telemetry.snapshot",
+        "profiles", "sandbox", "spec", "spool.base", "telemetry.metrics", "telemetry.snapshot",
     },
     "sources": {
         "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",

@@ -23,7 +23,7 @@ from capi_async.errors import CapiError, ConfigError
 from capi_async.spec import Destination
 from capi_async.spool import open_spool
 from capi_async.spool.base import Spool
-from capi_async.telemetry.prometheus import CONTENT_TYPE, PrometheusHook
+from capi_async.telemetry.prometheus import CONTENT_TYPE, exposition
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +84,8 @@ class Work:
 
     def __init__(self, destinations: list[Destination], options: dict[str, Any], spool: Spool) -> None:
         self._names = [one.name for one in destinations]
-        self._metrics = PrometheusHook(self._names)
         self._spool = spool
-        self._client = Client(destinations, hooks=[self._metrics], **options)
+        self._client = Client(destinations, **options)
         self._stop = asyncio.Event()
         self._ready = False
 
@@ -171,20 +170,11 @@ class Work:
         return self._spool.health().away_s
 
     async def _show(self, _request: web.Request) -> web.Response:
-        text = self._metrics.render(self._gauges())
-        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
-
-    def _gauges(self) -> dict[str, dict[str, float]]:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        depths = {name: self._spool.depth(name) for name in self._names}
-        gauges: dict[str, dict[str, float]] = {
-            "capi_pending_events": {name: depth.events for name, depth in depths.items()},
-            "capi_pending_bytes": {name: depth.bytes for name, depth in depths.items()},
-            "capi_storage_away_seconds": {"": self._silent_s()},
-            "capi_process_cpu_seconds": {"": used.ru_utime + used.ru_stime},
-            "capi_process_max_rss_kilobytes": {"": used.ru_maxrss},
-            "capi_time_seconds": {"": time.time()},
+        more = {
+            "capi_process_cpu_seconds": used.ru_utime + used.ru_stime,
+            "capi_process_max_rss_kilobytes": used.ru_maxrss,
+            "capi_time_seconds": time.time(),
         }
-        if (workers := self._spool.health().workers) is not None:
-            gauges["capi_workers"] = {"": workers}
-        return gauges
+        text = exposition(self._client, more)
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})

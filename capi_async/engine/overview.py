@@ -23,6 +23,7 @@ def overview(
     unstored: int,
     spool: Spool,
     ledger: Mapping[str, Ledger],
+    storage_error: str,
     metrics: Metrics,
     clock: Clock,
 ) -> Snapshot:
@@ -32,6 +33,7 @@ def overview(
         workers: Destination to what delivers to it; empty while the client does not run.
         failed: Why the client has ended by itself; empty if it has not.
         unstored: Events handed in and not stored yet.
+        storage_error: Why the ledger cannot be read; empty if it can.
     """
     health = spool.health()
     return Snapshot(
@@ -43,6 +45,7 @@ def overview(
         durable=spool.durable,
         where=spool.where,
         storage_away_s=health.away_s,
+        storage_error=storage_error,
         workers=health.workers,
         unstored=unstored,
         send=timing(metrics.send),

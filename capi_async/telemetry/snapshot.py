@@ -86,6 +86,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         delivers: Whether this process delivers, or only accepts.
         durable: Whether accepted events outlive this process, and ``where`` they are.
         storage_away_s: Seconds for which storage has been out of reach; 0 if it is not.
+        storage_error: Why storage could not be read for this, when all counts of it are 0; empty if it could.
         workers: Processes that deliver from the spool, where that is known.
         unstored: Events handed in and not stored yet.
         send: Seconds from handing in to stored.
@@ -103,6 +104,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     durable: bool
     where: str
     storage_away_s: float
+    storage_error: str
     workers: int | None
     unstored: int
     send: Timing

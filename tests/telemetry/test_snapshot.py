@@ -36,6 +36,7 @@ async def test_a_snapshot_tells_of_every_destination_what_happened(server: Serve
         await until(lambda: client.ledger()["acme"].settled == 21)
         await until(lambda: client.states()["refused"].state == "paused")
         seen = client.snapshot()
+        await client.aclose(0)
     fine, refused = seen.destinations["acme"], seen.destinations["refused"]
     assert (seen.running, seen.mode, seen.delivers, seen.durable, seen.unstored) == (True, "live", True, False, 0)
     assert (fine.type, fine.state, fine.reason, fine.reason_code, fine.waiting) == ("acme", "open", "", "", 0)
