@@ -141,8 +141,9 @@ class Commit:
                 submission.refuse(error)
             return
         self._appended(slices)
+        now = self._clock.monotonic()
         for submission, taken in slices:
-            self._stored(submission, taken)
+            self._stored(submission, taken, now)
 
     async def _store_apart(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
         """Weigh event by event, and store together what there is room for; the rest waits."""
@@ -224,7 +225,7 @@ class Commit:
                     self._appended([(submission, count)])
                     break
                 self._appended([(submission, count)])
-                self._stored(submission, count)
+                self._stored(submission, count, self._clock.monotonic())
             elif not self._gives_up(submission):
                 return full
         return NOTHING
@@ -247,9 +248,8 @@ class Commit:
             submission.appending = 0
         self.quiet.set()
 
-    def _stored(self, submission: Submission, count: int) -> None:
+    def _stored(self, submission: Submission, count: int, now: float) -> None:
         submission.stored += count
-        now = self._clock.monotonic()
         if submission.timeout_s is not None:
             # the timeout bounds the wait for room, not the length of the list
             submission.deadline = now + submission.timeout_s
