@@ -27,7 +27,7 @@ from capi_async.engine.capacity import Overflow
 from capi_async.engine.check import check
 from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
 from capi_async.engine.edits import BeforeSend
-from capi_async.engine.erasure import matches_subject
+from capi_async.engine.erasure import LeadIds, matches_subject
 from capi_async.engine.explain import Explanation, explain
 from capi_async.engine.followup import FollowedUp, follow_up
 from capi_async.engine.handover import Handover
@@ -36,7 +36,7 @@ from capi_async.engine.overview import overview
 from capi_async.engine.prepare import ConsentPolicy, Preparer
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import CapiError, ClientClosed, ConfigError, EventError, QueueFull, SpoolError
-from capi_async.event import Event, Item, Page, User, new_event_id
+from capi_async.event import NO_USER, Event, Item, Page, User, new_event_id
 from capi_async.log import Log
 from capi_async.modes import MODES, Mode, environment_options
 from capi_async.outcome import Outcome
@@ -788,29 +788,34 @@ class Client:
         )
         return {one.destination: one for one in found}
 
-    async def withdraw(self, subject: User) -> Mapping[str, int]:
+    async def withdraw(self, subject: User = NO_USER, *, lead_id: LeadIds = ()) -> Mapping[str, int]:
         """Consent was withdrawn: settle what waits and carries an identifier of ``subject`` as ``skipped``.
 
-        Reaches as far as :meth:`forget`, and returns how many per destination.
+        Takes what :meth:`forget` takes, reaches as far, and returns how many per destination.
         """
-        return await self._settle_matching(subject, _WITHDRAWN)
+        return await self._settle_matching(subject, lead_id, _WITHDRAWN)
 
-    async def forget(self, subject: User) -> Mapping[str, int]:
+    async def forget(self, subject: User = NO_USER, *, lead_id: LeadIds = ()) -> Mapping[str, int]:
         """Erase what waits, or is kept as a dead letter, and carries an e-mail, phone or external id of ``subject``.
 
         Also what another process on the same spool has taken up: each is asked, and has five seconds to answer; one
         that sleeps does it before it sends anything again. A request that is under way at this moment cannot be
         recalled: its records are not counted here, are not sent again, and their answer decides how they end.
 
+        Args:
+            subject: Of several values of a field, each is looked for.
+            lead_id: One or several ids of lead ads, or any other id that a platform gave the person, such as that of
+                Facebook Login. A record with such an id and no other identifier is found by it alone.
+
         Returns how many records per destination. Finds only identifiers that a stored record carries: one that
         holds none of them cannot be found.
 
         Raises:
-            ConfigError: The subject has no identifier to go by.
+            ConfigError: There is no identifier to go by.
             SpoolError: Storage failed.
             ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
         """
-        return await self._settle_matching(subject, _FORGOTTEN)
+        return await self._settle_matching(subject, lead_id, _FORGOTTEN)
 
     async def replay(
         self,
@@ -861,8 +866,8 @@ class Client:
         """For the small functions beside a destination that read back from its platform."""
         return self._transport
 
-    async def _settle_matching(self, subject: User, outcome: Outcome) -> Mapping[str, int]:
-        matches = matches_subject(subject, self._phone_region)
+    async def _settle_matching(self, subject: User, lead_id: LeadIds, outcome: Outcome) -> Mapping[str, int]:
+        matches = matches_subject(subject, self._phone_region, lead_id)
         engine = self._running()
         await engine.opened()
         # what was handed in before and is not stored yet, such as by enqueue()

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from capi_async import ending
 from capi_async.answer import Answer
 from capi_async.client import Client, CloseReport, DestinationState
+from capi_async.engine.erasure import LeadIds
 from capi_async.engine.explain import Explanation
 from capi_async.engine.followup import FollowedUp
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import ClientClosed
-from capi_async.event import Event, User
+from capi_async.event import NO_USER, Event, User
 from capi_async.log import Log
 from capi_async.loop_thread import LoopThread, import_early
 from capi_async.outcome import Outcome
@@ -336,14 +337,14 @@ class SyncClient:
         found: Mapping[str, FollowedUp] = self._call(partial(self._client.followup, **asked))
         return found
 
-    def withdraw(self, subject: User) -> Mapping[str, int]:
+    def withdraw(self, subject: User = NO_USER, *, lead_id: LeadIds = ()) -> Mapping[str, int]:
         """See :meth:`Client.withdraw`."""
-        found: Mapping[str, int] = self._call(self._client.withdraw, subject)
+        found: Mapping[str, int] = self._call(partial(self._client.withdraw, subject, lead_id=lead_id))
         return found
 
-    def forget(self, subject: User) -> Mapping[str, int]:
+    def forget(self, subject: User = NO_USER, *, lead_id: LeadIds = ()) -> Mapping[str, int]:
         """See :meth:`Client.forget`."""
-        found: Mapping[str, int] = self._call(self._client.forget, subject)
+        found: Mapping[str, int] = self._call(partial(self._client.forget, subject, lead_id=lead_id))
         return found
 
     def replay(self, **wanted: Any) -> Mapping[str, int]:

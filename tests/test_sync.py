@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from capi_async import ClientClosed, EventError, SyncClient, User
 from capi_async.telemetry.base import Hook, Settled
@@ -105,6 +106,10 @@ def test_withdraw_and_forget(acme: Acme) -> None:
         assert client.withdraw(User(email=EMAIL)) == {"acme": 2}
         client.send(event(3))
         assert client.forget(User(email=EMAIL)) == {"acme": 1}
+        leads = [{"lead_id": 123_456_789_012_340 + index} for index in (4, 5)]
+        client.send_many([replace(event(index + 4), properties=lead) for index, lead in enumerate(leads)])
+        assert client.withdraw(lead_id=[123_456_789_012_344, "123456789012349"]) == {"acme": 1}
+        assert client.forget(User(email="nobody@b.example"), lead_id="123456789012345") == {"acme": 1}
 
 
 def test_made_from_environment_and_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -16,12 +16,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from capi_async.cli.running import EXIT_LOST, plainly
-from capi_async.cli.subjects import read_subjects
+from capi_async.cli.subjects import read_subjects, subject_of
 from capi_async.cli.terminal import say, write, write_json
 from capi_async.clock import SYSTEM_CLOCK
 from capi_async.engine.erasure import SubjectLooks
 from capi_async.errors import ConfigError
-from capi_async.event import User
 from capi_async.nearest import nearest
 from capi_async.outcome import Outcome
 from capi_async.spool import open_spool
@@ -168,6 +167,10 @@ Subjects = Annotated[
 Email = Annotated[list[str] | None, typer.Option(help=f"{_SEEN}better FILE or -. May be repeated.")]
 Phone = Annotated[list[str] | None, typer.Option(help=f"{_SEEN}better FILE or -. May be repeated.")]
 ExternalId = Annotated[list[str] | None, typer.Option(help=f"{_SEEN}better FILE or -. May be repeated.")]
+LeadId = Annotated[
+    list[str] | None,
+    typer.Option(help="An id that a platform gave the person, of a lead ad or its login. May be repeated."),
+]
 
 
 @app.command()
@@ -178,6 +181,7 @@ def forget(
     email: Email = None,
     phone: Phone = None,
     external_id: ExternalId = None,
+    lead_id: LeadId = None,
     phone_region: Annotated[str | None, typer.Option(help="Country of phones without country code.")] = None,
 ) -> None:
     """Erase what is stored about people, and say how many records that was.
@@ -186,14 +190,19 @@ def forget(
     Exit code 1: something of what was given cannot be read, and was not looked for.
     """
     given = [
-        ("an option", User(**{field: value}))
-        for field, values in (("email", email), ("phone", phone), ("external_id", external_id))
+        ("an option", subject_of({field: value}))
+        for field, values in (
+            ("email", email),
+            ("phone", phone),
+            ("external_id", external_id),
+            ("lead_id", lead_id),
+        )
         for value in values or ()
     ]
     looks = SubjectLooks(phone_region)
     unread = 0
     for where, subject in chain(given, read_subjects(subjects) if subjects is not None or not given else ()):
-        for sentence in looks.add(subject):
+        for sentence in looks.add(subject.user, subject.lead_ids):
             say(f"capi-async: {where}: {sentence}; it is not looked for")
             unread += 1
     matches = looks.matches()

@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from getpass import getpass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import msgspec
+from msgspec import Struct
 
-from capi_async.errors import CapiError, ConfigError
-from capi_async.event import User
+from capi_async.engine.erasure import LeadIds
+from capi_async.errors import CapiError, ConfigError, EventError
+from capi_async.event import NO_USER, User
 
 #: Lines that are read at most, and characters of one.
 MAX_LINES: Final = 100_000
 _MAX_CHARS: Final = 10_000
 
-_FIELDS: Final = ("email", "phone", "external_id")
-_FORMS: Final = "an e-mail address, `email: ...`, `phone: ...`, `external_id: ...`, or a JSON object with these fields"
+_FIELDS: Final = ("email", "phone", "external_id", "lead_id")
+_FORMS: Final = (
+    "an e-mail address, `email: ...`, `phone: ...`, `external_id: ...`, `lead_id: ...`, or a JSON object with these "
+    "fields"
+)
 
 
-def read_subjects(source: str | None) -> Iterator[tuple[str, User]]:
+class Subject(Struct, frozen=True):
+    """One person.
+
+    Attributes:
+        lead_ids: Ids that platforms gave the person.
+    """
+
+    user: User = NO_USER
+    lead_ids: LeadIds = ()
+
+    def __repr__(self) -> str:
+        return f"Subject({self.user!r}, lead_ids=…)"
+
+
+def subject_of(fields: Mapping[str, Any]) -> Subject:
+    """The person with these fields.
+
+    Raises:
+        EventError: A value of the wrong type.
+    """
+    known = {field: value for field, value in fields.items() if field != "lead_id"}
+    leads = fields.get("lead_id")
+    given = leads if isinstance(leads, list) else [] if leads is None else [leads]
+    if not all(type(one) in (str, int) for one in given):
+        raise EventError("lead_id", "needs text, a whole number or a list of them")
+    return Subject(msgspec.convert(known, User), given)
+
+
+def read_subjects(source: str | None) -> Iterator[tuple[str, Subject]]:
     """People, each with the words that say where they were read; never with what was read.
 
     Args:
@@ -42,7 +75,7 @@ def read_subjects(source: str | None) -> Iterator[tuple[str, User]]:
             yield where, _subject(text, where)
 
 
-def _asked() -> User:
+def _asked() -> Subject:
     """One person, typed without being shown."""
     if not sys.stdin.isatty():
         raise ConfigError(
@@ -53,14 +86,14 @@ def _asked() -> User:
         # not typer's prompt: that one begins to ask before the terminal is told to show nothing
         values = {
             field: getpass(f"{title} (not shown; Enter: none): ").strip()
-            for field, title in (("email", "E-mail"), ("phone", "Phone"), ("external_id", "External id"))
+            for field, title in zip(_FIELDS, ("E-mail", "Phone", "External id", "Lead id"), strict=True)
         }
     except EOFError:
         raise ConfigError("the terminal was closed; nothing was erased") from None
     given = {field: value for field, value in values.items() if value}
     if not given:
         raise ConfigError("nobody is named; nothing was erased")
-    return User(**given)
+    return subject_of(given)
 
 
 def _lines(source: str, name: str) -> Iterator[str]:
@@ -86,19 +119,19 @@ def _bounded(file: TextIO, name: str) -> Iterator[str]:
         yield line
 
 
-def _subject(text: str, where: str) -> User:
+def _subject(text: str, where: str) -> Subject:
     try:
         if text.startswith("{"):
             fields = msgspec.json.decode(text.encode())
-            if not fields.keys() <= {*_FIELDS}:
+            if not (isinstance(fields, dict) and fields.keys() <= {*_FIELDS}):
                 raise ValueError
-            return msgspec.convert(fields, User)
+            return subject_of(fields)
         field, colon, value = text.partition(":")
         field = field.strip().lower().replace("-", "_")
         if colon and field in _FIELDS and value.strip():
-            return User(**{field: value.strip()})
+            return subject_of({field: value.strip()})
         if "@" in text and not colon:
-            return User(email=text)
+            return subject_of({"email": text})
     except (CapiError, ValueError, msgspec.MsgspecError, RecursionError):
         pass  # what it says may quote the line
     raise ConfigError(f"{where} is none of these: {_FORMS}; nothing was erased")

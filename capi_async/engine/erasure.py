@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -13,6 +13,8 @@ from capi_async.errors import ConfigError
 from capi_async.event import User
 from capi_async.outcome import Outcome
 from capi_async.pii.identifiers import Plan
+from capi_async.pii.refused import NOT_UNICODE, PLACEHOLDER, is_placeholder
+from capi_async.plain import plain_integer, plain_text
 from capi_async.spool.base import Record, Refused
 
 logger = logging.getLogger(__name__)
@@ -27,12 +29,22 @@ _TELLING: Final = (
 _FEW: Final = 32
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
+#: Ids that platforms gave: one or several, as text or number.
+LeadIds: TypeAlias = str | int | Sequence[str | int]
+
+#: Shorter numbers may be a time in seconds, an amount or a count.
+_LONG_ID: Final = 11
+#: A whole number of so many digits, or the end of a URN.
+_IN_ANOTHER_FORM: Final = re.compile(
+    rb'[:\[,]([0-9]{%d,19})(?=[,}\]])|"urn:[^"\\]*:([^"\\:]{%d,})"' % (_LONG_ID, _LONG_ID)
+)
+
 #: How a warning says that one of several values gave nothing.
 _OF_FORM: Final = re.compile(r": a value is left out(?: of [a-z0-9_]+)?: ")
 
 
-def matches_subject(subject: User, phone_region: str | None) -> Callable[[Record], bool]:
-    """Whether a record carries an e-mail, phone or external id of ``subject``, in any platform's form.
+def matches_subject(subject: User, phone_region: str | None, lead_id: LeadIds = ()) -> Callable[[Record], bool]:
+    """Whether a record carries an e-mail, phone, external id or lead id of ``subject``, in any platform's form.
 
     Values that cannot be read are not looked for, and warned of.
 
@@ -40,7 +52,7 @@ def matches_subject(subject: User, phone_region: str | None) -> Callable[[Record
         ConfigError: The subject names none that can be read.
     """
     looks = SubjectLooks(phone_region)
-    for sentence in looks.add(subject):
+    for sentence in looks.add(subject, lead_id):
         logger.warning("a value of the person to be looked for is left out: %s", sentence)
     return looks.matches()
 
@@ -58,9 +70,18 @@ class SubjectLooks:
     def __init__(self, phone_region: str | None) -> None:
         self._plan = Plan(_TELLING, phone_region=phone_region)
         self._marks: set[bytes] = set()
+        self._long_ids: set[bytes] = set()
 
-    def add(self, subject: User) -> list[str]:
-        """Look for this person, too. Returns a sentence for each kind of value that cannot be read, without it."""
+    def add(self, subject: User, lead_id: LeadIds = ()) -> list[str]:
+        """Look for this person, too. Returns a sentence for each kind of value that cannot be read, without it.
+
+        Args:
+            lead_id: Of a lead ad, or any other id that a platform gave the person. Found as a whole text, wherever it
+                stands; with at least 11 characters as a number and as the end of a URN, too.
+
+        Raises:
+            ConfigError: A lead id is neither text nor a whole number.
+        """
         ids = self._plan.identify(subject)
         for name in _TELLING:
             value = getattr(ids, name)
@@ -71,7 +92,30 @@ class SubjectLooks:
         unread = [f"user.{field}: {reason}" for field, reason in ids.refused.items()]
         # a value that is left out is left out of each form of it
         unread += [_OF_FORM.sub(": ", warning) for warning in ids.warnings if _OF_FORM.search(warning)]
+        several = isinstance(lead_id, Sequence) and not isinstance(lead_id, (str, bytes))
+        for one in lead_id if several else (lead_id,):  # type: ignore[union-attr]  # mypy does not follow the name
+            if reason := self._add_lead(one):
+                unread.append(f"lead_id: {reason}")
         return list(dict.fromkeys(unread))
+
+    def _add_lead(self, given: Any) -> str:
+        """Look for this id, too; returns why it cannot be one."""
+        number = plain_integer(given)
+        text = str(number) if type(number) is int and 0 <= number < 2**63 else plain_text(given)
+        if text is None:
+            raise ConfigError("lead_id needs text, a whole number or a list of them")
+        text = text.strip()
+        if is_placeholder(text):
+            return PLACEHOLDER
+        try:
+            octets = text.encode()
+        except UnicodeEncodeError:
+            return NOT_UNICODE
+        if text:
+            self._marks.add(msgspec.json.encode(text))
+            if len(octets) >= _LONG_ID:
+                self._long_ids.add(octets)
+        return ""
 
     def matches(self) -> Callable[[Record], bool]:
         """Whether a record carries an identifier of one of them.
@@ -79,14 +123,19 @@ class SubjectLooks:
         Raises:
             ConfigError: There is nothing to look for.
         """
-        marks = frozenset(self._marks)
+        marks, long_ids = frozenset(self._marks), frozenset(self._long_ids)
         if not marks:
-            raise ConfigError("the subject needs an email, a phone or an external_id that can be read")
-        if len(marks) <= _FEW:
-            return lambda record: any(mark in record.body or mark in record.head for mark in marks)
-        return lambda record: (
-            not (marks.isdisjoint(_TEXT.findall(record.body)) and marks.isdisjoint(_TEXT.findall(record.head)))
-        )
+            raise ConfigError("the subject needs an email, a phone, an external_id or a lead_id that can be read")
+
+        def holds(said: bytes) -> bool:
+            if len(marks) <= _FEW:
+                if any(mark in said for mark in marks):
+                    return True
+            elif not marks.isdisjoint(_TEXT.findall(said)):
+                return True
+            return bool(long_ids) and any((one[1] or one[2]) in long_ids for one in _IN_ANOTHER_FORM.finditer(said))
+
+        return lambda record: holds(record.body) or holds(record.head)
 
 
 #: What one event came to.

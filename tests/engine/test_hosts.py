@@ -746,7 +746,7 @@ async def test_forget_needs_somebody(server: Server) -> None:
     from capi_async.errors import ConfigError
 
     async with client(acme(server), linger_s=60) as sender:
-        with pytest.raises(ConfigError, match="needs an email, a phone or an external_id"):
+        with pytest.raises(ConfigError, match="needs an email, a phone, an external_id or a lead_id"):
             await sender.forget(User(first_name="Ada"))
         await sender.send(event())
         digest = sha256(EMAIL.encode()).hexdigest()

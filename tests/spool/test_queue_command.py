@@ -112,6 +112,27 @@ def test_forget_reads_people_from_a_file_or_standard_input(people: str, tmp_path
     assert (done.exit_code, done.stdout) == (0, "a: 1 forgotten\n1 records erased\n")
 
 
+def test_forget_finds_people_by_the_ids_that_platforms_gave_them(url: str) -> None:
+    """From an option, in each form of a line, as text and as a number."""
+
+    async def add() -> None:
+        async with opened(open_spool(url, clock=SYSTEM_CLOCK)) as spool:
+            bodies = b'{"lead":{"lead_id":"L-7"}}', b'{"lead_id":123456789012345}', b'{"lead_id":"98765432109"}'
+            records = [record(str(9 + index), body=body) for index, body in enumerate(bodies)]
+            for one in records:
+                one.expires_at = 1e11
+            await spool.append(records, [])
+
+    asyncio.run(add())
+    assert call("forget", url, "--lead-id", "L-7") == "a: 1 forgotten\n1 records erased\n"
+    lines = 'Lead-ID: 123456789012345\n{"lead_id": [98765432109, "L-8"]}\n'
+    done = CliRunner().invoke(app, ["forget", url, "-"], input=lines)
+    assert (done.exit_code, done.stdout) == (0, "a: 2 forgotten\n2 records erased\n")
+    for wrong in ('{"lead_id": 1.5}', '{"lead_id": [true]}', '{"lead_id": {}}', "[1]", "lead_id:"):
+        done = CliRunner().invoke(app, ["forget", url, "-"], input=wrong)
+        assert (done.exit_code, "is none of these" in done.stderr) == (2, True)
+
+
 def test_forget_takes_thousands_of_people_at_once(people: str, tmp_path: Path) -> None:
     """And finds those who are among them."""
     file = tmp_path / "erase.txt"
@@ -165,7 +186,7 @@ def test_forget_asks_on_a_terminal_and_shows_nothing(people: str) -> None:
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-m", "capi_async", "queue", "forget", people])  # noqa: S606
     shown = b""
-    answers = [(b"E-mail", b"test@example.com\n"), (b"Phone", b"\n"), (b"External id", b"13\n")]
+    answers = [(b"E-mail", b"test@example.com\n"), (b"Phone", b"\n"), (b"External id", b"13\n"), (b"Lead id", b"\n")]
     for title, typed in answers:
         while title not in shown:
             shown += os.read(terminal, 1_000)
