@@ -53,7 +53,7 @@ def read(response: Response) -> Verdict:
     if status < 400:
         return rejected(f"HTTP {status}: redirects are never followed", fix="check base_url", suspect=True)
     if status == 409 and response.head == HEADS["sale"]:
-        # the same invoice again: the first copy counted (that 409 says so is unverified)
+        # the same invoice again: the first copy counted. That 409 says so is UNVERIFIED; of leads it is a refusal
         return Verdict(kind="accepted", reason=redact(said), code=code)
     fix = "check the fields; the vendor may refuse events older than 24 hours" if status in (400, 422) else ""
     return rejected(said, code=code, fix=fix)

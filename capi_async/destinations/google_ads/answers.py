@@ -61,7 +61,8 @@ _OF_THE_TOKEN: Final = frozenset({"ACCESS_TOKEN_SCOPE_INSUFFICIENT", "INSUFFICIE
 
 _EVENT: Final = re.compile(r"events\[(\d{1,6})\]\.?(.*)", re.DOTALL)
 _FIELD: Final = re.compile(r"[A-Za-z0-9_.\[\]]{0,200}").fullmatch
-#: By midnight in California a daily quota is back, in summer and in winter. UNVERIFIED by documents.
+#: By midnight in California a daily quota is back, in summer and in winter. UNVERIFIED: a quota that is not back then
+#: answers so again, and is waited for once more.
 _QUOTA_HOUR_UTC: Final = 8
 
 

@@ -44,7 +44,7 @@ NO_SUCH_DATASET: Final = 33
 DEAD_TOKEN: Final = frozenset({458, 460, 463, 467})
 
 #: Subcodes of 100 with a known mend. 2804001, 2804007, 2804016, 2804017, 2804019 and 2804048 are validation
-#: failures that Meta does not explain (unverified), so its own words must do.
+#: failures whose exact meanings are UNVERIFIED, so Meta's own words must do.
 FIXES: Final[Mapping[int, str]] = {
     2804003: "send events within 7 days, physical_store ones within 62",
     2804009: "a Purchase needs value and currency",

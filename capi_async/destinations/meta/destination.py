@@ -293,7 +293,10 @@ class Meta(Platform, frozen=True, kw_only=True):
         return STORE_MAX_AGE_S if body.action_source == "physical_store" else self.limits.max_age_s
 
     def account_check(self, token: str) -> Request:
-        """No events at all: refused with code 100 where account and credential fit (UNVERIFIED), else with theirs."""
+        """No events at all: refused with code 100 where account and credential fit, else with theirs.
+
+        That account and credential are looked at first is UNVERIFIED; the first real event is the proof.
+        """
         return self.request(encode_head(MetaHead(self.pixel_id)), (), token)
 
     def followup_requests(self, token: str, sent: Sequence[SentRequest], since: float) -> Sequence[tuple[str, Request]]:

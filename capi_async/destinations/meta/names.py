@@ -48,7 +48,7 @@ STANDARD_NAMES: Final[Mapping[str, str | None]] = {
             "ad_view",
         )
     },
-    # not on the Conversions API's own pages (unverified): event_names overrides it
+    # UNVERIFIED: it is not on the Conversions API's own pages; event_names overrides it
     "app_install": "MobileAppInstall",
 }
 

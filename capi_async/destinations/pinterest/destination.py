@@ -1,8 +1,9 @@
 """Pinterest API for Conversions v5. Source: developers.pinterest.com, api-description 5.23.0, read 2026-11.
 
 Undocumented or contradictory there, and chosen here: the greatest age (7 days, a setting), bytes per request (2 MB,
-a setting), the rate (the lowest of three published figures, a setting), upper or lower case of hashed country and
-state (lower). Offline events are never de-duplicated, so an attempt without an answer is not repeated for them.
+a setting), the rate (the lowest of three published figures, a setting). Hashed country and state are in lower case, as
+the API description says; the digests of capitals that a page on limited processing prints are examples. Offline events
+are never de-duplicated, so an attempt without an answer is not repeated for them.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from capi_async.errors import ConfigError
 from capi_async.followup import FollowUp
 from capi_async.spec import Credential, Refusal, account_text, setting_text
 
-#: Listed for the legacy endpoints; whether 2.0 takes the same ones is UNVERIFIED, so others are sent with a warning.
+#: Listed for the legacy endpoints; whether 2.0 takes the same ones is UNVERIFIED, so others are sent there with a
+#: warning: TikTok decides.
 CURRENCIES: Final = frozenset(
     {
         "AED", "ARS", "AUD", "BDT", "BHD", "BIF", "BOB", "BRL", "CAD", "CHF", "CLP", "CNY", "COP", "CRC", "CZK",

@@ -1,7 +1,8 @@
 """How to read an answer of TikTok's: by the code in its body, whatever the HTTP status.
 
 Codes and names: github.com/tiktok/tiktok-business-api-sdk, read 2026-11. What to do about a code is inferred from its
-name where TikTok documents nothing. 51021 and 40050 are UNVERIFIED: taken as a rate limit and as delivered before.
+name where TikTok documents nothing. Two of them are UNVERIFIED: 51021 is taken as a rate limit, which costs a wait,
+and 40050 as delivered before, which a repeat could only confirm.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _answer: Final = msgspec.json.Decoder(_Answer)
 
 OK: Final = 0
 PARTIAL_OK: Final = 20_001
-#: That this means "already delivered" is an inference, UNVERIFIED; the event id would absorb a copy anyway.
+#: Read as "already delivered": an inference from its name, UNVERIFIED. TikTok would answer a repeat in the same way.
 DUPLICATED_REQUEST: Final = 40_050
 MAINTENANCE: Final = 60_001
 WRITE_CONFLICT: Final = 40_202
@@ -83,7 +84,8 @@ _FIXES: Final[Mapping[int, str]] = {
     41_001: "TikTok has retired this endpoint; destination type 'tiktok' uses the current one",
 }
 
-#: Such as ``Batch.1.properties.contents.0.content_id``. The first word is UNVERIFIED, both known ones are read.
+#: Such as ``Batch.1.properties.contents.0.content_id``. The first word is UNVERIFIED: both known ones are read, and a
+#: batch whose message has neither is halved.
 _ROW: Final = re.compile(r"(?<![\w.])(?:batch|data)(?:\.(\d{1,4})\b|\[(\d{1,4})\])\.?([\w.]*)", re.IGNORECASE)
 _FIELD: Final = re.compile(r"Invalid value for ([\w.]{1,80})")
 
@@ -140,7 +142,7 @@ def read_answer(response: Response, count: int, source_ids: Sequence[str | None]
 
 
 def _partial(said: str, data: bytes, count: int, trace_id: str) -> Verdict:
-    """Part of the batch was stored. Which part is UNVERIFIED, so it is sent again; the event id absorbs copies."""
+    """Part of the batch was stored. Which part is UNVERIFIED: all leaves again in halves; event ids absorb copies."""
     words = f"{said}: {data.decode('utf-8', 'replace')}" if data else said
     if count > 1:
         return split(words, code=str(PARTIAL_OK), trace_id=trace_id, atomic=False)

@@ -54,7 +54,8 @@ STANDARD_NAMES: Final[Mapping[str, str | None]] = {
     "submit_application": "SubmitApplication",
 }
 
-#: App sources have a list of their own. ``Checkout`` for initiate_checkout is by meaning, UNVERIFIED.
+#: App sources have a list of their own. ``Checkout`` for initiate_checkout is by meaning, UNVERIFIED:
+#: ``event_names`` overrides it.
 APP_NAMES: Final[Mapping[str, str | None]] = {
     **STANDARD_NAMES,
     **_CUSTOM,

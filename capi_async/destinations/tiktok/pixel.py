@@ -34,7 +34,8 @@ from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import DAY, ENCODER, Limits, Refusal, Request, decode_head, encode_head, json_slices
 
-#: The place of ``status`` is UNVERIFIED (here or in each item); as a free property it stands here.
+#: The place of ``status`` is UNVERIFIED (here or in each item): a free property stands here, and ``Event.extra`` can
+#: say the items anew, with it in them.
 PROPERTIES: Final = frozenset({"contents", "currency", "value", "description", "query", "status"})
 
 

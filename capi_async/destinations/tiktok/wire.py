@@ -76,7 +76,7 @@ class TikTokProperties(Struct, omit_defaults=True, gc=False):
     content_type: str | None = None
     contents: Sequence[TikTokContent] | None = None
     num_items: int | None = None
-    # which of these two counts in 2.0 is UNVERIFIED: both are sent
+    # which of these two counts in 2.0 is UNVERIFIED: both are sent, as a large integration does
     query: str | None = None
     search_string: str | None = None
     description: str | None = None
