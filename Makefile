@@ -22,7 +22,7 @@ BENCH_EVENTS := $(BENCH_VENV).jsonl
 SDKS_urllib3-2 := snap meta cutmeshort
 SDKS_urllib3-1 := pinterest tiktok
 
-.PHONY: help setup demo test test-lowest test-sdk lint types fmt bench bench-real bench-scaling bench-stages bench-page bench-check chaos soak sandbox check lock audit sbom clean
+.PHONY: help setup demo test test-lowest test-sdk lint types fmt bench bench-web bench-real bench-scaling bench-stages bench-page bench-check chaos soak sandbox check lock audit sbom clean
 
 help:
 	@echo 'make demo     real events through one client to every platform in a local sandbox'
@@ -36,7 +36,7 @@ help:
 	@echo 'make test-lowest  the tests, with every dependency at its lower bound'
 	@echo 'make audit    known holes of the releases in .ci/constraints.txt; make lock renews that file'
 	@echo 'make sbom     what an installation with all extras consists of, as CycloneDX in sbom.json'
-	@echo 'also: setup, lint, types, fmt, clean; bench-real, bench-scaling, bench-stages, bench-check'
+	@echo 'also: setup, lint, types, fmt, clean; bench-web, bench-real, bench-scaling, bench-stages, bench-check'
 
 # One stamp per set of packages, renewed when pyproject.toml changes.
 $(VENV)/.made:
@@ -93,6 +93,11 @@ RESULTS := benchmarks/results
 bench: $(VENV)/.demo
 	$(BIN)/capi-async bench --install-peers --peers $(BENCH_VENV) \
 		--json $(RESULTS)/bench.json --chart $(RESULTS)/bench.svg $(ARGS)
+
+# One event at a time, as web applications send.
+bench-web: $(VENV)/.demo
+	$(BIN)/capi-async bench --web --install-peers --peers $(BENCH_VENV) --repeats 3 \
+		--json $(RESULTS)/web.json --chart $(RESULTS)/web.svg $(ARGS)
 
 # The same on real orders with invented people (examples/data).
 bench-real: $(VENV)/.demo

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from capi_async.bench import report as reporting
-from capi_async.bench import scaling
+from capi_async.bench import scaling, web
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -41,7 +41,17 @@ def bench(text: bytes) -> str:
 
 def against_budget(text: bytes) -> str:
     """The comparison beside the project's targets."""
-    return budget.table(msgspec.json.decode(text, type=reporting.Report))
+    return budget.table(msgspec.json.decode(text, type=reporting.Report), budget.web_report(HERE / "results"))
+
+
+def web_applications(text: bytes) -> str:
+    """Single events in web applications."""
+    found = msgspec.json.decode(text, type=web.WebReport)
+    notes = "\n".join(f"- {line}" for line in web.notes(found)[1:])
+    return (
+        f"![CPU time per event of each contender, one at a time](results/web.svg)\n\n{found.date}, `{found.command}`; "
+        f"{_facts(found.facts)}.\n\n{web.markdown(found)}\n\n{notes}"
+    )
 
 
 def stages(text: bytes) -> str:
@@ -67,6 +77,7 @@ def curves(text: bytes) -> str:
 
 #: Mark in the page to the result it is made of, and how.
 PARTS: dict[str, tuple[str, Callable[[bytes], str]]] = {
+    "web": ("web", web_applications),
     "bench": ("bench", bench),
     "budget": ("bench", against_budget),
     "stages": ("stages", stages),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -23,6 +23,9 @@ _STYLE: Final = (
     ".t{font-size:16px;font-weight:600}.h{font-size:13px;font-weight:600}.s{fill:#57606a}.n{fill:#57606a;font-size:11px}"
     ".w{stroke:#24292f}.b{fill:#fff}.c{stroke:#fff;stroke-width:4}"
 )
+_SUBTITLE: Final = (
+    "From the row of an order to the answer of a local sink; median of the repeats, line from the least to the most"
+)
 _PANELS: Final = {entry.key: entry.panel for entry in ENTRIES}
 
 
@@ -32,11 +35,15 @@ def _kind(one: Figures) -> str:
     return "peer" if one.version else "floor"
 
 
-def draw(it: Report) -> str:
-    """The report's contenders, the cheapest of each panel first; missing ones are named under the chart."""
-    panels: dict[str, list[Figures]] = {name: [] for name in dict.fromkeys(_PANELS.values())}
+def draw(it: Report, panel_of: Mapping[str, str] = _PANELS, *, subtitle: str = _SUBTITLE) -> str:
+    """The report's contenders, the cheapest of each panel first; missing ones are named under the chart.
+
+    Args:
+        panel_of: Contender to the panel that it stands in.
+    """
+    panels: dict[str, list[Figures]] = {name: [] for name in dict.fromkeys(panel_of.values())}
     for one in sorted(it.contenders, key=lambda one: one.cpu_us):
-        panels.setdefault(_PANELS.get(one.key, one.title), []).append(one)
+        panels.setdefault(panel_of.get(one.key, one.title), []).append(one)
     parts: list[str] = []
     top = _TOP
     for name, shown in panels.items():
@@ -60,8 +67,7 @@ def draw(it: Report) -> str:
             f"<style>{_STYLE}</style>",
             f'<rect class="b" width="{_WIDTH}" height="{height}"/>',
             '<text class="t" x="16" y="26">CPU time per event, microseconds (less is better)</text>',
-            '<text class="s" x="16" y="44">From the row of an order to the answer of a local sink; median of the '
-            "repeats, line from the least to the most</text>",
+            f'<text class="s" x="16" y="44">{escape(subtitle)}</text>',
             *parts,
             *[
                 f'<text class="n" x="16" y="{top + 26 + 14 * index}">{escape(line)}</text>'

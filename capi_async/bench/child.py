@@ -23,7 +23,7 @@ if __name__ == "__main__" and not __package__:
 
 import msgspec
 
-from capi_async.bench import clockwork
+from capi_async.bench import arrivals, clockwork
 from capi_async.bench.feed import Feed
 
 
@@ -36,6 +36,7 @@ class Task(msgspec.Struct, kw_only=True):
         base: Address of the sink.
         rows: File of rows.
         core: To be pinned to.
+        rate: Arrivals per second, for contenders of a web application; 0 for all others.
         versions: Distributions whose versions are reported.
     """
 
@@ -49,6 +50,7 @@ class Task(msgspec.Struct, kw_only=True):
     lag_count: int = 0
     core: int | None = None
     versions: list[str] = []
+    rate: float = 0.0
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -61,6 +63,12 @@ def run(task: Task) -> dict[str, Any]:
     figures: dict[str, Any]
     if task.kind == "Backlog":
         main = contender.measure(feed, warm_up=task.warm_up, count=task.count)
+        with asyncio.Runner(loop_factory=clockwork.new_loop()) as runner:
+            figures = runner.run(main)
+    elif task.rate:
+        main = arrivals.measure(
+            contender, feed, rate=task.rate, warm_up=task.warm_up, count=task.count, lag_count=task.lag_count
+        )
         with asyncio.Runner(loop_factory=clockwork.new_loop()) as runner:
             figures = runner.run(main)
     elif asyncio.iscoroutinefunction(kind.send):
@@ -82,6 +90,12 @@ def _module(name: str) -> ModuleType:
         from capi_async.bench import floor
 
         return floor
+    if name == "web_peers":
+        from capi_async.bench import web_peers
+
+        return web_peers
+    if name == "arrivals":
+        return arrivals
     if name == "backlog":
         from capi_async.bench import backlog
 

@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -109,8 +109,8 @@ class Stopwatch:
         return {"cpu_us": cpu / count * 1e6, "events_per_s": count / wall, "peak_rss_mb": peak_rss_mb()}
 
 
-def _settle_memory() -> None:
-    # for every contender alike: what it loaded is not looked at by each collection of the measured stretch
+def settle_memory() -> None:
+    """For every contender alike: what it loaded is not looked at by each collection of the measured stretch."""
     gc.collect()
     gc.freeze()
 
@@ -119,7 +119,7 @@ async def measure(it: Contender, feed: Feed, *, warm_up: int, count: int, lag_co
     """Warm up, measure, then send some more with a watch on the loop, which would cost the measured part CPU time."""
     await it.open()
     await it.send(feed, warm_up)
-    _settle_memory()
+    settle_memory()
     clock = Stopwatch(feed)
     await it.send(feed, count)
     figures: dict[str, Any] = clock.figures(count)
@@ -133,7 +133,7 @@ def measure_blocking(it: Blocking, feed: Feed, *, warm_up: int, count: int) -> d
     """The same for a library without an event loop."""
     it.open()
     it.send(feed, warm_up)
-    _settle_memory()
+    settle_memory()
     clock = Stopwatch(feed)
     it.send(feed, count)
     figures: dict[str, Any] = clock.figures(count)
@@ -141,7 +141,8 @@ def measure_blocking(it: Blocking, feed: Feed, *, warm_up: int, count: int) -> d
     return figures | {"sent": warm_up + count, "delivered": delivered, "copies": it.copies}
 
 
-async def _lags(it: Contender, feed: Feed, count: int) -> dict[str, float]:
+async def loop_lags_s(while_running: Callable[[], Awaitable[object]]) -> list[float]:
+    """How much later than asked a timer of one millisecond fired, each time, while something ran."""
     lags: list[float] = []
 
     async def watch() -> None:
@@ -151,8 +152,19 @@ async def _lags(it: Contender, feed: Feed, count: int) -> dict[str, float]:
             lags.append(max(0.0, time.perf_counter() - before - 0.001))
 
     watcher = asyncio.create_task(watch())
-    await it.send(feed, count)
-    watcher.cancel()
-    lags.sort()
-    last = len(lags) - 1
-    return {name: lags[min(last, int(share * len(lags)))] * 1e3 for name, share in _SHARES.items()} if lags else {}
+    try:
+        await while_running()
+    finally:
+        watcher.cancel()
+    return lags
+
+
+def share(values: list[float], part: float) -> float:
+    """The value below which this part of them lies; 0 if there is none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
+async def _lags(it: Contender, feed: Feed, count: int) -> dict[str, float]:
+    lags = await loop_lags_s(lambda: it.send(feed, count))
+    return {name: share(lags, part) * 1e3 for name, part in _SHARES.items()} if lags else {}

@@ -12,8 +12,9 @@ from typing import Final
 
 from capi_async.bench.contenders import PEERS
 
-#: What the harness's own part of a peer's process needs, and the loop that an asynchronous one gets as ours does.
-_NEEDED: Final = ("msgspec",) if os.name == "nt" else ("msgspec", "uvloop")
+#: What the harness's own part of a peer's process needs, what posthog's client for asyncio does, and the loop that an
+#: asynchronous one gets as ours does.
+_NEEDED: Final = ("msgspec", "httpx") if os.name == "nt" else ("msgspec", "httpx", "uvloop")
 
 
 def default_folder() -> Path:

@@ -92,7 +92,7 @@ class Floor:
             await self._send_ready(feed, count)
             return
         for rows in feed.batches(count, self._batch):
-            await self._post(_ENCODE({"data": [by_hand(row) for row in rows]}), len(rows))
+            await self.post(_ENCODE({"data": [by_hand(row) for row in rows]}), len(rows))
 
     async def _send_ready(self, feed: Feed, count: int) -> None:
         while count:
@@ -100,10 +100,11 @@ class Floor:
             if size not in self._ready:
                 rows = next(feed.batches(size, size))
                 self._ready[size] = _ENCODE({"data": [by_hand(row) for row in rows]})
-            await self._post(self._ready[size], size)
+            await self.post(self._ready[size], size)
             count -= size
 
-    async def _post(self, body: bytes, count: int) -> None:
+    async def post(self, body: bytes, count: int) -> None:
+        """One request of so many events."""
         # aiohttp asks for a file object where a body is large, and writes it in pieces
         data = body if len(body) < 2**16 else io.BytesIO(body)
         async with self._session.post(self._url, data=data, headers=_HEADERS) as answer:
@@ -116,3 +117,27 @@ class Floor:
         """Close the session."""
         await self._session.close()
         return self._delivered
+
+
+class ByHandInAWebApp:
+    """A route that awaits one POST for its event."""
+
+    copies = 1
+
+    def __init__(self, base: str) -> None:
+        self._one = Floor(base, encoded=False, batch=1)
+
+    async def open(self) -> None:
+        """Make the session."""
+        await self._one.open()
+
+    async def call(self, row: Row) -> None:
+        """On return the event is answered."""
+        await self._one.post(_ENCODE({"data": [by_hand(row)]}), 1)
+
+    async def finish(self) -> None:
+        """Nothing waits."""
+
+    async def close(self) -> int:
+        """Close the session."""
+        return await self._one.close()

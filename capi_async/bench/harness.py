@@ -132,6 +132,8 @@ def measure(
     lag: bool = True,
     warm_up: int | None = None,
     own: bool = False,
+    rate: float = 0.0,
+    lag_share: float = LAG,
     pinned: bool = True,
     timeout_s: float = RUN_TIMEOUT_S,
 ) -> dict[str, Any]:
@@ -140,6 +142,7 @@ def measure(
     Args:
         command: The peer's Python and this harness's child; ours if not given.
         own: The command runs this Python, not a peer's.
+        rate: Arrivals per second, for contenders of a web application.
         pinned: To the contenders' core.
         keep: Let the sink decode every body afterwards; else it counts by the marker only.
 
@@ -155,9 +158,10 @@ def measure(
         rows=str(rows),
         warm_up=max(1, int(count * WARM_UP)) if warm_up is None else warm_up,
         count=count,
-        lag_count=max(1, int(count * LAG)) if entry.loop and lag else 0,
+        lag_count=max(1, int(count * lag_share)) if entry.loop and lag else 0,
         core=cores()[0] if pinned else None,
         versions=[entry.peer] if entry.peer else ["aiohttp", "msgspec"],
+        rate=rate,
     )
     environment = None
     if command is not None and not own:  # nothing of ours may reach a peer's process
@@ -174,7 +178,7 @@ def agree(tally: Tally, *, sent: int, delivered: int, copies: int, again: bool =
     Raises:
         Void: It is broken.
     """
-    if not sent == delivered == tally.events / copies:
+    if sent != delivered or delivered * copies != tally.events:
         raise Void(f"sent {sent}, delivered {delivered}, the sink counted {tally.events} for {copies} destinations")
     if tally.decoded is not None and tally.decoded != tally.events:
         raise Void(f"the sink decoded {tally.decoded} events and counted {tally.events}")

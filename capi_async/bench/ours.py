@@ -176,9 +176,52 @@ class Ours:
 
     async def close(self) -> int:
         """Close; the delivered of the destination that has fewest."""
-        report = await self._client.aclose(_TIMEOUT_S)
-        self._folder.cleanup()
-        counts = {name: report.ledger[name].delivered for name in (one.name for one in self._client.destinations)}
-        if len(set(counts.values())) > 1:
-            raise SystemExit(f"void: {counts}")
-        return next(iter(counts.values()))
+        return await _closed(self._client, self._folder)
+
+
+class OursInAWebApp:
+    """``await client.send(event)`` in a route, with the client's own settings.
+
+    Args:
+        to: See :func:`destinations`.
+        spool: ``memory``, ``sqlite`` in a temporary folder, or the address of a Redis database.
+        alone: Each event leaves in a request of its own, and the route awaits its outcome.
+    """
+
+    def __init__(self, base: str, *, to: str | int = 1, spool: str = "memory", alone: bool = False) -> None:
+        # the sink has no rate, and a platform's would be measured
+        options: dict[str, Any] = {"max_batch_events": 1, "requests_per_s": 1_000_000.0} if alone else {}
+        self._folder = tempfile.TemporaryDirectory(prefix="capi_async-bench-")
+        url = f"sqlite:///{self._folder.name}/events.db" if spool == "sqlite" else spool
+        made = destinations(base, to, **options)
+        self.copies = len(made)
+        self._alone = alone
+        self._client = Client(made, spool=url, linger_s=0.0) if alone else Client(made, spool=url)
+
+    async def open(self) -> None:
+        """Open the spool."""
+        await self._client.__aenter__()
+
+    async def call(self, row: Row) -> None:
+        """On return the event is accepted, or delivered."""
+        receipt = await self._client.send(event_of(row), timeout_s=_TIMEOUT_S)
+        if self._alone:
+            await receipt.outcomes(timeout_s=_TIMEOUT_S)
+
+    async def finish(self) -> None:
+        """Send what lingers."""
+        if not await self._client.flush(_TIMEOUT_S):
+            raise SystemExit(f"void: not delivered in {_TIMEOUT_S:.0f} s: {self._client.ledger()}")
+
+    async def close(self) -> int:
+        """Close; the delivered of the destination that has fewest."""
+        return await _closed(self._client, self._folder)
+
+
+async def _closed(client: Client, folder: tempfile.TemporaryDirectory[str]) -> int:
+    report = await client.aclose(_TIMEOUT_S)
+    folder.cleanup()
+    counts = {name: report.ledger[name].delivered for name in (one.name for one in client.destinations)}
+    if len(set(counts.values())) > 1:
+        raise SystemExit(f"void: {counts}")
+    return next(iter(counts.values()))

@@ -146,8 +146,12 @@ class MetaSdk(_Meta):
     def send(self, feed: Feed, count: int) -> None:
         """One synchronous request per batch."""
         for rows in feed.batches(count, self._batch):
-            answer = self._request(pixel_id="1234567890", events=[self._make(row) for row in rows]).execute()
-            self._count(answer, len(rows))
+            self.post(rows)
+
+    def post(self, rows: list[Row]) -> None:
+        """One request."""
+        answer = self._request(pixel_id="1234567890", events=[self._make(row) for row in rows]).execute()
+        self._count(answer, len(rows))
 
     def close(self) -> int:
         """What was answered as received."""
@@ -210,15 +214,25 @@ class _Queued:
         self._base, self._batch = base, batch
         self._handed = self._failed = 0
 
-    def _on_error(self, _error: Exception, batch: Any = ()) -> None:
+    def on_error(self, _error: Exception, batch: Any = ()) -> None:
+        """What the library calls when an upload failed."""
         self._failed += max(1, len(batch))
+
+    def flush(self) -> None:
+        """Wait for the library's thread."""
+        self.client.flush()
 
     def close(self) -> int:
         """All that was queued, less what failed; the library keeps no count of its own."""
-        self._client.shutdown()
+        self.client.shutdown()
+        return self.delivered
+
+    @property
+    def delivered(self) -> int:
+        """All that was queued so far, less what failed."""
         return self._handed - self._failed
 
-    _client: Any
+    client: Any
 
 
 class Segment(_Queued):
@@ -228,29 +242,33 @@ class Segment(_Queued):
         """A queue that holds a run (the default of 10,000 would drop events), and requests as large as allowed."""
         from segment.analytics.client import Client
 
-        self._client = Client(
+        self.client = Client(
             "sink",
             host=f"{self._base}/segment",
             max_queue_size=1_000_000,
             upload_size=self._batch,
-            on_error=self._on_error,
+            on_error=self.on_error,
         )
 
     def send(self, feed: Feed, count: int) -> None:
         """Track all, then wait for the thread."""
         for row in feed.rows(count):
-            queued, _ = self._client.track(
-                row.external_id or row.email,
-                _PRODUCT_NAMES.get(row.name, row.name),
-                _order(row),
-                context={"traits": _traits(row), "page": {"url": row.url}, "ip": row.ip, "userAgent": row.user_agent},
-                timestamp=datetime.fromtimestamp(row.time, UTC),
-                message_id=row.order_id,
-            )
-            if not queued:
-                raise SystemExit("void: the queue was full")
-            self._handed += 1
-        self._client.flush()
+            self.hand_in(row)
+        self.flush()
+
+    def hand_in(self, row: Row) -> None:
+        """Track one event."""
+        queued, _ = self.client.track(
+            row.external_id or row.email,
+            _PRODUCT_NAMES.get(row.name, row.name),
+            _order(row),
+            context={"traits": _traits(row), "page": {"url": row.url}, "ip": row.ip, "userAgent": row.user_agent},
+            timestamp=datetime.fromtimestamp(row.time, UTC),
+            message_id=row.order_id,
+        )
+        if not queued:
+            raise SystemExit("void: the queue was full")
+        self._handed += 1
 
 
 class PostHog(_Queued):
@@ -260,27 +278,31 @@ class PostHog(_Queued):
         """A queue that holds a run, and larger requests than the default's 100 events."""
         from posthog import Posthog
 
-        self._client = Posthog(
+        self.client = Posthog(
             "sink",
             host=f"{self._base}/posthog",
             max_queue_size=1_000_000,
             flush_at=self._batch,
-            on_error=self._on_error,
+            on_error=self.on_error,
         )
 
     def send(self, feed: Feed, count: int) -> None:
         """Capture all, then wait for the thread."""
         for row in feed.rows(count):
-            properties = _order(row)
-            properties["$set"] = _traits(row)
-            properties["$current_url"] = row.url
-            taken = self._client.capture(
-                _PRODUCT_NAMES.get(row.name, row.name),
-                distinct_id=row.external_id or row.email,
-                properties=properties,
-                timestamp=datetime.fromtimestamp(row.time, UTC),
-            )
-            if taken is None:
-                raise SystemExit("void: the queue was full")
-            self._handed += 1
-        self._client.flush()
+            self.hand_in(row)
+        self.flush()
+
+    def hand_in(self, row: Row) -> None:
+        """Capture one event."""
+        properties = _order(row)
+        properties["$set"] = _traits(row)
+        properties["$current_url"] = row.url
+        taken = self.client.capture(
+            _PRODUCT_NAMES.get(row.name, row.name),
+            distinct_id=row.external_id or row.email,
+            properties=properties,
+            timestamp=datetime.fromtimestamp(row.time, UTC),
+        )
+        if taken is None:
+            raise SystemExit("void: the queue was full")
+        self._handed += 1

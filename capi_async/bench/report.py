@@ -81,6 +81,11 @@ def facts() -> dict[str, str]:
     return found
 
 
+def command() -> str:
+    """How it was started, for results."""
+    return " ".join(["capi-async", *sys.argv[1:]])
+
+
 def today() -> str:
     """The date, for results."""
     return datetime.now(UTC).strftime("%Y-%m-%d")
@@ -108,7 +113,7 @@ def report(
     by_key = {run.key: run for run in runs}
     return Report(
         date=today(),
-        command=" ".join(["capi-async", *sys.argv[1:]]),
+        command=command(),
         facts=dict(described or facts()),
         repeats=repeats,
         contenders=[_figures(run, by_key) for run in runs],

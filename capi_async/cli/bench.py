@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from capi_async.bench import contenders, environment, harness, latency
+from capi_async.bench import contenders, environment, harness, latency, web
 from capi_async.bench import report as reporting
 from capi_async.bench import scaling as curves
+from capi_async.bench.chart import draw
 from capi_async.cli.running import EXIT_LOST, plainly, say
 from capi_async.errors import ConfigError
 
@@ -43,6 +45,10 @@ def bench(
     scaling: Annotated[
         bool, typer.Option("--scaling", help="How cost grows, instead: events, destinations, batches, backlog.")
     ] = False,
+    web_app: Annotated[
+        bool,
+        typer.Option("--web", help="One event at a time, instead, as web applications send: 20 to 1,000 a second."),
+    ] = False,
 ) -> None:
     """Measure what an event costs: capi_async, the SDKs of platforms, and code written by hand.
 
@@ -54,6 +60,9 @@ def bench(
     """
     if scaling:
         _scale(only, quick, json)
+        return
+    if web_app:
+        _web(only, quick, repeats, install_peers, peers, json, chart, as_markdown)
         return
     if quick:
         events, repeats = max(100, events // 10), min(repeats, 2)
@@ -72,12 +81,46 @@ def bench(
     found = reporting.report(runs, missing, repeats=repeats, more=more, described=before)
     _write(json, found)
     if chart:
-        from capi_async.bench.chart import draw
-
-        chart.parent.mkdir(parents=True, exist_ok=True)
-        chart.write_text(draw(found), "utf-8")
+        _draw(chart, draw(found))
     _tell(found, as_markdown)
     if any(reason.startswith("void") for reason in missing.values()):
+        raise typer.Exit(EXIT_LOST)
+
+
+def _web(
+    only: list[str] | None,
+    quick: bool,
+    repeats: int,
+    install_peers: bool,
+    peers: Path | None,
+    json: Path | None,
+    chart: Path | None,
+    as_markdown: bool,
+) -> None:
+    rates = {200: web.RATES[200] / 2} if quick else web.RATES
+    try:
+        entries = web.chosen(only)
+        where = environment.Peers((peers or environment.default_folder()).absolute())
+        if install_peers:
+            where.install({entry.peer for entry in entries if entry.peer})
+        found = web.compare(entries, where, repeats=min(repeats, 2) if quick else repeats, rates=rates, say=say)
+    except (ValueError, RuntimeError, harness.Void) as error:
+        raise ConfigError(str(error)) from None
+    _write(json, found)
+    if chart:
+        bars, panels = web.as_bars(found)
+        _draw(chart, draw(bars, panels, subtitle="One await of send() each, above the driver; median of the repeats"))
+    console = _console()
+    if as_markdown:
+        print(web.markdown(found), end="\n\n")
+    else:
+        for rate in sorted({one.rate for one in found.contenders}):
+            console.print(f"{rate:,} events a second (the driver alone: {found.driver_us[str(rate)]:.0f} us)")
+            console.print(_table(web.HEADINGS, web.rows(found, rate), left=(0, 2)))
+            console.print()
+    for line in web.notes(found):
+        console.print(line, soft_wrap=True)
+    if any(reason.startswith("void") for reason in found.missing.values()):
         raise typer.Exit(EXIT_LOST)
 
 
@@ -99,17 +142,29 @@ def _write(path: Path | None, found: object) -> None:
 
 
 def _tell(found: reporting.Report, as_markdown: bool) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+    console = _console()
     if as_markdown:
         print(reporting.markdown(found), end="\n\n")
     else:
-        table = Table(box=None, pad_edge=False)
-        for index, heading in enumerate(reporting.HEADINGS):
-            table.add_column(heading, justify="left" if index in (0, 2) else "right", no_wrap=True)
-        for row in reporting.rows(found):
-            table.add_row(*row)
-        console.print(table)
+        console.print(_table(reporting.HEADINGS, reporting.rows(found), left=(0, 2)))
     for line in reporting.notes(found):
         console.print(line, soft_wrap=True)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if index in left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _draw(path: Path, drawn: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(drawn, "utf-8")
