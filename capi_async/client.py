@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from weakref import WeakMethod
 
 import aiohttp
@@ -203,9 +203,7 @@ class Client:
     ) -> None:
         destinations = tuple(destinations)
         _check_destinations(destinations)
-        _check_choice("mode", mode, MODES)
-        if before_send is not None and (not callable(before_send) or inspect.iscoroutinefunction(before_send)):
-            raise ConfigError("before_send must be a plain function: it is called in a thread")
+        _check_choices(mode, consent, before_send)
         self.mode: Final = mode
         sandbox: Sandbox | None = None
         off: frozenset[str] = frozenset()
@@ -219,7 +217,6 @@ class Client:
         self.destinations: Final = destinations
         #: Names of destinations that nothing is sent to, nor asked.
         self._off = off
-        _check_choice("consent", consent, ("vouch", "require"))
         self._settings = Settings(
             deliver=deliver,
             overflow=overflow,
@@ -996,9 +993,12 @@ def _as_options(settings: ClientOptions) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in settings.__struct_fields__}
 
 
-def _check_choice(name: str, value: str, choices: Sequence[Literal["vouch", "require"] | Mode]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name} is one of {', '.join(choices)}")
+def _check_choices(mode: Mode, consent: ConsentPolicy, before_send: BeforeSend | None) -> None:
+    for name, value, choices in (("mode", mode, MODES), ("consent", consent, get_args(ConsentPolicy))):
+        if value not in choices:
+            raise ConfigError(f"{name} is one of {', '.join(choices)}")
+    if before_send is not None and (not callable(before_send) or inspect.iscoroutinefunction(before_send)):
+        raise ConfigError("before_send must be a plain function: it is called in a thread")
 
 
 def _check_destinations(destinations: Sequence[Destination]) -> None:

@@ -578,6 +578,14 @@ _EVENT_TEXTS: Final = (
 _CURRENCY: Final = re.compile(r"[A-Z]{3}\Z").match
 
 
+def _read_currency(text: str) -> str:
+    """A currency as it is sent, of one that is not written so yet."""
+    upper = text.strip().upper()
+    if not _CURRENCY(upper):
+        raise EventError("currency", "needs a three-letter ISO 4217 code such as USD")
+    return upper
+
+
 class _Named(Struct, frozen=True, gc=False):
     """Gives the event's name its place in front of the keywords."""
 
@@ -696,10 +704,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         if currency is not None and not (
             len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()
         ):
-            upper = currency.strip().upper()
-            if not _CURRENCY(upper):
-                raise EventError("currency", "needs a three-letter ISO 4217 code such as USD")
-            force_setattr(self, "currency", upper)
+            force_setattr(self, "currency", _read_currency(currency))
         if not (type(items) is tuple and (not items or (len(items) == 1 and type(items[0]) is Item))):
             self._check_items()
         if properties or extra:

@@ -368,6 +368,12 @@ def _denied(consent: Consent, choices: Sequence[str]) -> Refusal | None:
     return None
 
 
+def _overridden(made: Platform, *names: str) -> tuple[Callable[..., Any] | None, ...]:
+    """The methods of these names, with ``None`` for those that the platform's class leaves as they are."""
+    kind = type(made)
+    return tuple(None if getattr(kind, name) is getattr(Platform, name) else getattr(made, name) for name in names)
+
+
 def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
     """The steps from an event to its form on the wire, as the table at the top of this module says.
 
@@ -375,46 +381,32 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
     steps that it does not override are not called, and "type() is" asks whether a struct is a Refusal: for a struct
     isinstance() takes four times as long.
     """
-    kind = type(made)
-    names, untestable, head_of, body_of, lacks = (
-        made.usual_names.get, made.untestable, made.head, made.body, made.lacks,
-    )  # fmt: skip
+    names, heads, ages = made.usual_names.get, made.usual_heads.get, made.max_ages_s.get
+    untestable, head_of, body_of, lacks = made.untestable, made.head, made.body, made.lacks
     own_fields = attrgetter(made.own) if made.own else None
     testing, consents, parameter = made.test, made.consents, made.click_parameter
-    heads, ages = made.usual_heads.get, made.max_ages_s.get
     max_age_s, window_s = made.max_age_s or made.limits.max_age_s, made.resend_window_s
-    max_age_of = None if kind.max_age_of is Platform.max_age_of else made.max_age_of
-    resend_for = None if kind.resend_for is Platform.resend_for else made.resend_for
-    order_key = None if kind.order_key is Platform.order_key else made.order_key
+    max_age_of, resend_for, order_key = _overridden(made, "max_age_of", "resend_for", "order_key")
 
     def to_wire(event: Event, ids: Identifiers) -> Wire | Refusal:
         warnings: list[str] = []
-        name = names(event.name)
-        if name is None:
-            found = made.named_apart(event, warnings)
-            if not isinstance(found, str):
-                return found
-            name = found
+        name: Any = names(event.name)
+        if name is None and type(name := made.named_apart(event, warnings)) is Refusal:
+            return name
         if event.consent is not None and (refusal := _denied(event.consent, consents)):
             return refusal
         test = event.test or testing
         if test and (refusal := untestable()):
             return refusal
-        head = None if test else heads(event.source)
-        if head is None:
-            asked = head_of(event, test)
-            if not isinstance(asked, bytes):
-                return asked
-            head = asked
+        head: Any = None if test else heads(event.source)
+        if head is None and type(head := head_of(event, test)) is Refusal:
+            return head
         page = event.page
         # of nearly all events no more need be asked about click ids
-        if event.click is not NO_CLICK or (
-            parameter
-            and (
-                ((url := page.url) is not None and parameter in url)
-                or ((url := page.referrer) is not None and parameter in url)
-            )
-        ):
+        if event.click is not NO_CLICK or (parameter and (
+            ((url := page.url) is not None and parameter in url)
+            or ((url := page.referrer) is not None and parameter in url)
+        )):  # fmt: skip
             event = made.with_good_clicks(event, warnings)
         at = event.time.timestamp()
         body: Any = body_of(name, event, at, ids, warnings)
