@@ -1,23 +1,28 @@
-"""What stands in a row: a run of records of one destination, column by column, and what happened to each. Pure."""
+"""A chunk: records of one destination that are stored together, and what happened to each of them. Pure.
+
+The records are stored column by column and never change; what happened to them is stored beside them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from capi_async.spool.base import Record
+from capi_async.spool.waiting import SETTLED
 
 T = TypeVar("T")
 
-#: Records and body bytes that stand in one row at most (one larger record stands alone).
+#: Most records, and most bytes of their bodies, in one chunk; one larger record is a chunk of its own.
 MAX_RECORDS: Final = 256
 MAX_BYTES: Final = 512 * 1024
 
-#: Seconds that a stored wait may last at most, whatever a stepped clock says.
+#: Most seconds that a stored wait may last, whatever a stepped clock says.
 MAX_WAIT_S: Final = 86_400.0
 
 
@@ -70,7 +75,7 @@ class State(Struct, array_like=True, gc=False):
     fates: list[Fate]
 
 
-#: In front of what carries a checksum. MessagePack never uses this byte: without it stands what earlier releases wrote.
+#: The first byte of what carries a checksum. MessagePack never uses it: what earlier releases wrote begins otherwise.
 _CHECKED: Final = b"\xc1"
 
 #: Start and stop of a run of indexes, and seconds since the epoch.
@@ -193,6 +198,84 @@ def _unchecked(data: bytes) -> bytes | memoryview:
     if zlib.crc32(rest) != int.from_bytes(data[1:5], "little"):
         raise DamagedChunk("checksum of what happened to its records")
     return rest
+
+
+def fates_of(
+    records: Iterable[tuple[int, Record | None]],
+    marks: Mapping[int, float],
+    waits: Mapping[int, tuple[float, float]],
+) -> list[Fate]:
+    """What happened to the unsettled ones of these records, with neighbours of the same fate together.
+
+    Args:
+        records: Each with the index under which it is stored.
+        marks: ``Record.at`` to the seconds since the epoch at which a request was about to carry the record.
+        waits: ``Record.at`` to (due, wait), in seconds: see :class:`Fate`.
+    """
+    fates: list[Fate] = []
+    last: tuple[int, int, float, float, float] | None = None
+    stop = -1
+    for index, record in records:
+        if record is None or record.epoch == SETTLED:
+            continue
+        since = record.uncertain_since or (marks.get(record.at, 0.0) if marks else 0.0)
+        # a record that is about to be sent for the first time has no attempt yet; whoever reads this later counts it
+        attempts = record.attempts or (1 if since else 0)
+        due, wait = waits.get(record.at, (0.0, 0.0)) if waits else (0.0, 0.0)
+        if not (attempts or due):
+            continue
+        fate = (attempts, record.failures, since, due, wait)
+        if index == stop and fate == last:
+            fates[-1].count += 1
+        else:
+            fates.append(Fate(index, 1, *fate))
+            last = fate
+        stop = index + 1
+    return fates
+
+
+def restored(
+    records: Sequence[Record], state: State, since: Mapping[int, float], chunk: object
+) -> tuple[list[Record | None], dict[int, tuple[float, float]]]:
+    """The records of a chunk as an earlier owner left them, by index, and the waits of those that wait.
+
+    A settled record is ``None``. One with an attempt in flight is marked uncertain.
+
+    Args:
+        since: Index to the seconds since the epoch of a first request that carried the record, as noted before it was
+            sent; it counts if the record could be sent again, and nothing later is stored of it.
+        chunk: What the records will have as their ``chunk``.
+    """
+    kept: list[Record | None] = [None if is_set(state.settled, at) else record for at, record in enumerate(records)]
+    waits: dict[int, tuple[float, float]] = {}
+    known = set()
+    for fate in state.fates:
+        for index in range(fate.at, min(fate.at + fate.count, len(kept))):
+            record = kept[index]
+            if record is None:
+                continue
+            known.add(index)
+            record.attempts, record.failures = fate.attempts, fate.failures
+            record.uncertain_since = fate.uncertain_since
+            if fate.due_at:
+                waits[index] = (fate.due_at, fate.wait_s)
+    for index, record in enumerate(kept):
+        if record is None:
+            continue
+        record.chunk, record.at, record.epoch = chunk, index, 0
+        if index in since and index not in known and record.resend_for_s > 0:
+            record.attempts, record.uncertain_since = 1, since[index]
+    return kept, waits
+
+
+def due_in_s(due_at: float, wait_s: float, now: float) -> float:
+    """Seconds from ``now`` until ``due_at``, both on the wall clock: never more than ``wait_s``, however it was set."""
+    return max(0.0, min(due_at - now, wait_s))
+
+
+def order_digest(order_key: str) -> bytes:
+    """Eight bytes that are stored in place of an order key, which may name a person."""
+    return hashlib.blake2b(order_key.encode(), digest_size=8).digest()
 
 
 def bits(flags: Sequence[bool]) -> bytes:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import accumulate, count, groupby, islice, pairwise
+from itertools import count, groupby, pairwise
 from operator import attrgetter
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
@@ -27,21 +25,17 @@ from capi_async.spool.base import (
     ignore_settled,
     size_of,
 )
+from capi_async.spool.waiting import SETTLED, OrderedWaiting
 
 
-class _Queue:
-    """What one destination has: ready, waiting for a time, waiting for an older one, and counts."""
-
-    __slots__ = ("accepted", "blocked", "bytes", "counts", "delayed", "events", "holders", "leased", "ready")
+class _Queue(OrderedWaiting):
+    """One destination's records and counts."""
 
     def __init__(self) -> None:
-        self.ready: deque[Record] = deque()
-        self.delayed: list[tuple[float, int, Record]] = []
-        self.blocked: dict[str, deque[Record]] = {}
-        self.holders: dict[str, Record] = {}
+        super().__init__()
         self.leased: dict[int, Record] = {}
         self.counts: dict[str, int] = {}
-        #: Counted by itself, so that a record that goes astray shows in the ledger.
+        #: Counted apart from the outcomes, so that the ledger shows it if a record is lost.
         self.accepted = 0
         self.events = 0
         self.bytes = 0
@@ -56,13 +50,12 @@ class MemorySpool:
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._queues: dict[str, _Queue] = {}
-        self._sequence = count()
         self._epochs = count(1)
         self._wake: Callable[[str], None] = _nobody
         self._settled: OnSettled = ignore_settled
         self._sent: dict[str, deque[SentRequest]] = {}
-        #: Identity of a leased record to it, and how it ends unless its answer comes.
-        self._doomed: dict[int, tuple[Record, Outcome]] = {}
+        #: Identity of a leased record to it, and the outcome that it gets unless its answer comes.
+        self._end_on_return: dict[int, tuple[Record, Outcome]] = {}
 
     async def open(
         self,
@@ -75,7 +68,7 @@ class MemorySpool:
     ) -> None:
         self._wake = wake
         self._settled = settled
-        self._end_doomed([record for record, _ in self._doomed.values()])
+        self._end_returned([record for record, _ in self._end_on_return.values()])
         for name in destinations:
             queue = self._queues.setdefault(name, _Queue())
             # a loop that ended without closing left these behind; its last requests may have arrived
@@ -83,7 +76,7 @@ class MemorySpool:
                 record.epoch = 0
                 if record.attempts and not record.uncertain_since:
                     record.uncertain_since = self._clock.wall()
-                queue.ready.appendleft(record)
+                queue.push_front(record)
             queue.leased.clear()
 
     async def close(self) -> None:
@@ -102,12 +95,14 @@ class MemorySpool:
             woken[name] = None
             queue.accepted += len(run)
             queue.events += len(run)
-            queue.bytes += size_of(run)
+            size = size_of(run)
+            queue.bytes += size
             if [record for record in run if record.order_key is not None]:
                 for record in run:
-                    _enter(queue, record)
+                    queue.enter(record)
             else:
                 queue.ready.extend(run)
+                queue.ready_bytes += size
         for one in refused:
             queue = queues[one.destination]
             queue.accepted += 1
@@ -120,30 +115,14 @@ class MemorySpool:
 
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
         queue = self._queues[destination]
-        now = self._clock.monotonic()
-        ready = queue.ready
-        delayed = queue.delayed
-        if delayed and delayed[0][0] <= now:
-            due = []
-            while delayed and delayed[0][0] <= now:
-                due.append(heapq.heappop(delayed)[2])
-            # they were accepted before all that is ready
-            ready.extendleft(reversed(due))
-        epoch = next(self._epochs)
-        taken = list(islice(ready, limit))
-        sizes = [len(record.body) for record in taken]
-        if sum(sizes) > max_bytes:
-            # whatever its size, the first goes
-            del taken[max(1, bisect_right(list(accumulate(sizes)), max_bytes)) :]
-        for record in taken:
-            record.epoch = epoch
-            ready.popleft()
+        queue.wake(self._clock.monotonic())
+        taken = queue.take(limit, max_bytes, next(self._epochs))
         queue.leased.update(zip(map(id, taken), taken, strict=True))
         return taken
 
     async def mark_attempted(self, records: Sequence[Record]) -> None:
         """Nothing here outlives the process, so there is nothing to note."""
-        if self._doomed and self._end_doomed(records):
+        if self._end_on_return and self._end_returned(records):
             raise Revoked
 
     async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
@@ -159,16 +138,16 @@ class MemorySpool:
             for record in ended:
                 record.epoch = 0
                 if record.order_key is not None:
-                    self._leave(queue, record, record.order_key)
+                    self._leave(queue, record)
                 if record.receipt is not None:
                     record.receipt.settle(name, outcome)
-            if self._doomed:
+            if self._end_on_return:
                 for record in ended:
-                    self._doomed.pop(id(record), None)
+                    self._end_on_return.pop(id(record), None)
 
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
-        if self._doomed:
-            self._end_doomed(records)
+        if self._end_on_return:
+            self._end_returned(records)
         due = self._clock.monotonic() + after_s
         woken: dict[str, None] = {}
         # backwards, because each of them goes in front of the one before
@@ -179,10 +158,9 @@ class MemorySpool:
             record.epoch = 0
             woken[record.destination] = None
             if after_s > 0:
-                record.due_at = due
-                heapq.heappush(queue.delayed, (due, next(self._sequence), record))
+                queue.delay(record, due)
             else:
-                queue.ready.appendleft(record)
+                queue.push_front(record)
         for name in woken:
             self._wake(name)
 
@@ -192,16 +170,8 @@ class MemorySpool:
         outcomes: list[Outcome] = []
         now = self._clock.wall()
         while queue.events > events or queue.bytes > max_bytes:
-            if queue.delayed and not (queue.ready and queue.ready[0].accepted_at < queue.delayed[0][2].accepted_at):
-                record = heapq.heappop(queue.delayed)[2]
-            elif queue.ready:
-                record = queue.ready.popleft()
-            elif queue.blocked:
-                key, line = next(iter(queue.blocked.items()))
-                record = line.popleft()
-                if not line:
-                    del queue.blocked[key]
-            else:
+            record = queue.oldest()
+            if record is None:
                 break
             outcomes.append(cut_short(record, outcome, now))
             self._finish(queue, record, outcomes[-1])
@@ -215,20 +185,14 @@ class MemorySpool:
         now = self._clock.wall()
         for name, queue in self._queues.items():
             waiting = [*queue.ready, *(entry[2] for entry in queue.delayed)]
-            waiting += [record for line in queue.blocked.values() for record in line]
+            waiting += [record for records in queue.blocked.values() for record in records]
             hits = [record for record in waiting if matches(record)]
-            self._doomed |= {key: (record, outcome) for key, record in queue.leased.items() if matches(record)}
+            self._end_on_return |= {key: (record, outcome) for key, record in queue.leased.items() if matches(record)}
             if not hits:
                 continue
-            gone = {id(record) for record in hits}
-            queue.ready = deque(record for record in queue.ready if id(record) not in gone)
-            queue.delayed = [entry for entry in queue.delayed if id(entry[2]) not in gone]
-            heapq.heapify(queue.delayed)
-            for key, line in list(queue.blocked.items()):
-                if left := deque(record for record in line if id(record) not in gone):
-                    queue.blocked[key] = left
-                else:
-                    del queue.blocked[key]
+            for record in hits:
+                record.epoch = SETTLED
+            queue.drop_settled()
             outcomes = [cut_short(record, outcome, now) for record in hits]
             for record, end in zip(hits, outcomes, strict=True):
                 self._finish(queue, record, end)
@@ -299,10 +263,10 @@ class MemorySpool:
             for name, queue in self._queues.items()
         }
 
-    def _end_doomed(self, records: Sequence[Record]) -> bool:
-        """End those that were to be settled while they were leased; whether there was any."""
+    def _end_returned(self, records: Sequence[Record]) -> bool:
+        """End the records that were to be settled while they were leased; whether there was any."""
         now = self._clock.wall()
-        ended = [pair for record in records if (pair := self._doomed.pop(id(record), None)) is not None]
+        ended = [pair for record in records if (pair := self._end_on_return.pop(id(record), None)) is not None]
         for record, outcome in ended:
             queue = self._queues[record.destination]
             if queue.leased.pop(id(record), None) is not None:
@@ -317,38 +281,16 @@ class MemorySpool:
         queue.counts[outcome.kind] = queue.counts.get(outcome.kind, 0) + 1
         record.epoch = 0
         if record.order_key is not None:
-            self._leave(queue, record, record.order_key)
+            self._leave(queue, record)
         if record.receipt is not None:
             record.receipt.settle(record.destination, outcome)
 
-    def _leave(self, queue: _Queue, record: Record, key: str) -> None:
-        """Let the next record of the same key go, if this one was holding it back."""
-        if queue.holders.get(key) is not record:
-            return
-        line = queue.blocked.get(key)
-        if line:
-            following = line.popleft()
-            if not line:
-                del queue.blocked[key]
-            queue.holders[key] = following
-            queue.ready.appendleft(following)
+    def _leave(self, queue: _Queue, record: Record) -> None:
+        if queue.leave(record):
             self._wake(record.destination)
-        else:
-            del queue.holders[key]
 
 
 _destination = attrgetter("destination")
-
-
-def _enter(queue: _Queue, record: Record) -> None:
-    key = record.order_key
-    if key is None:
-        queue.ready.append(record)
-    elif key in queue.holders:
-        queue.blocked.setdefault(key, deque()).append(record)
-    else:
-        queue.holders[key] = record
-        queue.ready.append(record)
 
 
 def _runs(records: Sequence[Record], outcomes: Sequence[Outcome]) -> Iterator[tuple[int, int]]:
