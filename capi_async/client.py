@@ -218,16 +218,10 @@ class Client:
         #: Names of destinations that nothing is sent to, nor asked.
         self._off = off
         self._settings = Settings(
-            deliver=deliver,
-            overflow=overflow,
-            linger_s=linger_s,
-            max_pending_events=max_pending_events,
-            max_pending_bytes=max_pending_bytes,
-            max_intake_events=max_intake_events,
-            max_attempts=max_attempts,
-            profile=profile,
-            flush_s=flush_s,
-        )
+            deliver=deliver, overflow=overflow, linger_s=linger_s, max_pending_events=max_pending_events,
+            max_pending_bytes=max_pending_bytes, max_intake_events=max_intake_events, max_attempts=max_attempts,
+            profile=profile, flush_s=flush_s,
+        )  # fmt: skip
         self.profile: Final = profile
         self._names = tuple(destination.name for destination in self.destinations)
         self._clock = clock

@@ -95,17 +95,9 @@ class Worker:
         self._code = DestinationCode(destination, hooks=hooks)
         self._health = Health(destination, spool=spool, hooks=hooks, clock=clock)
         self._exchange = Exchange(
-            self._code,
-            self._health,
-            spool=spool,
-            transport=transport,
-            thread=thread,
-            hooks=hooks,
-            outage=outage,
-            sending_time=sending_time,
-            ending=ending,
-            clock=clock,
-        )
+            self._code, self._health, spool=spool, transport=transport, thread=thread, hooks=hooks, outage=outage,
+            sending_time=sending_time, ending=ending, clock=clock,
+        )  # fmt: skip
         self.breaker = self._health.breaker
         self._batcher = Batcher(
             limit_of=self._code.batch_limit,
