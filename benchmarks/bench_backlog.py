@@ -30,7 +30,7 @@ from data import events as make_events  # noqa: E402  # the folder is no package
 
 from capi_async import Client, Event  # noqa: E402
 from capi_async.destinations import Pinterest, Snap  # noqa: E402
-from capi_async.spool.sqlite.group import Group  # noqa: E402
+from capi_async.spool.sqlite.committer import Transaction  # noqa: E402
 from capi_async.spool.sqlite.store import Store  # noqa: E402
 
 #: Nobody listens there: every request is refused.
@@ -61,7 +61,7 @@ def slow_down(seconds: float) -> None:
     """Let each synced commit of the spool take so much longer; the GIL is free meanwhile, as it is in a sync."""
     commit = Store.commit
 
-    def slower(store: Store, group: Group) -> None:
+    def slower(store: Store, group: Transaction) -> None:
         if group.sync:
             time.sleep(seconds)
         commit(store, group)

@@ -93,19 +93,19 @@ async def opened(spool: Any, *names: str, deliver: bool = True) -> AsyncIterator
 async def die(spool: SqliteSpool) -> None:
     """What the system does when a process is killed: its locks are free, nothing is written any more."""
     assert spool._committer is not None
-    assert spool._tending is not None
+    assert spool._maintenance is not None
     assert spool._thread is not None
-    for task in (spool._tending, spool._committer._task):
+    for task in (spool._maintenance, spool._committer._task):
         task.cancel()
         await asyncio.wait([task])
     thread, spool._thread = spool._thread, None
     store = spool._store
 
     def let_go() -> None:
-        assert store._life is not None
-        store._life.close()
-        store._life = None
-        store._let_go()
+        assert store._owner_lock is not None
+        store._owner_lock.close()
+        store._owner_lock = None
+        store._release()
 
     await thread.run(let_go)
     thread.stop()

@@ -109,7 +109,7 @@ async def test_a_damaged_row_costs_itself_only(
     where: str,
 ) -> None:
     """Neighbours on both sides are given out, whoever waits for it is told, and bounds and counts stay true."""
-    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 4)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.MAX_LOADED_RECORDS", 4)
     receipts = [Receipt() for _ in range(40)]
     spool = sqlite(tmp_path, clock)
     await spool.open(NAMES, lambda _name: None)

@@ -142,7 +142,7 @@ async def test_a_sibling_s_records_are_found_in_its_memory_and_in_the_file(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ready, delayed, held back, leased, or not yet read; only what is under way is not counted."""
-    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 8)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.MAX_LOADED_RECORDS", 8)
     receipt = Receipt()
     async with opened(sqlite(tmp_path, clock)) as sibling, opened(sqlite(tmp_path, clock)) as asking:
         await sibling.append([record(name, order_key=key, body=name.encode()) for name, key in
@@ -152,7 +152,7 @@ async def test_a_sibling_s_records_are_found_in_its_memory_and_in_the_file(
         await sibling.release([delayed], after_s=60.0)
         await sibling.append([record(f"z{number}") for number in range(6)], [])
         await sibling.append([record("x5", body=b"x5", receipt=receipt), record("y2", body=b"y2")], [])
-        assert sibling._queues.lines["a"].cold == 2
+        assert sibling._queues.by_destination["a"].unloaded == 2
         found = await asking.settle_matching(lambda one: one.body[:1] == b"x", FORGOTTEN)
         assert found == {"a": 4}
         assert receipt.told["a"].kind == "forgotten"
@@ -188,7 +188,7 @@ async def test_nothing_of_somebody_forgotten_is_left_in_the_file(
 ) -> None:
     """Nor of what had been delivered before, was damaged, or had given way to others, in whatever page it stood."""
     if large:
-        monkeypatch.setattr("capi_async.spool.sqlite.database._REWRITTEN_BYTES", 0)
+        monkeypatch.setattr("capi_async.spool.sqlite.space._REWRITTEN_BYTES", 0)
     chance = random.Random(1)
 
     def body(number: int) -> bytes:

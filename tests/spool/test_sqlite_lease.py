@@ -51,7 +51,7 @@ async def test_a_deleted_owner_file_is_made_again(
         (mine,) = tmp_path.glob(f"events.db-owner-{first._store.owner}")
         mine.unlink()
         await eventually(mine.exists)
-        assert not await second._call(second._store.adopt)
+        assert not await second._call(second._store.take_over)
         leased = await take(first)
         await first.mark_attempted(leased)
         await first.settle(leased, [DELIVERED] * 2)
@@ -64,15 +64,15 @@ async def test_what_another_process_took_over_is_not_sent(
 ) -> None:
     """Neither what was leased, nor what waited in memory, nor what was in the file only."""
     quiet(monkeypatch)
-    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 4)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.MAX_LOADED_RECORDS", 4)
     async with opened(sqlite(tmp_path, clock)) as first, opened(sqlite(tmp_path, clock)) as second:
         await looked(first, second)
         for one in range(8):
             await first.append([record(str(one), order_key="k" if one < 2 else None)], [])
         leased = await take(first, limit=2)
         delete(tmp_path, f"events.db-owner-{first._store.owner}")
-        assert await second._call(second._store.adopt)
-        await second._count()
+        assert await second._call(second._store.take_over)
+        await second._recount()
         taken = await take(second)
         assert ids(taken) == ["0", *(str(one) for one in range(2, 8))]
         with pytest.raises(Revoked):
@@ -106,7 +106,7 @@ async def test_an_attempt_that_cannot_be_noted_because_another_holds_the_record_
         with pytest.raises(Revoked):
             await first.mark_attempted(leased)
         assert first.depth("a").events == 0
-        await second._count()
+        await second._recount()
         assert ids(await take(second)) == ["1", "2"]
 
 
@@ -121,7 +121,7 @@ async def test_what_is_accepted_before_a_process_notices_is_not_nobody_s_for_eve
     async with opened(sqlite(tmp_path, clock)) as second:
         await looked(first, second)
         delete(tmp_path, f"events.db-owner-{first._store.owner}")
-        assert await second._call(second._store.adopt)
+        assert await second._call(second._store.take_over)
         await first.append([record("2")], [])
         await die(first)
     async with opened(sqlite(tmp_path, clock)) as third:

@@ -104,7 +104,7 @@ async def test_a_process_that_was_stopped_with_the_file_in_its_hands_holds_nobod
         holder.close()
         assert await spool.draw_tokens("snap/1", rate=10.0, burst=1.0, wanted=1.0) == 1.0
         beating.cancel()
-    assert caplog.text.count("does not let go of it") == 1
+    assert caplog.text.count("keeps the request rate by itself") == 1
 
 
 def test_a_lock_file_that_was_deleted_keeps_excluding(tmp_path: Path) -> None:

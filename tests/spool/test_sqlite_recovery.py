@@ -154,7 +154,7 @@ async def test_a_stale_lease_settles_nothing(
         await old.append([record("1")], [])
         leased = await take(old)
         # as if somebody had deleted the lock file
-        with old._store._writers(), old._store._transaction(sync=False, locked=True) as db:
+        with old._store.writers(), old._store.raw_transaction(sync=False, locked=True) as db:
             db.execute("UPDATE chunk SET owner = 0")
         async with opened(sqlite(tmp_path, clock)) as new:
             with caplog.at_level(logging.WARNING):
@@ -187,7 +187,7 @@ async def test_a_look_at_the_file_while_something_is_written_counts_nothing_twic
             appending = asyncio.create_task(web.append([record(f"{steps}-1"), record(f"{steps}-2")], []))
             for _ in range(steps):
                 await asyncio.sleep(0)
-            await asyncio.gather(web._count(), appending)
+            await asyncio.gather(web._recount(), appending)
             assert web.depth("a").events == web.ledger()["a"].pending == 2 * steps + 2
 
 
@@ -243,10 +243,10 @@ async def test_dead_letters_are_kept_within_limits(tmp_path: Path, clock: Manual
     async with opened(sqlite(tmp_path, clock, "?dead_max=2&dead_days=1")) as spool:
         await spool.append([record(str(number)) for number in range(4)], [])
         await spool.settle(await take(spool), [DEAD] * 4)
-        await spool._call(spool._store.tidy)
+        await spool._call(spool._store.prune)
         assert [one.event_id for one in await spool.letters(LetterFilter())] == ["2", "3"]
         clock.now += 90_000
-        await spool._call(spool._store.tidy)
+        await spool._call(spool._store.prune)
         assert await spool.letters(LetterFilter()) == []
         assert spool.ledger()["a"].dead == 4
 
@@ -271,15 +271,15 @@ async def test_more_than_memory_holds_waits_in_the_file(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In order, and whoever kept a receipt is told in the end."""
-    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 100)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.MAX_LOADED_RECORDS", 100)
     receipts = [Receipt() for _ in range(1_000)]
     async with opened(sqlite(tmp_path, clock)) as spool:
         for start in range(0, 1_000, 50):
             records = [record(f"{index:04}", receipt=receipts[index]) for index in range(start, start + 50)]
             await spool.append(records, [])
-        line = spool._queues.lines["a"]
+        line = spool._queues.by_destination["a"]
         assert len(line.ready) <= 150
-        assert line.cold >= 850
+        assert line.unloaded >= 850
         del records
         for lost in range(500, 1_000):
             receipts[lost] = None  # type: ignore[call-overload]
@@ -298,7 +298,7 @@ async def test_the_oldest_give_way_also_where_they_lie_in_the_file(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Evicting reaches behind what is in memory."""
-    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 10)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.MAX_LOADED_RECORDS", 10)
     async with opened(sqlite(tmp_path, clock)) as spool:
         for start in range(0, 100, 10):
             await spool.append([record(f"{index:03}") for index in range(start, start + 10)], [])
@@ -312,9 +312,9 @@ async def test_a_loop_that_ended_without_closing_is_like_a_crash(tmp_path: Path,
     await spool.open(NAMES, lambda _name: None)
     await spool.append([record("1"), record("2")], [])
     await spool.mark_attempted(await take(spool))
-    assert spool._tending is not None
+    assert spool._maintenance is not None
     assert spool._committer is not None
-    for task in (spool._tending, spool._committer._task):
+    for task in (spool._maintenance, spool._committer._task):
         task.cancel()
     async with opened(spool):
         assert [(one.event_id, one.uncertain_since > 0) for one in await take(spool)] == [("1", True), ("2", True)]

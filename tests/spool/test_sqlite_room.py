@@ -41,7 +41,7 @@ class Volume:
 def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
     """Sixteen megabytes, as far as the spool can tell."""
     made = Volume(tmp_path, 16 * MB)
-    monkeypatch.setattr("capi_async.spool.sqlite.room.os.statvfs", lambda _path: made)
+    monkeypatch.setattr("capi_async.spool.sqlite.space.os.statvfs", lambda _path: made)
     return made
 
 
@@ -108,7 +108,7 @@ async def test_refused_events_keep_nothing_of_older_ones_from_being_noted(
     tmp_path: Path, clock: ManualClock, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both come in the same moment: what is noted is noted, what is new is refused, and taken when there is room."""
-    monkeypatch.setattr("capi_async.spool.sqlite.room._LOOK_S", 0.0)
+    monkeypatch.setattr("capi_async.spool.sqlite.space._MEASURE_S", 0.0)
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("1")], [])
         leased = await take(spool)

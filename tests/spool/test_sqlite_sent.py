@@ -6,21 +6,25 @@ import sqlite3
 from pathlib import Path
 
 from capi_async.followup import DAY, SENT_DAYS, SENT_MAX, SentRequest
-from capi_async.spool.sqlite import SqliteReader, parse, sent
+from capi_async.spool.sqlite import SqliteReader, kept_ids, parse
 from tests.spool.harness import new_clock, opened, sqlite
 
 
 def test_a_file_keeps_the_newest_of_each_destination_and_none_for_ever() -> None:
     db = sqlite3.connect(":memory:")
     now = 100 * DAY
-    assert sent.find(db, "a", 0) == []
-    sent.prune(db, now)
-    sent.add(db, "a", [SentRequest(f"r-{number}", "acc", now - SENT_MAX + number, 1) for number in range(-3, SENT_MAX)])
-    sent.add(db, "b", [SentRequest("old", "acc", now - SENT_DAYS * DAY - 1, 1), SentRequest("new", "acc", now, 1)])
-    sent.prune(db, now)
-    kept = sent.find(db, "a", 0)
+    assert kept_ids.find_sent(db, "a", 0) == []
+    kept_ids.prune_sent(db, now)
+    kept_ids.add_sent(
+        db, "a", [SentRequest(f"r-{number}", "acc", now - SENT_MAX + number, 1) for number in range(-3, SENT_MAX)]
+    )
+    kept_ids.add_sent(
+        db, "b", [SentRequest("old", "acc", now - SENT_DAYS * DAY - 1, 1), SentRequest("new", "acc", now, 1)]
+    )
+    kept_ids.prune_sent(db, now)
+    kept = kept_ids.find_sent(db, "a", 0)
     assert (len(kept), kept[0].trace_id, kept[-1].trace_id) == (SENT_MAX, f"r-{SENT_MAX - 1}", "r-0")
-    assert [one.trace_id for one in sent.find(db, "b", 0)] == ["new"]
+    assert [one.trace_id for one in kept_ids.find_sent(db, "b", 0)] == ["new"]
     db.close()
 
 

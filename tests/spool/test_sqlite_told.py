@@ -146,10 +146,10 @@ async def test_a_look_that_fails_on_its_way_does_not_lose_what_it_had_noticed(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process has appended something, and then the descriptors are all in use: the next look sees it."""
-    monkeypatch.setattr("capi_async.spool.sqlite.spool._EVERY", {"adopt": 0.0})
-    monkeypatch.setattr("capi_async.spool.sqlite.spool.ADOPT_S", 0.01)
+    monkeypatch.setattr("capi_async.spool.sqlite.spool._EVERY", {"take_over": 0.0})
+    monkeypatch.setattr("capi_async.spool.sqlite.spool.TAKE_OVER_S", 0.01)
     async with opened(sqlite(tmp_path, clock)) as worker, opened(sqlite(tmp_path, clock), deliver=False) as web:
-        adopt, changed = worker._store.adopt, worker._store.changed
+        take_over, changed = worker._store.take_over, worker._store.changed
         noticed = []
 
         def notice() -> bool:
@@ -160,11 +160,11 @@ async def test_a_look_that_fails_on_its_way_does_not_lose_what_it_had_noticed(
 
         def fail_once() -> bool:
             if noticed:
-                worker._store.adopt = adopt
+                worker._store.take_over = take_over
                 raise SpoolError("Too many open files")
-            return adopt()
+            return take_over()
 
-        worker._store.adopt, worker._store.changed = fail_once, notice
+        worker._store.take_over, worker._store.changed = fail_once, notice
         await web.append([record("1")], [])
         await eventually(lambda: worker.depth("a").events == 1, 10.0)
         assert noticed

@@ -225,7 +225,7 @@ def test_every_spool_behaves_like_the_model(kind: Kind) -> None:
 
 def test_a_sqlite_spool_with_hardly_any_room_in_memory_does_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most records come from the file then."""
-    monkeypatch.setattr("capi_async.spool.sqlite.queue.HOT_RECORDS", 3)
+    monkeypatch.setattr("capi_async.spool.sqlite.queue.MAX_LOADED_RECORDS", 3)
     check(next(kind for kind in SPOOLS if kind.name == "sqlite"), of=3)
 
 

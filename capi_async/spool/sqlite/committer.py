@@ -1,38 +1,42 @@
-"""Group commit: what comes while one transaction runs goes into the next, together."""
+"""Group commit: what is to be written while one transaction runs goes into the next one, together."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import logging
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import anyio
+from msgspec import Struct
 
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Busy, Record, Refused
-from capi_async.spool.sqlite.group import Change, Chunk, Group
-from capi_async.spool.sqlite.room import NoRoom
-from capi_async.spool.sqlite.store import Store
+from capi_async.spool.chunks import encode_runs
+from capi_async.spool.sqlite.rows import Chunk
+from capi_async.spool.sqlite.space import NoSpace
 from capi_async.thread import OwnedThread
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a transaction may wait for its turn among processes before those who wait are told no, unless they
-#: said how long.
+#: Seconds that a transaction may wait for other processes before its callers are refused, unless they said how long.
 PATIENCE_S: Final = 5.0
 
-#: Seconds between two looks at who of those behind a transaction that waits does not want to wait any longer.
-_LOOK_S: Final = 0.1
+#: Seconds between two checks which callers have waited long enough for a transaction that is not being written.
+_CHECK_S: Final = 0.1
 
 #: Seconds between two attempts to write outcomes that could not be written.
 RETRY_S: Final = 0.25
 
-#: Seconds that a caller who was cancelled waits for the transaction that his records are in: "no" is not said of them.
+#: Seconds that a cancelled caller waits for the transaction that its records are in, so as not to say "not stored" of
+#: records that are.
 UNDER_WAY_S: Final = 2.0
 
 _LOCKED: Final = "the spool file is locked by another process; nothing was stored"
@@ -40,11 +44,96 @@ _LOCKED: Final = "the spool file is locked by another process; nothing was store
 _CLOSED: Final = "the spool is closed; nothing was stored"
 _CUT_OFF: Final = "the spool was closed while this was being written; it may have been stored"
 
-_Told = tuple[Sequence[Record], Outcome]
+
+class Change(Struct, gc=False, eq=False):
+    """What to write about one chunk: all that happened to it since the last commit."""
+
+    chunk: Chunk
+    left: int
+    size: int
+    tried: bytes | None
+    state: bytes | None
+    counts: dict[str, int]
+    freed: int
+    letters: list[tuple[Record, Outcome]]
+    scrub: bool
+
+    @classmethod
+    def of(cls, chunk: Chunk) -> Change:
+        """Take what happened out of the chunk; :meth:`undo` puts it back."""
+        change = cls(
+            chunk,
+            chunk.left,
+            chunk.size,
+            encode_runs(chunk.tried) if chunk.left and chunk.tried_changed else None,
+            chunk.state() if chunk.left and chunk.touched else None,
+            chunk.counts,
+            chunk.freed,
+            chunk.letters,
+            chunk.scrub,
+        )
+        chunk.counts, chunk.freed, chunk.letters, chunk.scrub = {}, 0, [], False
+        chunk.touched = chunk.tried_changed = False
+        return change
+
+    def undo(self) -> Chunk:
+        """It was not written: the chunk is to be written again."""
+        chunk = self.chunk
+        for kind, number in self.counts.items():
+            chunk.counts[kind] = chunk.counts.get(kind, 0) + number
+        chunk.freed += self.freed
+        chunk.letters = self.letters + chunk.letters
+        chunk.scrub = chunk.scrub or self.scrub
+        chunk.touched = chunk.tried_changed = True
+        return chunk
+
+
+class Transaction:
+    """What one transaction writes.
+
+    Attributes:
+        appended: New chunks.
+        changes: What changed in chunks that are stored.
+        counts: (destination, kind) to events accepted, and refused before they were stored.
+        sync: It must be on the disk before its callers get their answers.
+        lost: Changes that were not written, because another process holds the chunk now.
+    """
+
+    def __init__(self) -> None:
+        self.appended: list[Chunk] = []
+        self.changes: list[Change] = []
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.sync = False
+        self.lost: list[Change] = []
+        self._guard = threading.Lock()
+        self._state = "waiting"
+
+    def start(self) -> bool:
+        """Called when it is about to be written; False if it was cancelled."""
+        with self._guard:
+            if self._state == "waiting":
+                self._state = "started"
+            return self._state == "started"
+
+    def cancel(self) -> bool:
+        """Called when waiting takes too long; False if it is being written, and so cannot be cancelled."""
+        with self._guard:
+            if self._state == "waiting":
+                self._state = "cancelled"
+            return self._state == "cancelled"
+
+
+#: Records and the outcome that they have in common.
+_Ended = tuple[Sequence[Record], Outcome]
 
 
 class _Append:
-    """Records that somebody waits to have accepted; ``given_up``: who waited for them was cancelled."""
+    """Records that a caller waits to have accepted.
+
+    Attributes:
+        until: Monotonic seconds until which the caller waits for others to release the file.
+        given_up: The caller was cancelled.
+    """
 
     __slots__ = ("chunks", "future", "given_up", "refused", "until")
 
@@ -58,12 +147,24 @@ class _Append:
         self.given_up = False
 
 
+class _Batch(Struct, gc=False, eq=False):
+    """A transaction, and who is told of it: appends, records with their outcomes, and callers who wait."""
+
+    transaction: Transaction
+    appends: list[_Append]
+    ended: list[_Ended]
+    retrying: list[asyncio.Future[None]]
+    failing_fast: list[asyncio.Future[None]]
+
+
 class Committer:
     """Collects what is to be written, and writes it in transactions, one after the other.
 
     What cannot be accepted is refused at once; outcomes that cannot be written are kept and tried again.
 
     Args:
+        commit: Writes a transaction; runs in ``thread``.
+        path: The spool file, for messages.
         stored: Called with new chunks once they are in the file.
         finished: Called with changed chunks once the change is in the file.
         lost: Called with changes that are not, because another process has taken the chunks over.
@@ -71,43 +172,47 @@ class Committer:
 
     def __init__(
         self,
-        store: Store,
+        commit: Callable[[Transaction], None],
         thread: OwnedThread,
         *,
+        path: Path,
         stored: Callable[[Sequence[Chunk]], None],
         finished: Callable[[Sequence[Change]], None],
         lost: Callable[[Sequence[Change]], None],
     ) -> None:
-        self._store = store
+        self._commit_in_thread = commit
+        self._path = path
         self._thread = thread
         self._stored = stored
         self._finished = finished
         self._lost = lost
-        #: What the transaction that is under way changes.
+        #: Changes in the transaction that is being written.
         self.under_way: Sequence[Change] = ()
         self._appends: list[_Append] = []
         self._dirty: dict[int, Chunk] = {}
-        self._told: list[_Told] = []
-        self._patient: list[asyncio.Future[None]] = []
-        self._strict: list[asyncio.Future[None]] = []
+        self._ended: list[_Ended] = []
+        #: Callers who wait until what they changed is written, however often that has to be tried.
+        self._retrying: list[asyncio.Future[None]] = []
+        #: Callers who are told at once if it cannot be written.
+        self._failing_fast: list[asyncio.Future[None]] = []
         self._sync = False
         self._running = False
         self._failing = False
         self._closing = False
         self._work = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(
-            self._keep(), name="capi_async-sqlite", context=contextvars.Context()
+            self._run_until_closed(), name="capi_async-sqlite", context=contextvars.Context()
         )
 
     async def append(self, chunks: list[Chunk], refused: Sequence[Refused], timeout_s: float | None) -> None:
         """Return once these are in the file.
 
-        If the caller is cancelled: what nobody has begun to write is dropped; what is being written is waited for,
-        for ``UNDER_WAY_S`` at most.
+        If the caller is cancelled, what is not being written yet is dropped, and what is being written is waited for
+        (``UNDER_WAY_S`` at most).
 
         Raises:
-            Busy: Others had it to themselves for so long.
-            SpoolError: They are not, or nobody can tell; see its ``stored``.
+            Busy: Other processes had the file locked for so long.
+            SpoolError: They are not in the file, or that is unknown; see its ``stored``.
         """
         if self._closing:
             raise SpoolError(_CLOSED, stored=False)
@@ -132,14 +237,14 @@ class Committer:
             await asyncio.wait([append.future], timeout=UNDER_WAY_S)
 
     def touch(self, chunk: Chunk) -> None:
-        """Something happened to a chunk: it is written with the next transaction, or a later one."""
+        """Note that something happened to a chunk: it is written with the next transaction, or a later one."""
         self._dirty[chunk.id] = chunk
         self._work.set()
 
-    async def settled(self, told: Sequence[_Told]) -> None:
+    async def settled(self, ended: Sequence[_Ended]) -> None:
         """Return once the outcomes of touched chunks are in the file, however often that has to be tried."""
-        self._told += told
-        await self._wait(self._patient)
+        self._ended += ended
+        await self._wait(self._retrying)
 
     async def marked(self, *, sync: bool) -> None:
         """Return once what happened to touched chunks is in the file; with ``sync`` on the disk.
@@ -149,10 +254,10 @@ class Committer:
         """
         self._sync = self._sync or sync
         if self._dirty or self._running:
-            await self._wait(self._strict)
+            await self._wait(self._failing_fast)
 
     async def close(self, timeout_s: float) -> None:
-        """Write what is left, for so long; then stop."""
+        """Write what is left, for ``timeout_s`` at most, and stop."""
         cut_off = self._task.done()
         self._closing = True
         self._work.set()
@@ -164,28 +269,28 @@ class Committer:
             logger.warning(
                 "spool: %s: the event loop ended before aclose(); what was accepted stays in the spool file, and is "
                 "delivered at the next start: use 'async with', or await aclose()",
-                self._store.path,
+                self._path,
             )
         lost = sum(sum(chunk.counts.values()) for chunk in self._dirty.values())
         if lost:
             logger.error(
                 "spool: %s: the outcomes of %d events could not be stored; these events may be sent again: see to the "
                 "file, its volume and its permissions",
-                self._store.path, lost, extra={"events": lost},
+                self._path, lost, extra={"events": lost},
             )  # fmt: skip
         self._refuse(self._appends, SpoolError(_CLOSED, stored=False))
-        self._fail(self._strict, SpoolError(_CLOSED, stored=False))
-        for future in self._patient:
+        self._fail(self._failing_fast, SpoolError(_CLOSED, stored=False))
+        for future in self._retrying:
             future.cancel()
 
-    async def _wait(self, line: list[asyncio.Future[None]]) -> None:
+    async def _wait(self, waiting: list[asyncio.Future[None]]) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.append(future)
+        waiting.append(future)
         self._work.set()
         await future
 
-    async def _keep(self) -> None:
-        """Write until closed; whoever waits here must not wait for a task that has ended."""
+    async def _run_until_closed(self) -> None:
+        """Write until closed; an error must not end the task, because callers wait for it."""
         while True:
             try:
                 await self._run()
@@ -196,7 +301,7 @@ class Committer:
 
     async def _run(self) -> None:
         while True:
-            if not (self._appends or self._dirty or self._strict or self._patient):
+            if not (self._appends or self._dirty or self._failing_fast or self._retrying):
                 if self._closing:
                     return
                 self._work.clear()
@@ -213,95 +318,108 @@ class Committer:
                 if self._dirty and self._appends:
                     await self._write([])
             appends, self._appends = self._appends, []
-            if not await self._write(appends) and (self._dirty or self._strict or self._patient):
+            if not await self._write(appends) and (self._dirty or self._failing_fast or self._retrying):
                 await self._write([])
 
     async def _write(self, appends: list[_Append]) -> bool:
-        """Write these and what happened to chunks; False if there was no room for these, and nothing was written."""
-        group = Group()
-        for append in appends:
-            _add(group, append)
-        group.changes = [Change.of(chunk) for chunk in self._dirty.values()]
-        self._dirty = {}
-        group.sync = bool(appends) or self._sync or any(change.letters for change in group.changes)
-        told, self._told = self._told, []
-        patient, self._patient = self._patient, []
-        strict, self._strict = self._strict, []
-        self._sync = False
+        """Write these and what happened to chunks; False if there was no space for these, and nothing was written."""
+        batch = self._collect(appends)
+        transaction = batch.transaction
         self._running = True
-        self.under_way = group.changes
+        self.under_way = transaction.changes
         try:
-            await self._commit(group, appends)
+            await self._commit(transaction, appends)
         except BaseException as error:
-            failure = self._failure(group, error)
-            no_room = isinstance(error, NoRoom)
-            for change in group.changes:
-                chunk = change.undo()
-                self._dirty[chunk.id] = chunk
-            self._told = told + self._told
-            self._patient = patient + self._patient
-            # whoever may wait longer for others does, before all that came later
-            now = time.monotonic()
-            waiting = [one for one in appends if isinstance(error, Busy) and one.until > now and not one.given_up]
-            self._appends = waiting + self._appends
-            self._refuse([one for one in appends if one not in waiting], failure)
-            if no_room:
-                # what became of older events fits, and is written at once
-                self._strict = strict + self._strict
-                self._sync = self._sync or group.sync
-            else:
-                self._fail(strict, failure)
-                self._failing = True
+            self._take_back(batch, error)
             if not isinstance(error, Exception):
                 raise
-            if no_room:
+            if isinstance(error, NoSpace):
                 return False
             # of our own errors the text is known, of others the type tells enough
             said = str(error) if isinstance(error, SpoolError) else type(error).__name__
             logger.error(
                 "spool: %s cannot be written (%s); see to the file, its volume and its permissions",
-                self._store.path, said, extra={"error": said},
+                self._path, said, extra={"error": said},
             )  # fmt: skip
             return True
         finally:
             self._running = False
             self.under_way = ()
-        for change in group.changes:
-            if not change.left or change in group.lost:
-                # its row is gone: a touch that came while it was being deleted would find another process's doing
-                self._dirty.pop(change.chunk.id, None)
-        if group.lost:
-            self._finished([change for change in group.changes if change not in group.lost])
-            self._lost(group.lost)
-        else:
-            self._finished(group.changes)
-        self._stored(group.appended)
+        self._report(batch)
+        return True
+
+    def _collect(self, appends: list[_Append]) -> _Batch:
+        """Take all that is to be written."""
+        transaction = Transaction()
         for append in appends:
+            _add(transaction, append)
+        transaction.changes = [Change.of(chunk) for chunk in self._dirty.values()]
+        transaction.sync = bool(appends) or self._sync or any(change.letters for change in transaction.changes)
+        batch = _Batch(transaction, appends, self._ended, self._retrying, self._failing_fast)
+        self._dirty, self._ended, self._retrying, self._failing_fast = {}, [], [], []
+        self._sync = False
+        return batch
+
+    def _take_back(self, batch: _Batch, error: BaseException) -> None:
+        """Nothing was written: keep what is tried again, and tell those who do not wait for that."""
+        transaction = batch.transaction
+        failure = self._failure(transaction, error)
+        for change in transaction.changes:
+            chunk = change.undo()
+            self._dirty[chunk.id] = chunk
+        self._ended = batch.ended + self._ended
+        self._retrying = batch.retrying + self._retrying
+        # callers who may wait longer for others do so in front of those that came later
+        now = time.monotonic()
+        waiting = [one for one in batch.appends if isinstance(error, Busy) and one.until > now and not one.given_up]
+        self._appends = waiting + self._appends
+        self._refuse([one for one in batch.appends if one not in waiting], failure)
+        if isinstance(error, NoSpace):
+            # what became of older events fits, and is written at once
+            self._failing_fast = batch.failing_fast + self._failing_fast
+            self._sync = self._sync or transaction.sync
+        else:
+            self._fail(batch.failing_fast, failure)
+            self._failing = True
+
+    def _report(self, batch: _Batch) -> None:
+        """All was written: tell the spool, the receipts, and those who wait."""
+        transaction = batch.transaction
+        for change in transaction.changes:
+            if not change.left or change in transaction.lost:
+                # its row is gone: a touch that came while it was being deleted would change another process's row
+                self._dirty.pop(change.chunk.id, None)
+        if transaction.lost:
+            self._finished([change for change in transaction.changes if change not in transaction.lost])
+            self._lost(transaction.lost)
+        else:
+            self._finished(transaction.changes)
+        self._stored(transaction.appended)
+        for append in batch.appends:
             for one in append.refused:
                 if one.receipt is not None:
                     one.receipt.settle(one.destination, one.outcome)
-        for records, outcome in told:
+        for records, outcome in batch.ended:
             for record in records:
                 if record.receipt is not None:
                     record.receipt.settle(record.destination, outcome)
-        for future in (*(append.future for append in appends), *patient, *strict):
+        for future in (*(append.future for append in batch.appends), *batch.retrying, *batch.failing_fast):
             if not future.done():
                 future.set_result(None)
-        return True
 
-    def _failure(self, group: Group, error: BaseException) -> SpoolError:
-        """What those hear whose records were in a transaction that did not come about."""
+    def _failure(self, transaction: Transaction, error: BaseException) -> SpoolError:
+        """The error for those whose records were in a transaction that failed."""
         if isinstance(error, SpoolError):
             return error
         if isinstance(error, asyncio.CancelledError):
-            return SpoolError(_CLOSED, stored=False) if group.call_off() else SpoolError(_CUT_OFF, stored=None)
+            return SpoolError(_CLOSED, stored=False) if transaction.cancel() else SpoolError(_CUT_OFF, stored=None)
         return SpoolError("storage failed", stored=None)
 
-    async def _commit(self, group: Group, appends: Sequence[_Append]) -> None:
+    async def _commit(self, transaction: Transaction, appends: Sequence[_Append]) -> None:
         until = min([append.until for append in appends], default=time.monotonic() + PATIENCE_S)
-        job = self._thread.submit(self._store.commit, group)
+        job = self._thread.submit(self._commit_in_thread, transaction)
         while True:
-            done, _ = await asyncio.wait([job], timeout=max(0.0, min(_LOOK_S, until - time.monotonic())))
+            done, _ = await asyncio.wait([job], timeout=max(0.0, min(_CHECK_S, until - time.monotonic())))
             if done:
                 return await job
             now = time.monotonic()
@@ -309,7 +427,7 @@ class Committer:
             self._appends = [append for append in self._appends if append.until > now]
             self._refuse(late, Busy(_LOCKED))
             unwanted = bool(appends) and all(append.given_up for append in appends)
-            if (now >= until or unwanted) and group.call_off():
+            if (now >= until or unwanted) and transaction.cancel():
                 job.add_done_callback(_seen)
                 raise Busy(_LOCKED)
             if now >= until or unwanted:
@@ -329,9 +447,9 @@ class Committer:
                 future.exception()  # mark as seen: who waited may be gone
 
 
-def _add(group: Group, append: _Append) -> None:
-    counts = group.counts
-    group.appended += append.chunks
+def _add(transaction: Transaction, append: _Append) -> None:
+    counts = transaction.counts
+    transaction.appended += append.chunks
     for chunk in append.chunks:
         counts[chunk.destination, "accepted"] += chunk.left
     for one in append.refused:

@@ -14,7 +14,7 @@ from capi_async.outcome import Outcome
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
 from capi_async.spool.chunks import DamagedChunk, decode, encode
 from capi_async.spool.sealing import OpenSealed, Place, Seal
-from capi_async.spool.sqlite import damage
+from capi_async.spool.sqlite.rows import read_one
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _COLUMNS = "id, destination, kind, event_id, reason, at, size"
 
 
 class DeadLetters:
-    """The table of dead letters; every method belongs into the owned thread."""
+    """The table of dead letters; every method runs in the thread that owns the file."""
 
     def __init__(self, seal: Seal, open_sealed: OpenSealed) -> None:
         self._seal = seal
@@ -30,7 +30,7 @@ class DeadLetters:
 
     def add(self, db: sqlite3.Connection, letters: Sequence[tuple[Record, Outcome]], now: float) -> None:
         """Keep records that ended without a clear answer."""
-        # their numbers are part of their seals, and so are wanted before they are written
+        # their numbers are part of their seals, and so are needed before they are written
         row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'letter'").fetchone()
         rows = []
         for number, (record, outcome) in enumerate(letters, 1 if row is None else row[0] + 1):
@@ -42,13 +42,13 @@ class DeadLetters:
         db.executemany(f"INSERT INTO letter ({_COLUMNS}, sealed, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
 
     def read(self, db: sqlite3.Connection, ids: Iterable[int]) -> Iterator[tuple[DeadLetter, Record]]:
-        """Letters with their records; one that cannot be read is left out, and left alone.
+        """Letters with their records; one that cannot be read is left out, and stays.
 
         Call it outside of a transaction: one that has met a broken page cannot be ended.
         """
         for number in ids:
             try:
-                row = damage.read(
+                row = read_one(
                     db,
                     f"SELECT {_COLUMNS}, sealed, CAST(data AS BLOB) FROM letter WHERE id = ?",  # noqa: S608
                     (number,),
@@ -65,15 +65,15 @@ class DeadLetters:
             yield letter, record
 
     def remove(self, db: sqlite3.Connection, letter: DeadLetter) -> bool:
-        """Keep it no longer; whether it was there. What the ledger says of it is the caller's affair."""
+        """Delete a letter; whether it was there. The caller changes the ledger."""
         return db.execute("DELETE FROM letter WHERE id = ?", (letter.id,)).rowcount > 0
 
     def matching(
         self, db: sqlite3.Connection, matches: Callable[[Record], bool], *, after: int, limit: int
     ) -> tuple[list[DeadLetter], int]:
-        """Those that match among ``limit`` behind ``after``; and the last one looked at, 0 at the end.
+        """Those that match among ``limit`` behind ``after``; and the last one read, 0 at the end.
 
-        One that cannot be read is left alone. Call it outside of a transaction.
+        One that cannot be read stays. Call it outside of a transaction.
         """
         rows = db.execute("SELECT id FROM letter WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
         ids = [number for (number,) in rows]
@@ -117,7 +117,7 @@ class DeadLetters:
         return again, counts
 
     def prune(self, db: sqlite3.Connection, *, before: float, keep: int) -> int:
-        """Let go of what is older than ``before``, and of the oldest beyond ``keep``; the ledger keeps its counts."""
+        """Delete what is older than ``before``, and the oldest beyond ``keep``; the ledger keeps its counts."""
         gone = db.execute("DELETE FROM letter WHERE at < ?", (before,)).rowcount
         gone += db.execute(
             "DELETE FROM letter WHERE id <= (SELECT id FROM letter ORDER BY id DESC LIMIT 1 OFFSET ?)", (keep,)
@@ -134,7 +134,7 @@ def select(db: sqlite3.Connection, wanted: LetterFilter) -> list[DeadLetter]:
 
 
 def _place_of(letter: DeadLetter) -> Place:
-    """Where a letter stands, and what is listed of it: its event id decides whether it may be sent again."""
+    """What a letter is sealed for: also what is listed of it, because its event id decides whether it is sent again."""
     return "letter", letter.destination, letter.id, letter.kind, letter.event_id, letter.at
 
 

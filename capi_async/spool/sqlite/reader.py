@@ -12,7 +12,7 @@ from capi_async.files import refuse_planted
 from capi_async.followup import SentRequest
 from capi_async.outcome import OUTCOME_KINDS
 from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, OnSettled, ignore_recall, ignore_settled
-from capi_async.spool.sqlite import dead_letters, schema, sent
+from capi_async.spool.sqlite import dead_letters, kept_ids, schema
 from capi_async.spool.sqlite.options import Options
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class SqliteReader:
     async def sent(self, destination: str, *, since: float) -> Sequence[SentRequest]:
         """See :meth:`~capi_async.spool.base.Spool.sent`."""
         with self._reading() as db:
-            return sent.find(db, destination, since)
+            return kept_ids.find_sent(db, destination, since)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -27,11 +27,11 @@ from msgspec import Struct
 from capi_async.outcome import Outcome
 from capi_async.spool.base import OnSettled, Record, cut_short
 from capi_async.spool.chunks import DamagedChunk, bits, decode_state, encode, encode_state, is_set
-from capi_async.spool.sqlite import damage
 from capi_async.spool.sqlite.committer import Committer
-from capi_async.spool.sqlite.group import Chunk, place_of
 from capi_async.spool.sqlite.queue import Queues
-from capi_async.spool.sqlite.store import Store, add_to_ledger
+from capi_async.spool.sqlite.rows import Chunk, read_stored
+from capi_async.spool.sqlite.schema import add_to_ledger, place_of
+from capi_async.spool.sqlite.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ _LOOK_S: Final = 0.05
 #: Seconds for which an answered recall is kept for the process that wrote it.
 KEPT_S: Final = 3_600.0
 
-#: Chunks that are looked through with one call: the thread has other work, too.
-_ROWS_A_LOOK: Final = 64
+#: Chunks that are read with one call: the thread has other work, too.
+_ROWS_A_TURN: Final = 64
 
 _OPEN: Final = "(stopped IS NULL OR under_way > 0)"
 
@@ -75,14 +75,14 @@ class Recall(Struct, frozen=True):
 
 
 def scan(store: Store, matches: Callable[[Record], bool], after: int) -> tuple[list[int], int]:
-    """Chunks behind ``after``, whoever owns them, that hold a match; and the last one looked at, 0 at the end."""
+    """Chunks behind ``after``, whoever owns them, that hold a match; and the last one read, 0 at the end."""
     db = store.ready()
-    rows = db.execute("SELECT id FROM chunk WHERE id > ? ORDER BY id LIMIT ?", (after, _ROWS_A_LOOK)).fetchall()
+    rows = db.execute("SELECT id FROM chunk WHERE id > ? ORDER BY id LIMIT ?", (after, _ROWS_A_TURN)).fetchall()
     found: list[int] = []
     last = 0
     for (last,) in rows:
         try:
-            records = store.records_of(damage.whole(db, last), last)
+            records = store.rows.records_of(read_stored(db, last), last)
         except (DamagedChunk, ValueError):
             continue  # the process that leases it reports it
         if any(record.body and matches(record) for record in records):
@@ -110,7 +110,7 @@ def erase_in_file(
     erased: list[Erased] = []
     recalls: dict[int, str] = {}
     with store.transaction(sync=True) as db:
-        store.overwrite(db, True)
+        store.space.overwrite(db, True)
         for number in chunks:
             found = db.execute("SELECT owner, destination FROM chunk WHERE id = ?", (number,)).fetchone()
             if found is None:
@@ -141,7 +141,7 @@ def apply_on_disk(store: Store, cursors: Mapping[str, int]) -> list[Erased]:
         return []
     unreadable = _unreadable(db)
     with store.transaction(sync=True) as db:
-        store.overwrite(db, True)
+        store.space.overwrite(db, True)
         erased = _apply_on_disk(store, db, cursors, unreadable)
         _count(db, erased)
     return erased
@@ -177,7 +177,7 @@ def _unreadable(db: sqlite3.Connection) -> frozenset[int]:
     found = set()
     for (number,) in db.execute(f"SELECT DISTINCT chunk FROM stop WHERE {_OPEN}").fetchall():  # noqa: S608
         try:
-            damage.whole(db, number)
+            read_stored(db, number)
         except DamagedChunk:
             found.add(number)
     return frozenset(found)
@@ -191,8 +191,8 @@ def settle_in_file(
     The caller changes the ledger.
     """
     try:
-        row = damage.whole(db, chunk)
-        records = store.records_of(row, chunk)
+        row = read_stored(db, chunk)
+        records = store.rows.records_of(row, chunk)
         was = decode_state(row.state)
     except (DamagedChunk, ValueError):
         return []  # the process that leases it reports it
@@ -234,7 +234,7 @@ def recalls_for(store: Store) -> list[Recall]:
 
 
 def answer(store: Store, answers: Sequence[tuple[int, int, int]]) -> None:
-    """Say of recalls, by id, how many of their records were stopped, and how many are under way."""
+    """Note of recalls, by id, how many of their records were stopped, and how many are under way."""
     with store.transaction(sync=True) as db:
         _answer(db, answers)
 
@@ -256,7 +256,7 @@ def answers_to(store: Store, ids: Iterable[int]) -> dict[int, tuple[int, int]]:
 
 
 def delete_answered(store: Store) -> None:
-    """Delete recalls that nobody needs: the answer was read long ago, and nothing is under way."""
+    """Delete recalls that no process needs: the answer was read long ago, and nothing is under way."""
     with store.transaction(sync=False) as db:
         db.execute(
             "DELETE FROM stop WHERE at < ? AND (under_way = 0 OR chunk NOT IN (SELECT id FROM chunk))",
@@ -273,7 +273,7 @@ def _mask(places: Iterable[int]) -> bytes:
 def _matching(store: Store, db: sqlite3.Connection, chunk: int, matches: Callable[[Record], bool]) -> bytes:
     """A mask of the records in a chunk that match, settled ones included: their bodies must leave the row, too."""
     try:
-        records = store.records_of(damage.whole(db, chunk), chunk)
+        records = store.rows.records_of(read_stored(db, chunk), chunk)
     except (DamagedChunk, ValueError):
         return b""  # the process that leases it reports it
     return bits([bool(record.body) and matches(record) for record in records])
@@ -308,10 +308,10 @@ class Recalls:
     """Erases and withdraws records for one process's spool, and applies what other processes recall.
 
     Args:
-        call: Runs a method of the store in its thread.
-        writer: Gives what writes the changes down.
+        call: Runs a function in the thread of the store.
+        writer: Gives the committer, which writes the changes.
         recall: Has the workers hand back what they have not sent.
-        settled: Told of everything that ends here, because no worker hears of it.
+        settled: Called with everything that ends here, because no worker sees it.
     """
 
     def __init__(
@@ -368,7 +368,7 @@ class Recalls:
         return dict(found)
 
     async def _scan(self, matches: Callable[[Record], bool]) -> list[int]:
-        """Rows that hold a match; each call looks at a few only, because other work waits for the thread."""
+        """Rows that hold a match; each call reads a few only, because other work waits for the thread."""
         rows: list[int] = []
         last = 0
         while True:
@@ -388,7 +388,7 @@ class Recalls:
         return [record for record in hits if record.epoch == 0]
 
     async def end_recalled(self, records: Sequence[Record]) -> bool:
-        """Settle recalled records that came back without an answer, or were not sent; whether there was any."""
+        """Settle recalled records that were released without an answer, or not sent; whether there was any."""
         ended = [pair for record in records if (pair := self._queues.erase_on_return.get(id(record))) is not None]
         if ended:
             await self._end(ended)
@@ -396,24 +396,24 @@ class Recalls:
 
     async def _end(self, ended: Sequence[tuple[Record, Outcome]], *, waiting: bool = False) -> None:
         """Settle records that no worker holds; ``waiting``: they wait in the queues of their destinations."""
-        told: list[tuple[Sequence[Record], Outcome]] = []
+        settled: list[tuple[Sequence[Record], Outcome]] = []
         ends: dict[str, list[tuple[str, Outcome]]] = {}
         for record, outcome in ended:
             end = cut_short(record, outcome, self._wall())
             self._queues.end([record], end)
-            told.append(([record], end))
+            settled.append(([record], end))
             ends.setdefault(record.destination, []).append((record.event_id, end))
         if waiting:
             for name in ends:
-                self._queues.lines[name].drop_settled()
-        await self._writer().settled(told)
+                self._queues.by_destination[name].drop_settled()
+        await self._writer().settled(settled)
         self._tell(ends)
 
     def _note_erased(self, hits: Iterable[Erased]) -> None:
         """Note in memory what was settled in the file."""
         ends: dict[str, list[tuple[str, Outcome]]] = {}
         for hit in hits:
-            self._queues.erased(hit.destination, hit.chunk, hit.at, hit.size, hit.outcome)
+            self._queues.note_erased(hit.destination, hit.chunk, hit.at, hit.size, hit.outcome)
             ends.setdefault(hit.destination, []).append((hit.event_id, hit.outcome))
         self._tell(ends)
 
@@ -422,10 +422,10 @@ class Recalls:
             self._settled(name, [event_id for event_id, _ in pairs], [end for _, end in pairs])
 
     def _cursors(self) -> dict[str, int]:
-        return {name: line.cursor for name, line in self._queues.lines.items() if line.cold}
+        return {name: queue.cursor for name, queue in self._queues.by_destination.items() if queue.unloaded}
 
     def recalled(self) -> bool:
-        """Whether another process has written a recall since the last look, perhaps of what this one holds."""
+        """Whether another process has signalled a recall since the recalls were read."""
         return self._store.recall_count() != self._recall_count
 
     async def apply_recalls_on_disk(self) -> None:
@@ -443,7 +443,7 @@ class Recalls:
             return
         async with self.moving:
             await self._recall()  # until the next await no worker leases anything
-            told: list[tuple[int, int, int]] = []
+            answers: list[tuple[int, int, int]] = []
             ended: dict[int, tuple[Record, Outcome]] = {}
             for one in recalls:
                 chunk = self._queues.chunks.get(one.chunk)
@@ -455,24 +455,24 @@ class Recalls:
                     record for record in self._mark_recalled(chunk, hits, one.outcome) if id(record) not in ended
                 ]
                 ended |= {id(record): (record, one.outcome) for record in waiting}
-                told.append((one.id, len(waiting), sum(record.epoch > 0 for record in hits)))
+                answers.append((one.id, len(waiting), sum(record.epoch > 0 for record in hits)))
             await self._end(list(ended.values()), waiting=True)
-            if told:
-                await self._call(answer, self._store, told)
+            if answers:
+                await self._call(answer, self._store, answers)
         self._recall_count = recall_count
         if any(one.outcome.kind == "forgotten" for one in recalls):
             await self.erase_traces()
 
     async def erase_traces(self, *, patience_s: float = 0.0) -> None:
-        """Overwrite what was deleted; what another process prevents for ``patience_s`` is tried again at the next look.
+        """Overwrite what was deleted; what other processes prevent for ``patience_s`` is tried again later.
 
         SQLite does not wait while another process makes a checkpoint, and every process makes one now and then.
         """
         until = time.monotonic() + patience_s
         while True:
-            self._queues.traces = False
-            self._queues.traces = not await self._call(self._store.erase_traces) or self._queues.traces
-            if not self._queues.traces or time.monotonic() >= until:
+            self._queues.has_traces = False
+            self._queues.has_traces = not await self._call(self._store.erase_traces) or self._queues.has_traces
+            if not self._queues.has_traces or time.monotonic() >= until:
                 break
             await asyncio.sleep(_LOOK_S)
 

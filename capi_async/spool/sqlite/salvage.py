@@ -23,8 +23,9 @@ from capi_async.files import aside_name, create_private, refuse_planted, sync_di
 from capi_async.outcome import OUTCOME_KINDS
 from capi_async.spool.base import KEPT, Record, size_of
 from capi_async.spool.chunks import DamagedChunk, decode_state, is_set
-from capi_async.spool.sqlite import damage, remembered, schema
-from capi_async.spool.sqlite.group import key_number
+from capi_async.spool.sqlite import kept_ids, schema
+from capi_async.spool.sqlite.rows import is_of_row, read_one
+from capi_async.spool.sqlite.schema import key_number
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ Decode = Callable[[str, int, str, bytes], Sequence[Record]]
 _KINDS: Final = ("accepted", *OUTCOME_KINDS)
 
 
-class Beyond(Exception):
+class NothingReadable(Exception):
     """Nothing can be read of the file."""
 
 
@@ -99,7 +100,7 @@ def salvage(path: Path, error: BaseException, decode: Decode, *, busy_s: float) 
     """Put what can be read of a damaged file into a new one in its place; call it while holding the writers' lock.
 
     Raises:
-        Beyond: Nothing can be read; the file is as it was.
+        NothingReadable: Nothing can be read; the file is as it was.
         SpoolError: There is no room, or no right, to do so; the file is as it was.
     """
     work, new = _beside(path, "-salvage"), _beside(path, "-salvaging")
@@ -122,7 +123,7 @@ def salvage(path: Path, error: BaseException, decode: Decode, *, busy_s: float) 
             f"{path} is damaged ({error}), and what can be read cannot be written into a new file ({said}); it was "
             "left as it is: see that there is room for a copy of it, and start again"
         ) from failure
-    except Beyond:
+    except NothingReadable:
         _remove(new)
         raise
     logger.error(
@@ -219,10 +220,10 @@ def _readable(work: Path, new: Path) -> sqlite3.Connection:
         db = sqlite3.connect(work, isolation_level=None)
         if db.execute(_KNOWN).fetchone()[0] != 4:
             db.close()
-            raise Beyond("the table of tables")
+            raise NothingReadable("the table of tables")
     except sqlite3.Error as error:
         db.close()
-        raise Beyond(str(error)) from error
+        raise NothingReadable(str(error)) from error
     return db
 
 
@@ -256,7 +257,7 @@ class _Salvage:
         """Everything.
 
         Raises:
-            Beyond: There is nothing.
+            NothingReadable: There is nothing.
         """
         columns = {row[1] for row in self._source.execute("PRAGMA table_info(chunk)")}
         self._tried = "CAST(tried AS BLOB)" if "tried" in columns else "NULL"
@@ -269,7 +270,7 @@ class _Salvage:
         self._ledger()
         self._write_sequences()
         if not self._found:
-            raise Beyond("no row can be read")
+            raise NothingReadable("no row can be read")
         saved = self._saved
         saved.events, saved.letters = self._pending.total(), self._letters.total()
         saved.other = tuple(self._broken)
@@ -299,7 +300,7 @@ class _Salvage:
         Raises:
             DamagedChunk, ValueError: It cannot be read.
         """
-        row = damage.read(
+        row = read_one(
             self._source,
             'SELECT destination, "left", size, attempted_at, keyed, sealed, CAST(state AS BLOB),'  # noqa: S608
             f" {self._tried}, (SELECT CAST(data AS BLOB) FROM body WHERE body.id = chunk.id)"
@@ -335,7 +336,7 @@ class _Salvage:
         for number in sorted(self._walk("letter", 0)):
             self._see("letter", number)
             try:
-                row = damage.read(
+                row = read_one(
                     self._source,
                     "SELECT id, destination, kind, event_id, reason, at, size, sealed, CAST(data AS BLOB)"
                     " FROM letter NOT INDEXED WHERE id = ?",
@@ -358,7 +359,7 @@ class _Salvage:
         for number in sorted(self._walk(table, 0)):
             self._see(table, number)
             try:
-                row = damage.read(self._source, f"SELECT {columns} FROM {table} NOT INDEXED WHERE id = ?", (number,))  # noqa: S608
+                row = read_one(self._source, f"SELECT {columns} FROM {table} NOT INDEXED WHERE id = ?", (number,))  # noqa: S608
             except DamagedChunk:
                 row = None
             if row is None or not is_row(row):
@@ -378,7 +379,7 @@ class _Salvage:
             rows += self._run(f"{query} DESC", ())
         for start in range(0, len(rows), _A_TURN):
             found = {one: at for one, at in rows[start : start + _A_TURN] if isinstance(one, str) and _is_time(at)}
-            remembered.add_at(self._target, found)
+            kept_ids.add_accepted_at(self._target, found)
 
     def _ledger(self) -> None:
         """Counts that balance, whatever was lost: what cannot be read any more counts as dead."""
@@ -434,7 +435,7 @@ class _Salvage:
             for row in self._source.execute(query, values):
                 rows.append(row)  # noqa: PERF402 - what was read before an error is kept
         except sqlite3.Error as error:
-            if not damage.is_of_row(error):
+            if not is_of_row(error):
                 raise
             self._torn.add(table)
         return rows
@@ -475,7 +476,7 @@ class _Salvage:
             for (number,) in self._source.execute(query, (low, high)):
                 found.append(number)
         except sqlite3.Error as error:
-            if not damage.is_of_row(error):
+            if not is_of_row(error):
                 raise
             return found, True
         return found, False

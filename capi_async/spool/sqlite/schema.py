@@ -10,6 +10,8 @@ from typing import Final
 
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import create_private, refuse_planted, set_aside
+from capi_async.spool.chunks import order_digest
+from capi_async.spool.sealing import Place
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +165,25 @@ def report_damage(path: Path, error: BaseException) -> SpoolError:
     return SpoolError(
         f"{path} is damaged ({error}); it was renamed to {target}, with all that it held. "
         "The next start begins with an empty spool"
+    )
+
+
+def place_of(destination: str, chunk: int) -> Place:
+    """Where the records of a chunk stand, as a part of their seal; a number is given to one chunk only, ever."""
+    return "chunk", destination, chunk
+
+
+def key_number(order_key: str) -> int:
+    """What stands in the table ``order_key`` in place of an order key."""
+    return int.from_bytes(order_digest(order_key), "little", signed=True)
+
+
+def add_to_ledger(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int]) -> None:
+    """Add numbers, by destination and kind, to the ledger."""
+    db.executemany(
+        "INSERT INTO ledger (destination, kind, n) VALUES (?, ?, ?)"
+        " ON CONFLICT (destination, kind) DO UPDATE SET n = n + excluded.n",
+        [(*key, number) for key, number in counts.items() if number],
     )
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import logging
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Final, ParamSpec, TypeVar
@@ -30,14 +29,13 @@ from capi_async.spool.base import (
     ignore_settled,
 )
 from capi_async.spool.chunks import MAX_WAIT_S
-from capi_async.spool.sqlite import dead_letters
 from capi_async.spool.sqlite.committer import Committer
-from capi_async.spool.sqlite.group import Chunk, split
 from capi_async.spool.sqlite.options import Options
-from capi_async.spool.sqlite.queue import Line, Queues
+from capi_async.spool.sqlite.queue import Queue, Queues
 from capi_async.spool.sqlite.rates import SharedRates
 from capi_async.spool.sqlite.recalls import Recalls, delete_answered
-from capi_async.spool.sqlite.store import Counts, Store
+from capi_async.spool.sqlite.rows import Chunk, split
+from capi_async.spool.sqlite.store import Store
 from capi_async.thread import OwnedThread
 
 P = ParamSpec("P")
@@ -45,27 +43,20 @@ R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks at what other processes did, and between those at whether they live.
+#: Seconds between two rounds of maintenance, and between two of what is not done in every round.
 TICK_S: Final = 0.25
 CHECKPOINT_S: Final = 0.25
-ADOPT_S: Final = 1.0
+TAKE_OVER_S: Final = 1.0
 SHRINK_S: Final = 5.0
-TIDY_S: Final = 60.0
+PRUNE_S: Final = 60.0
 
 #: Seconds that closing may take for what is being written.
 CLOSE_S: Final = 5.0
 
-#: Records in memory that wait for older ones before no more are fetched in search of one that does not.
+#: Records in memory that wait for older ones, from which on no more are fetched in search of one that does not wait.
 _MAX_WAITING: Final = 20_000
 
-#: How often, and after how many seconds each time, the file of shared rates is tried while another process has it;
-#: for how many seconds it is tried once only after that was in vain; and seconds between two warnings of it.
-_RATES_TRIES: Final = 50
-_RATES_TRY_S: Final = 0.001
-_RATES_LEFT_S: Final = 0.25
-_WARN_AGAIN_S: Final = 60.0
-
-_RETIRED: Final = Outcome(
+_UNSERVED: Final = Outcome(
     kind="dead", reason="configuration changed: no destination of this name", reason_code="configuration"
 )
 
@@ -74,9 +65,8 @@ class SqliteSpool:
     """See :class:`~capi_async.spool.base.Spool`.
 
     An event for which ``append`` returned is on the disk (``synchronous=full``) and survives whatever ends the
-    process. A process delivers what it appended itself; what a dead one left is taken over within seconds, by the
-    proof that the lock it held is free. Of what was under way when a process died, everybody knows that it may
-    have arrived.
+    process. A process delivers what it appended itself. What a dead process left is taken over within seconds: the
+    lock that it held is free then. What was under way when a process died is known as uncertain.
     """
 
     durable = True
@@ -87,24 +77,22 @@ class SqliteSpool:
         self._options = options
         self._store = self._make_store()
         self._rates = SharedRates(options.path.with_name(options.path.name + "-rates"), now=clock.monotonic)
-        #: What is in memory may not be what the file says is this process's own.
-        self._astray = False
-        self._rates_held_until = 0.0
-        self._rates_warned_at = -_WARN_AGAIN_S
+        #: What is in memory may differ from what this process owns by the file.
+        self._memory_outdated = False
         self._thread: OwnedThread | None = None
-        #: Closing goes on; whoever opens it again waits until it is over.
+        #: Done when the close under way is over; the next open waits for it.
         self._closed: asyncio.Future[None] | None = None
-        #: Another process has written something that was not looked at yet.
+        #: Another process has written something that was not read yet.
         self._changed = True
-        #: Moves the log into the file, which nobody who sends should wait for.
-        self._beside = OwnedThread("capi_async-sqlite-checkpoint")
+        #: Moves the log into the file, which callers should not wait for.
+        self._checkpoint_thread = OwnedThread("capi_async-sqlite-checkpoint")
         self._committer: Committer | None = None
-        self._tending: asyncio.Task[None] | None = None
+        self._maintenance: asyncio.Task[None] | None = None
         self._queues = Queues(
             clock=clock, touch=lambda chunk: self._writer().touch(chunk), wake=lambda name: self._wake(name)
         )
         self._epochs = count(1)
-        self._wake: Callable[[str], None] = _nobody
+        self._wake: Callable[[str], None] = _ignore_wake
         self._settled: OnSettled = ignore_settled
         self._deliver = True
         self._final: Mapping[str, Ledger] = {}
@@ -114,7 +102,7 @@ class SqliteSpool:
 
     @property
     def options(self) -> Options:
-        """What its address says."""
+        """What the address of the spool says."""
         return self._options
 
     async def open(
@@ -126,17 +114,17 @@ class SqliteSpool:
         deliver: bool = True,
         recall: Callable[[], Awaitable[None]] = ignore_recall,
     ) -> None:
-        await self._old_close()
+        await self._earlier_close()
         fresh = self._thread is None
         thread = self._thread = self._thread or OwnedThread("capi_async-sqlite")
         self._wake = wake
         self._settled = settled
         self._recalls = self._make_recalls(recall if deliver else ignore_recall)
-        self._deliver = self._store.keeps = deliver
+        self._deliver = self._store.owns_new = deliver
         if fresh:
-            self._beside = OwnedThread("capi_async-sqlite-checkpoint")
+            self._checkpoint_thread = OwnedThread("capi_async-sqlite-checkpoint")
         try:
-            # a loop that ended without closing left the file open: what it held is taken up as a dead process's is
+            # a loop that ended without closing left the file open: what it owned is claimed as a dead process's is
             await self._call(self._store.open if fresh else self._store.release_all)
         except BaseException:
             if fresh:
@@ -149,13 +137,18 @@ class SqliteSpool:
         self._queues.start(destinations, deliver=deliver)
         self._final = {}
         self._committer = Committer(
-            self._store, thread, stored=self._queues.stored, finished=self._queues.finished, lost=self._queues.lose
+            self._store.commit,
+            thread,
+            path=self._store.path,
+            stored=self._queues.stored,
+            finished=self._queues.finished,
+            lost=self._queues.forget_changed,
         )
-        # what a process left that died before it could stop it
+        # recalls that a process left that died before it could apply them
         await self._recalls.apply_recalls_on_disk()
-        await self._count()
-        self._tending = asyncio.get_running_loop().create_task(
-            self._tend(), name="capi_async-sqlite-tend", context=contextvars.Context()
+        await self._recount()
+        self._maintenance = asyncio.get_running_loop().create_task(
+            self._maintain(), name="capi_async-sqlite-maintain", context=contextvars.Context()
         )
 
     async def close(self) -> None:
@@ -167,20 +160,20 @@ class SqliteSpool:
         finally:
             closed.set_result(None)
 
-    async def _old_close(self) -> None:
-        """Return once the last run has let go of the file; what it was writing is written then, or never will be."""
+    async def _earlier_close(self) -> None:
+        """Return once an earlier close is over: what was being written is written then, or never will be."""
         closed, self._closed = self._closed, None
         # a loop that has ended took its close with it
         if closed is not None and closed.get_loop() is asyncio.get_running_loop():
             await asyncio.wait([closed])
 
     async def _close(self, thread: OwnedThread) -> None:
-        self._wake = _nobody
+        self._wake = _ignore_wake
         self._settled = ignore_settled
         self._thread = None
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.wait([self._tending])
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.wait([self._maintenance])
         if self._committer is not None:
             await self._committer.close(CLOSE_S)
             self._committer = None
@@ -192,12 +185,12 @@ class SqliteSpool:
                 "is stored is not affected",
                 self._store.path, error, extra={"error": str(error)},
             )  # fmt: skip
-        await asyncio.wait([asyncio.ensure_future(self._beside.run(bool))], timeout=CLOSE_S)
-        self._beside.stop()
+        await asyncio.wait([asyncio.ensure_future(self._checkpoint_thread.run(bool))], timeout=CLOSE_S)
+        self._checkpoint_thread.stop()
         done, _ = await asyncio.wait([asyncio.ensure_future(thread.run(self._store.close))], timeout=CLOSE_S)
         if not done:
             logger.warning("storage does not answer; the spool file is left as after a crash")
-            # the thread may come round later: whoever opens the spool again must not share this one with it
+            # the thread may go on later: the next open must not share this store with it
             self._store = self._make_store()
         thread.stop()
         self._rates.close()
@@ -211,33 +204,33 @@ class SqliteSpool:
         await self._writer().append(list(split(records)), refused, timeout_s)
 
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
-        line = self._queues.lines[destination]
-        line.wake(self._clock.monotonic())
-        while len(line.ready) < limit and (line.cold or (line.unowned[0] and not line.ready)):
-            if not await self._fetch(line, limit, max_bytes):
+        queue = self._queues.by_destination[destination]
+        queue.wake(self._clock.monotonic())
+        while len(queue.ready) < limit and (queue.unloaded or (queue.unowned[0] and not queue.ready)):
+            if not await self._fetch(queue, limit, max_bytes):
                 break
-            if line.ready_bytes >= max_bytes or line.waiting() > _MAX_WAITING:
+            if queue.ready_bytes >= max_bytes or queue.held_back() > _MAX_WAITING:
                 break
-        return line.take(limit, max_bytes, next(self._epochs))
+        return queue.take(limit, max_bytes, next(self._epochs))
 
-    async def _fetch(self, line: Line, limit: int, max_bytes: int) -> bool:
-        """Get more into memory, if there is any: first what is this process's own."""
+    async def _fetch(self, queue: Queue, limit: int, max_bytes: int) -> bool:
+        """Load more into memory, if there is any: first what this process owns."""
         async with self._recalls.moving:
-            if line.cold:
-                looked = await self._call(
-                    self._store.load, line.name, after=line.cursor, records=limit, max_bytes=max_bytes
+            if queue.unloaded:
+                loaded = await self._call(
+                    self._store.load, queue.name, after=queue.cursor, records=limit, max_bytes=max_bytes
                 )
-                self._queues.enter_cold(line, looked)
+                self._queues.add_loaded(queue, loaded)
             else:
-                looked = await self._call(self._store.claim, line.name, records=limit, max_bytes=max_bytes)
-                self._queues.enter_claimed(line, looked)
-                await self._look_at_foreign()
-        # what could not be read is behind us: the next call looks at what follows
-        return bool(looked.last)
+                loaded = await self._call(self._store.claim, queue.name, records=limit, max_bytes=max_bytes)
+                self._queues.add_claimed(queue, loaded)
+                await self._refresh_foreign_keys()
+        # True also if nothing of it could be read: the next call loads what follows
+        return bool(loaded.last)
 
     async def mark_attempted(self, records: Sequence[Record]) -> None:
-        if not self._store.lives():
-            await self._come_back()
+        if not self._store.has_owner_lock():
+            await self._restore_owner_lock()
         if not self._store.sees_recalls():
             await self._call(self._store.reopen_lock)
             await self._recalls.apply_recalls()
@@ -254,12 +247,12 @@ class SqliteSpool:
         start = stop = 0
         for record in records:
             if record.resend_for_s > 0 and not record.attempts:
-                # of the first attempt it is enough to know that it was made, and when: it is written by runs
+                # of a first attempt only the time is kept, as runs of records
                 if record.chunk is carried and record.at == stop:
                     stop += 1
                     continue
                 if carried is not None:
-                    carried.carry(start, stop, now)
+                    carried.note_request(start, stop, now)
                 carried, start, stop = record.chunk, record.at, record.at + 1
                 writer.touch(record.chunk)
             elif not record.uncertain_since:
@@ -270,23 +263,23 @@ class SqliteSpool:
                     chunk.touched = True
                     writer.touch(chunk)
         if carried is not None:
-            carried.carry(start, stop, now)
+            carried.note_request(start, stop, now)
         await writer.marked(sync=fragile)
         if any(record.epoch <= 0 for record in records):
-            raise Revoked  # another process has taken them over: that became clear as they were noted
+            raise Revoked  # another process has taken them over, which was noticed as they were noted
 
     async def settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
-        told: list[tuple[Sequence[Record], Outcome]] = []
+        ended: list[tuple[Sequence[Record], Outcome]] = []
         start = 0
         for stop in range(1, len(records) + 1):
             if stop == len(records) or outcomes[stop] is not outcomes[start]:
                 held = [record for record in records[start:stop] if record.epoch > 0]
                 if held:
                     self._queues.end(held, outcomes[start])
-                    told.append((held, outcomes[start]))
+                    ended.append((held, outcomes[start]))
                 start = stop
-        if told:
-            await self._writer().settled(told)
+        if ended:
+            await self._writer().settled(ended)
 
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
         if self._queues.erase_on_return:
@@ -296,8 +289,8 @@ class SqliteSpool:
         woken: dict[str, None] = {}
         # backwards, because each of them goes in front of the one before
         for record in records if after_s > 0 else reversed(records):
-            line = self._queues.lines.get(record.destination)
-            if record.epoch <= 0 or line is None:
+            queue = self._queues.by_destination.get(record.destination)
+            if record.epoch <= 0 or queue is None:
                 continue
             record.epoch = 0
             chunk = record.chunk
@@ -310,44 +303,44 @@ class SqliteSpool:
                 if self._committer is not None:
                     self._committer.touch(chunk)
             elif chunk.tried or chunk.marks:
-                # noted as about to be sent, and not sent: nothing may say later that it might have arrived
-                chunk.put_down(record.at)
+                # noted as about to be sent, and not sent: it must not seem later as if it might have arrived
+                chunk.unnote_request(record.at)
                 if chunk.marks.pop(record.at, None) is not None:
                     chunk.touched = True
                 if (chunk.touched or chunk.tried_changed) and self._committer is not None:
                     self._committer.touch(chunk)
             if after_s > 0:
-                line.delay(record, due)
+                queue.delay(record, due)
             else:
-                line.back(record)
+                queue.push_front(record)
             woken[record.destination] = None
         for name in woken:
             self._wake(name)
 
     async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
-        line = self._queues.lines[destination]
-        told: list[tuple[Sequence[Record], Outcome]] = []
-        over_events, over_bytes = line.events + line.unowned[0] - events, line.bytes + line.unowned[1] - max_bytes
+        queue = self._queues.by_destination[destination]
+        ended: list[tuple[Sequence[Record], Outcome]] = []
+        over_events, over_bytes = queue.events + queue.unowned[0] - events, queue.bytes + queue.unowned[1] - max_bytes
         while over_events > 0 or over_bytes > 0:
-            record = line.oldest()
+            record = queue.oldest()
             if record is None:
-                # a process that does not deliver must not take up what others are to deliver
-                if not (line.cold or (self._deliver and line.unowned[0])) or not await self._fetch(line, 1, 1):
+                # a process that does not deliver must not claim what others are to deliver
+                if not (queue.unloaded or (self._deliver and queue.unowned[0])) or not await self._fetch(queue, 1, 1):
                     break
                 continue
             end = cut_short(record, outcome, self._clock.wall())
             self._queues.end([record], end)
-            told.append(([record], end))
+            ended.append(([record], end))
             over_events -= 1
             over_bytes -= len(record.body)
-        if told:
-            await self._writer().settled(told)
-            self._settled(destination, [records[0].event_id for records, _ in told], [end for _, end in told])
-        return len(told)
+        if ended:
+            await self._writer().settled(ended)
+            self._settled(destination, [records[0].event_id for records, _ in ended], [end for _, end in ended])
+        return len(ended)
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
         found = await self._recalls.settle_matching(matches, outcome)
-        await self._count()
+        await self._recount()
         return found
 
     # Dead letters.
@@ -355,18 +348,14 @@ class SqliteSpool:
     async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
         """See :meth:`~capi_async.spool.base.Spool.letters`."""
 
-        def select() -> list[DeadLetter]:
-            with self._store.transaction(sync=False) as db:
-                return dead_letters.select(db, wanted)
-
-        return await self._call(select)
+        return await self._call(self._store.dead_letters, wanted)
 
     async def replay(
         self, wanted: LetterFilter, *, permitted: Callable[[str], bool] | None = None
     ) -> Mapping[str, int]:
         """See :meth:`~capi_async.spool.base.Spool.replay`."""
         replayed = await self._call(self._store.replay, wanted, permitted, self._clock.wall())
-        await self._count()
+        await self._recount()
         return replayed
 
     async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
@@ -384,18 +373,18 @@ class SqliteSpool:
     # Counts.
 
     def next_due_s(self, destination: str) -> float | None:
-        line = self._queues.lines[destination]
-        if line.ready or line.unowned[0] or (line.cold and line.waiting() <= _MAX_WAITING):
+        queue = self._queues.by_destination[destination]
+        if queue.ready or queue.unowned[0] or (queue.unloaded and queue.held_back() <= _MAX_WAITING):
             return 0.0
-        if not line.delayed:
+        if not queue.delayed:
             return None
-        return max(0.0, line.delayed[0][0] - self._clock.monotonic())
+        return max(0.0, queue.delayed[0][0] - self._clock.monotonic())
 
     def depth(self, destination: str) -> Depth:
-        line = self._queues.lines.get(destination)
-        if line is None:
+        queue = self._queues.by_destination.get(destination)
+        if queue is None:
             return Depth(0, 0)
-        return Depth(line.events + line.unowned[0], line.bytes + line.unowned[1])
+        return Depth(queue.events + queue.unowned[0], queue.bytes + queue.unowned[1])
 
     def health(self) -> Health:
         """See :meth:`~capi_async.spool.base.Spool.health`."""
@@ -410,36 +399,11 @@ class SqliteSpool:
         }
 
     async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
-        """Take request tokens that all processes on this file share: so many, or minus the seconds to wait.
-
-        See :meth:`~capi_async.spool.sqlite.rates.SharedRates.draw`. Some 10 µs, without waiting for the disk. ``None``
-        if another process does not let go of the file, as one that was stopped while it held it.
-
-        Raises:
-            SpoolError: The file beside the spool cannot be used.
-        """
-        now = time.monotonic()
-        try:
-            for _ in range(_RATES_TRIES if now >= self._rates_held_until else 1):
-                drawn = self._rates.try_draw(account, rate=rate, burst=burst, wanted=wanted)
-                if drawn is not None:
-                    self._rates_held_until = 0.0
-                    return drawn
-                await asyncio.sleep(_RATES_TRY_S)
-        except OSError as error:
-            raise SpoolError(f"shared rates cannot be kept: {error.strerror}") from error
-        if now >= self._rates_warned_at + _WARN_AGAIN_S:
-            self._rates_warned_at = now
-            logger.warning(
-                "spool: another process holds %s-rates and does not let go of it (stopped, or in a debugger?); until "
-                "it does, this process keeps the request rate by itself",
-                self._store.path, extra={"path": str(self._store.path)},
-            )  # fmt: skip
-        self._rates_held_until = now + _RATES_LEFT_S
-        return None
+        """See :meth:`~capi_async.spool.base.Spool.draw_tokens`; ``None`` also if another process locks the rates."""
+        return await self._rates.draw_soon(account, rate=rate, burst=burst, wanted=wanted)
 
     async def withhold_tokens(self, account: str, *, rate: float, burst: float, seconds: float) -> None:
-        """Each process learns it from its own answers: those of one host come soon."""
+        """Not shared: each process of the host learns it from its own answers."""
 
     # Below.
 
@@ -472,97 +436,99 @@ class SqliteSpool:
         except OSError as error:
             raise SpoolError(f"storage failed: {error.strerror}") from error
 
-    async def _count(self) -> None:
-        """See what belongs to nobody (or, where nothing is delivered, all there is)."""
-        found, newest = await self._call(self._look_through)
-        self._queues.counted(found, newest)
-        await self._look_at_foreign()
+    async def _recount(self) -> None:
+        """Count what no process owns, or all that is pending where nothing is delivered."""
+        found, newest = await self._call(self._store.counts, pending=not self._deliver)
+        self._queues.set_unowned(found, newest)
+        await self._refresh_foreign_keys()
 
-    def _look_through(self) -> tuple[Counts, int]:
-        """In the thread, where nothing of this process is written meanwhile: the counts, and the last row in them."""
-        return (self._store.unowned() if self._deliver else self._store.pending()), self._store.newest()
-
-    async def _come_back(self) -> None:
-        """The file that proves that this process lives was deleted; what others took over meanwhile is theirs."""
+    async def _restore_owner_lock(self) -> None:
+        """Make the file again that proves that this process lives, and forget what others took over meanwhile."""
         async with self._recalls.moving:
-            if await self._call(self._store.come_back):
-                self._astray = True
-        if self._astray:
-            await self._keep_own()
+            if await self._call(self._store.restore_owner_lock):
+                self._memory_outdated = True
+        if self._memory_outdated:
+            await self._forget_disowned()
 
-    async def _keep_own(self) -> None:
-        """Have in memory only what the file says is this process's own."""
+    async def _forget_disowned(self) -> None:
+        """Forget what is in memory and, by the file, not owned by this process."""
         async with self._recalls.moving:
-            rows = await self._call(self._store.mine)
-            astray = self._queues.keep_only(rows, self._writer().under_way)
-            if astray:
-                await self._call(self._store.give_up, astray)
-            self._astray = False
-        await self._count()
+            rows = await self._call(self._store.owned)
+            unfetched = self._queues.keep_only(rows, self._writer().under_way)
+            if unfetched:
+                await self._call(self._store.disown, unfetched)
+            self._memory_outdated = False
+        await self._recount()
 
-    async def _tend(self) -> None:
-        """Look after what other processes do, and after the file, until cancelled."""
+    async def _maintain(self) -> None:
+        """Maintain the file, and follow what other processes do, until cancelled."""
         last = dict.fromkeys(_EVERY, self._clock.monotonic())
-        last["retire"] = last["checkpoint"] = 0.0  # a run before this one may have left a long log
+        last["unserved"] = last["checkpoint"] = 0.0  # a run before this one may have left a long log
         while True:
             try:
-                await self._look(last)
+                await self._maintain_once(last)
             except SpoolError as error:
                 logger.warning(
-                    "spool: %s could not be looked after (%s); it is tried again in %.0f s: see to the file, its "
+                    "spool: %s could not be maintained (%s); it is tried again in %.0f s: see to the file, its "
                     "volume and its permissions",
-                    self._store.path, error, ADOPT_S, extra={"error": str(error)},
+                    self._store.path, error, TAKE_OVER_S, extra={"error": str(error)},
                 )  # fmt: skip
-                await asyncio.sleep(ADOPT_S)
+                await asyncio.sleep(TAKE_OVER_S)
             await asyncio.sleep(TICK_S)
 
-    async def _look(self, last: dict[str, float]) -> None:
+    async def _maintain_once(self, last: dict[str, float]) -> None:
         self._queues.drop_receipts()
         now = self._clock.monotonic()
         due = {what for what, s in _EVERY.items() if now - last[what] >= s}
         last.update(dict.fromkeys(due, now))
-        if "checkpoint" in due and await self._beside.run(self._store.checkpoint):
-            await self._call(self._store.finish_checkpoint)
-        # kept until it has been looked at: a look that fails on its way must not lose it
-        if not self._store.lives():
-            await self._come_back()
+        if "checkpoint" in due and await self._checkpoint_thread.run(self._store.space.checkpoint):
+            await self._call(self._store.space.finish_checkpoint)
+        # each fact is kept until it has been dealt with: a round that fails must not lose it
+        if not self._store.has_owner_lock():
+            await self._restore_owner_lock()
         if not self._store.sees_recalls():
             await self._call(self._store.reopen_lock)
             self._changed = True
-        if self._astray:
-            await self._keep_own()
+        if self._memory_outdated:
+            await self._forget_disowned()
         self._changed = await self._call(self._store.changed) or self._changed
-        if "adopt" in due:
+        if "take_over" in due:
             await self._call(self._store.check_place)
-            self._changed = await self._call(self._store.adopt) or self._changed
-        if "retire" in due and self._deliver and await self._call(self._store.alone):
-            await self._call(self._store.retire, tuple(self._queues.lines), _RETIRED)
+            self._changed = await self._call(self._store.take_over) or self._changed
+        if "unserved" in due and self._deliver and await self._call(self._store.alone):
+            await self._call(self._store.end_unserved, tuple(self._queues.by_destination), _UNSERVED)
         if self._changed or self._recalls.recalled():
             await self._recalls.apply_recalls()
-            await self._count()
+            await self._recount()
             self._changed = False
-        if self._queues.traces:
+        if self._queues.has_traces:
             await self._recalls.erase_traces()
         if "shrink" in due:
-            await self._call(self._store.shrink)
-            await self._call(self._store.hold_room)
-        if "tidy" in due:
+            await self._call(self._store.space.shrink)
+            await self._call(self._store.space.hold_reserve)
+        if "prune" in due:
             await self._call(delete_answered, self._store)
-            await self._call(self._store.tidy)
+            await self._call(self._store.prune)
 
-    async def _look_at_foreign(self) -> None:
+    async def _refresh_foreign_keys(self) -> None:
         chunks = [chunk for chunk in self._queues.chunks.values() if chunk.foreign]
         if not chunks:
             return
-        for chunk, foreign in zip(chunks, await self._call(self._store.still_foreign, chunks), strict=True):
+        for chunk, foreign in zip(chunks, await self._call(self._store.foreign_keys_of, chunks), strict=True):
             chunk.foreign = foreign
-        for name, line in self._queues.lines.items():
-            if line.look_again():
+        for name, queue in self._queues.by_destination.items():
+            if queue.release_foreign():
                 self._wake(name)
 
 
-_EVERY: Final = {"checkpoint": CHECKPOINT_S, "adopt": ADOPT_S, "shrink": SHRINK_S, "tidy": TIDY_S, "retire": ADOPT_S}
+_EVERY: Final = {
+    "checkpoint": CHECKPOINT_S,
+    "take_over": TAKE_OVER_S,
+    "shrink": SHRINK_S,
+    "prune": PRUNE_S,
+    "unserved": TAKE_OVER_S,
+}
 
 
-def _nobody(_destination: str) -> None:
-    """Wakes nobody: the spool is not open."""
+def _ignore_wake(_destination: str) -> None:
+    """The ``wake`` of a spool that is not open."""
