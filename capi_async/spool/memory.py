@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import count, groupby, pairwise
+from itertools import count, groupby, islice, pairwise
 from operator import attrgetter
 
 from capi_async.clock import SYSTEM_CLOCK, Clock

@@ -38,8 +38,6 @@ class Waiting:
         self.ready.appendleft(record)
         self.ready_bytes += len(record.body)
 
-    back = push_front
-
     def delay(self, record: Record, due_at: float) -> None:
         """The record becomes ready at ``due_at``, in monotonic seconds."""
         record.due_at = due_at

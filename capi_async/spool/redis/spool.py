@@ -303,7 +303,7 @@ class RedisSpool:
             if after_s > 0:
                 queue.delay(record, due)
             else:
-                queue.back(record)
+                queue.push_front(record)
             woken[record.destination] = None
         for queue in ended.values():
             await self._write_back.flush(queue)
