@@ -94,7 +94,7 @@ INSIDE_A_HOST = (
 #: Parts of a folder that must not know one another.
 STRANGERS = {"destinations", "sources", "spool"}
 #: What all of them may know: of spools also the form of stored records, its encryption, and what waits in memory.
-SHARED = {"__init__", "base", "chunks", "sealing", "waiting"}
+SHARED = {"__init__", "address", "base", "chunks", "sealing", "waiting"}
 #: Of destinations: the way that all platforms go, and what they say alike.
 SHARED |= {"cart", "extinfo", "forms", "platform", "raw", "refusals", "registry"}
 

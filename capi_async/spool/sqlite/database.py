@@ -52,7 +52,7 @@ class SpoolFile:
         self.wall = wall
         self.sealing = Sealing(options.keys, plain=options.plain, old_seals=options.old_seals)
         self.writers = Lock(self._beside("-lock"))
-        self.space = Space(self)
+        self.space = Space(self.path, self.writers, ready=self.ready, ensure_place=self.ensure_place)
         self._db: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._owner_lock: Lock | None = None

@@ -14,7 +14,7 @@ from capi_async.outcome import Outcome
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
 from capi_async.spool.chunks import DamagedChunk, decode, encode
 from capi_async.spool.sealing import OpenSealed, Place, Seal
-from capi_async.spool.sqlite.rows import read_one
+from capi_async.spool.sqlite.schema import read_one
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from msgspec import Struct
 
@@ -32,17 +31,11 @@ from capi_async.spool.chunks import (
     restored,
 )
 from capi_async.spool.sealing import REPEATED
-from capi_async.spool.sqlite.schema import add_to_ledger, key_number, place_of
+from capi_async.spool.sqlite.database import SpoolFile
+from capi_async.spool.sqlite.schema import add_to_ledger, is_of_row, key_number, place_of, read_one
 from capi_async.spool.waiting import SETTLED
 
-if TYPE_CHECKING:
-    from capi_async.spool.sqlite.database import SpoolFile
-
 logger = logging.getLogger(__name__)
-
-#: How often a row is read that the disk cannot read, and seconds between two tries.
-_TRIES: Final = 3
-_AGAIN_S: Final = 0.05
 
 
 class Chunk:
@@ -158,35 +151,6 @@ class Stored(Struct, gc=False):
     sealed: str
     state: bytes | None
     data: bytes
-
-
-def is_of_row(error: sqlite3.Error) -> bool:
-    """Whether an error says that what is stored is broken, rather than that the file is locked, or the disk full."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:  # the driver's own: a text that is none
-        return True
-    return code & 0xFF in (
-        sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG,
-        sqlite3.SQLITE_IOERR,
-    )  # fmt: skip
-
-
-def read_one(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> Any:
-    """The one row that a query finds; ``None`` if there is none.
-
-    Raises:
-        DamagedChunk: It cannot be read.
-    """
-    for left in range(_TRIES - 1, -1, -1):
-        try:
-            return db.execute(query, values).fetchone()
-        except sqlite3.Error as error:
-            if not is_of_row(error):
-                raise
-            if not left or getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_IOERR:
-                raise DamagedChunk(f"it cannot be read: {error}") from error
-        time.sleep(_AGAIN_S)
-    return None
 
 
 def read_stored(db: sqlite3.Connection, number: int) -> Stored:

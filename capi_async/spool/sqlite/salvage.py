@@ -24,8 +24,7 @@ from capi_async.outcome import OUTCOME_KINDS
 from capi_async.spool.base import KEPT, Record, size_of
 from capi_async.spool.chunks import DamagedChunk, decode_state, is_set
 from capi_async.spool.sqlite import kept_ids, schema
-from capi_async.spool.sqlite.rows import is_of_row, read_one
-from capi_async.spool.sqlite.schema import key_number
+from capi_async.spool.sqlite.schema import is_of_row, key_number, read_one
 
 logger = logging.getLogger(__name__)
 

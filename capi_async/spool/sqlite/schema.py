@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import create_private, refuse_planted, set_aside
-from capi_async.spool.chunks import order_digest
+from capi_async.spool.chunks import DamagedChunk, order_digest
 from capi_async.spool.sealing import Place
 
 logger = logging.getLogger(__name__)
+
+#: How often a row is read that the disk cannot read, and seconds between two tries.
+_TRIES: Final = 3
+_AGAIN_S: Final = 0.05
 
 #: In the file's header: it is ours ("CAPI"), and which form the tables have.
 _HEADER: Final = b"SQLite format 3\0"
@@ -166,6 +171,35 @@ def report_damage(path: Path, error: BaseException) -> SpoolError:
         f"{path} is damaged ({error}); it was renamed to {target}, with all that it held. "
         "The next start begins with an empty spool"
     )
+
+
+def is_of_row(error: sqlite3.Error) -> bool:
+    """Whether an error says that what is stored is broken, rather than that the file is locked, or the disk full."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # the driver's own: a text that is none
+        return True
+    return code & 0xFF in (
+        sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_IOERR,
+    )  # fmt: skip
+
+
+def read_one(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> Any:
+    """The one row that a query finds; ``None`` if there is none.
+
+    Raises:
+        DamagedChunk: It cannot be read.
+    """
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            return db.execute(query, values).fetchone()
+        except sqlite3.Error as error:
+            if not is_of_row(error):
+                raise
+            if not left or getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_IOERR:
+                raise DamagedChunk(f"it cannot be read: {error}") from error
+        time.sleep(_AGAIN_S)
+    return None
 
 
 def place_of(destination: str, chunk: int) -> Place:

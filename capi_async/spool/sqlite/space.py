@@ -13,15 +13,14 @@ import os
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from capi_async.errors import SpoolError
+from capi_async.files import Lock
 from capi_async.spool.sqlite import schema
-
-if TYPE_CHECKING:
-    from capi_async.spool.sqlite.database import SpoolFile
 
 logger = logging.getLogger(__name__)
 
@@ -190,11 +189,22 @@ def is_full(error: Exception) -> bool:
 
 
 class Space:
-    """Manages the space that an open spool file and its log take; the methods block."""
+    """Manages the space that an open spool file and its log take; the methods block.
 
-    def __init__(self, file: SpoolFile) -> None:
-        self._file = file
-        self.volume = Volume(file.path)
+    Args:
+        writers: The lock of those who change the file.
+        ready: Returns the open connection.
+        ensure_place: Called with the lock held, sees that the file has not been deleted or replaced.
+    """
+
+    def __init__(
+        self, path: Path, writers: Lock, *, ready: Callable[[], sqlite3.Connection], ensure_place: Callable[[], None]
+    ) -> None:
+        self._path = path
+        self._writers = writers
+        self._ready = ready
+        self._ensure_place = ensure_place
+        self.volume = Volume(path)
         #: Something was written since the last checkpoint.
         self.written = False
 
@@ -207,7 +217,7 @@ class Space:
         if not self.written:
             return False
         self.written = False
-        place = f"{self._file.path.as_uri()}?mode=rw"
+        place = f"{self._path.as_uri()}?mode=rw"
         # not kept open: the file may be another one the next time
         try:
             with closing(sqlite3.connect(place, uri=True, timeout=0.0, isolation_level=None)) as db:
@@ -219,7 +229,7 @@ class Space:
 
     def finish_checkpoint(self) -> None:
         """Move the rest, which was written meanwhile: only when all is moved does the log begin anew."""
-        self._file.ready().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._ready().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def require(self, wanted: int) -> None:
         """See that so many new bytes leave space for delivering what is stored.
@@ -228,45 +238,45 @@ class Space:
             NoSpace: They do not.
         """
         if not self.volume.takes(wanted):
-            with self._file.writers():
-                self._file.ensure_place()
-                self.volume.require(self._file.ready(), wanted)
+            with self._writers():
+                self._ensure_place()
+                self.volume.require(self._ready(), wanted)
 
     def find(self) -> bool:
         """Make space after a write met a full volume; whether there is some now, and the write may be tried again."""
-        with self._file.writers():
+        with self._writers():
             before = self.volume.log_bytes()
-            self.volume.move_log(self._file.ready())
+            self.volume.move_log(self._ready())
             found = self.volume.log_bytes() < before
             if self.volume.release_reserve():
-                self.volume.move_log(self._file.ready())
+                self.volume.move_log(self._ready())
                 found = True
         return found
 
     def keep_log_short(self) -> None:
         """Move the log into the file where space is short."""
         if self.volume.is_tight():
-            with self._file.writers():
-                self.volume.move_log(self._file.ready())
+            with self._writers():
+                self.volume.move_log(self._ready())
 
     def hold_reserve(self) -> None:
         """Make the reserve file again, if it was deleted and there is space for it."""
-        with self._file.writers():
+        with self._writers():
             self.volume.hold_reserve()
 
     def shrink(self, *, everything: bool = False) -> bool:
         """Give free pages back to the file system, if there are many or all are wanted; whether the log is empty."""
-        db = self._file.ready()
+        db = self._ready()
         free = int(db.execute("PRAGMA freelist_count").fetchone()[0])
         pages = int(db.execute("PRAGMA page_count").fetchone()[0])
         if not everything and not (free > _SPARE_PAGES and free * 4 > pages):
             return False
-        with self._file.writers():
+        with self._writers():
             turn = free if everything else _PAGES_A_TURN
-            self._file.ensure_place()
+            self._ensure_place()
             # as a script: execute() would free a single page, because each page is a step without a row
-            self._file.ready().executescript(f"PRAGMA incremental_vacuum({turn})")
-            busy, _frames, _moved = self._file.ready().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._ready().executescript(f"PRAGMA incremental_vacuum({turn})")
+            busy, _frames, _moved = self._ready().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
     def overwrite(self, db: sqlite3.Connection, on: bool) -> None:
@@ -278,11 +288,11 @@ class Space:
 
         A long file is not rewritten: there, what is deleted is overwritten as it is deleted.
         """
-        db = self._file.ready()
+        db = self._ready()
         pages, page_bytes = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
-        with self._file.writers():
-            self._file.ensure_place()
-            db = self._file.ready()
+        with self._writers():
+            self._ensure_place()
+            db = self._ready()
             if pages * page_bytes <= _REWRITTEN_BYTES:
                 try:
                     db.execute("VACUUM")
