@@ -87,8 +87,8 @@ def _moved(destination: Destination, base_url: str) -> Destination:
     faster = {name: value for name, value in row.sandbox.items() if getattr(destination, name) is None}
     return replace(
         destination,
-        base_url=f"{base_url}/{destination.type}",
-        **{row.credential: SANDBOX_TOKEN},
+        **{"base_url": "", row.address: f"{base_url}/{destination.type}", row.credential: SANDBOX_TOKEN},
+        **row.played,
         **faster,
     )
 

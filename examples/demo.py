@@ -47,11 +47,12 @@ _OVERRIDES: Final[Mapping[str, Mapping[str, Any]]] = {
     "ga4": {"request_timeout_s": 2.0, "max_attempts": 8},
     **dict.fromkeys(("snap", "snap_v2", "pinterest", "tiktok", "meta", "reddit"), _SETTINGS),
     "tiktok_pixel": {"request_timeout_s": 2.0},
+    "webhook": {"request_timeout_s": 2.0},
     # carts are no conversions there unless one says so
     "cutmeshort": {"request_timeout_s": 2.0, "max_attempts": 8, "event_names": {"add_to_cart": "lead:added_to_cart"}},
 }
-#: Platforms that are not known to recognise a second copy of any event.
-_KEYLESS: Final = ("reddit",)
+#: Those that are not known to recognise a second copy of any event.
+_KEYLESS: Final = ("reddit", "webhook")
 
 
 class Finished(msgspec.Struct):

@@ -42,7 +42,8 @@ def sandbox_destinations(
             {
                 **row_of(name).settings(test=test),
                 **row_of(name).sandbox,
-                "base_url": url(name),
+                **row_of(name).played,
+                row_of(name).address: url(name),
                 "test": test,
                 **(overrides or {}).get(name, {}),
             },

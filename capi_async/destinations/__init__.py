@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from capi_async.destinations.registry import BUILT_IN, WEBHOOK, Row, row_of, rows
+from capi_async.destinations.registry import BUILT_IN, Row, row_of, rows
 from capi_async.spec import Destination
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ __all__ = [
     "row_of",
 ]
 
-_ROWS: Final = {row.class_name: row for row in (*BUILT_IN.values(), WEBHOOK)}
+_ROWS: Final = {row.class_name: row for row in BUILT_IN.values()}
 
 
 def destination_types() -> list[str]:

@@ -1,4 +1,4 @@
-"""The table of platforms: one row each, from which the configuration, the command line, the pages and the tests derive.
+"""The table of destinations, one row each; the configuration, the command line, the pages and the tests derive from it.
 
 A package of its own adds a platform by an entry point of the group ``capi_async.destinations``, named as its type,
 that leads to a :class:`Row` (or, without an account to try things out with, to the destination's class)::
@@ -44,6 +44,8 @@ class Row(Struct, frozen=True, kw_only=True):
         every_setting: Settings, besides those that an account must have, that open every branch of the mapping.
         sandbox: Settings that make sense in the sandbox alone, such as a rate that the platform would not take.
         sandbox_note: What is said to whoever uses them, in a few words.
+        played: Settings that an account must have for the sandbox to understand it, whatever it has otherwise.
+        address: The setting that holds where requests go.
     """
 
     type: str
@@ -55,6 +57,8 @@ class Row(Struct, frozen=True, kw_only=True):
     every_setting: Mapping[str, Any] = {}
     sandbox: Mapping[str, Any] = {}
     sandbox_note: str = ""
+    played: Mapping[str, Any] = {}
+    address: str = "base_url"
 
     def load(self) -> DestinationClass:
         """The class.
@@ -191,12 +195,18 @@ BUILT_IN: Final[Mapping[str, Row]] = {
             test_account={"test_id": "t2_test1"},
             every_setting={"partner": "shop", "partner_version": "1.2", "user_agent": "shop/1.2"},
         ),
+        Row(
+            type="webhook",
+            module="capi_async.destinations.webhook",
+            class_name="Webhook",
+            account={"url": "https://collector.example/events"},
+            # 10 requests a second are our own caution towards an endpoint that nobody knows
+            sandbox={"requests_per_s": 5_000.0, "burst": 50.0},
+            played={"results_path": "results", "ok_path": "ok", "ok_values": (True,), "reason_path": "error"},
+            address="url",
+        ),
     )
 }  # fmt: skip
-
-
-#: No platform is behind it that could be played or compared: it is there for configurations, and in no table.
-WEBHOOK: Final = Row(type="webhook", module="capi_async.destinations.webhook", class_name="Webhook")
 
 
 @cache
@@ -208,9 +218,9 @@ def rows() -> Mapping[str, Row]:
     """
     from importlib.metadata import entry_points  # brings the e-mail parser along; hardly anybody needs it
 
-    found = {**BUILT_IN, WEBHOOK.type: WEBHOOK}
+    found = dict(BUILT_IN)
     for point in entry_points(group=GROUP):
-        if point.name in BUILT_IN or point.name == WEBHOOK.type:
+        if point.name in BUILT_IN:
             continue
         if point.name in found:
             raise ConfigError(f"two installed packages give the destination type {point.name!r}; remove one")

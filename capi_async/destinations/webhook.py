@@ -16,10 +16,10 @@ from functools import cached_property
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 import msgspec
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from capi_async.destinations import refusals
-from capi_async.destinations.raw import laid_over
+from capi_async.destinations.raw import laid_over, lost_key
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, Event
 from capi_async.followup import FollowUp
@@ -94,6 +94,12 @@ class Webhook(Destination, frozen=True):
     """
 
     type: ClassVar[str] = "webhook"
+    #: The setting that holds the credential.
+    credential: ClassVar[str] = "secret"
+    #: Where an endpoint may know a second copy by, in the canonical form.
+    dedup_key: ClassVar[str] = "event_id"
+    #: Whether it does is not known.
+    resend_window_s: ClassVar[float] = 0.0
     wire: ClassVar[str] = "webhook/1"
     default_base_url: ClassVar[str] = "https://webhook.invalid"
     limits: ClassVar[Limits] = Limits(
@@ -130,7 +136,10 @@ class Webhook(Destination, frozen=True):
             raise ConfigError(f"{self.name}: url must be https, because requests carry personal data")
         force_setattr(self, "url", url)
         # what is asked whether the host can be reached; requests go to url
-        force_setattr(self, "base_url", f"{parts.scheme}://{parts.netloc}")
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if self.base_url not in (origin, self.default_base_url):
+            raise ConfigError(f"{self.name}: base_url is the beginning of url here: leave it out")
+        force_setattr(self, "base_url", origin)
         self._sign()
         for setting, known in (("framing", get_args(Framing)), ("identifiers_as", get_args(People))):
             if getattr(self, setting) not in known:
@@ -169,9 +178,12 @@ class Webhook(Destination, frozen=True):
             if consent is not None and getattr(consent, choice) is False:
                 return Refusal("skipped", f"consent.{choice}", f"no consent: {choice}")
         body = self._canonical(event, ids)
+        extra = self.extra_of(event)
         if self.template is not None:
             body = _filled(self.template, body)
-        if extra := self.extra_of(event):
+        elif extra and (refusal := lost_key(extra, self.dedup_key)):
+            return refusal
+        if extra:
             body = laid_over(body, extra)
         age_s = self.max_age_s or self.limits.max_age_s
         return Wire(body, self.head_of(event), event.time.timestamp() + age_s)
@@ -180,7 +192,10 @@ class Webhook(Destination, frozen=True):
         return _TEST if event.test or self.test else _LIVE
 
     def _canonical(self, event: Event, ids: Identifiers) -> dict[str, Any]:
-        whole: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(Decimal,))
+        # free values stay as they are: what JSON cannot say is found, and named, where the event is encoded
+        free = {key: value for key, value in event.properties.items() if value is not None}
+        whole: dict[str, Any] = msgspec.to_builtins(replace(event, properties={}, extra={}), builtin_types=(Decimal,))
+        whole["properties"] = free
         made: dict[str, Any] = {
             "name": self.event_names.get(event.name) or event.name,
             # as it is, not as it was left out: a missing source means the website

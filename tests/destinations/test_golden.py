@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,12 @@ CASES = sorted(GOLDEN.glob("*/*.json"))
 
 def _read(text: str | bytes) -> Any:
     return json.loads(text, parse_float=Decimal)
+
+
+@pytest.fixture(autouse=True)
+def _at_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A webhook signs its requests with the time; here it is that of the events."""
+    monkeypatch.setattr("capi_async.destinations.webhook.time", SimpleNamespace(time=lambda: 1768471200.7))
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}-{path.stem}")

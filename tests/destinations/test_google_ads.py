@@ -11,7 +11,7 @@ import pytest
 from capi_async.config import from_env
 from capi_async.destinations.google_ads import GoogleAds
 from capi_async.errors import ConfigError
-from capi_async.event import ClickIds, Consent, Event, Item, Page, User
+from capi_async.event import ClickIds, Consent, Device, Event, Item, Page, User
 from capi_async.outcome import Response, Verdict
 from capi_async.spec import DAY, ENCODER, Wire
 from capi_async.testing.mapping import refusal, requests, wire
@@ -269,3 +269,9 @@ def test_a_token_of_another_scope_is_not_tried_again() -> None:
     verdicts = refused(403, count=1, reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT")
     assert (verdicts[0].kind, verdicts[0].probe) == ("unauthorized", False)
     assert "auth/datamanager" in verdicts[0].fix
+
+
+def test_an_empty_text_about_the_device_is_left_out() -> None:
+    """It would be a claim, and Google refuses the request for it."""
+    event = purchase(device=Device(os="ios", model="", brand="", os_version=""))
+    assert sent(event)[0]["eventDeviceInfo"] == {"operatingSystem": "ios"}

@@ -86,7 +86,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]
 def test_a_row_is_all_that_a_package_gives(install: object, tmp_path: Path) -> None:
     """The type can be configured by file and by environment, and tried out on the command line."""
     install("zeta = capi_zeta:ROW")  # type: ignore[operator]
-    assert installed_types() == [*destination_types(), "webhook", "zeta"]
+    assert installed_types() == [*destination_types(), "zeta"]
     assert destination_class("zeta").__name__ == "Zeta"
     assert row_of("zeta").settings() == {"shop": "s-1", "access_token": registry.SANDBOX_TOKEN}
     config = tmp_path / "capi.toml"

@@ -48,8 +48,8 @@ def accounts(type_name: str) -> list[Destination]:
     kind = row.load()
     usual, tested = row.settings(), row.settings(test=True)
     every = {**tested, **row.every_setting, **IDS.get(type_name, {})}
-    base_url = f"https://sandbox.example/{type_name}"
-    return [kind(**given, base_url=base_url) for given in (usual, tested, every, {**tested, "test": True})]
+    there = {**row.played, row.address: f"https://sandbox.example/{type_name}"}
+    return [kind(**{**given, **there}) for given in (usual, tested, every, {**tested, "test": True})]
 
 
 def sandbox_for(destination: Destination) -> Sandbox:

@@ -7,22 +7,24 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from capi_async import App, Client, MetaFields
-from capi_async.config import load
+from capi_async.config import from_env, load, make
 from capi_async.destinations import Webhook
+from capi_async.engine.prepare import Preparer
 from capi_async.errors import ConfigError
 from capi_async.event import Consent
 from capi_async.outcome import Outcome, Response
 from capi_async.testing.any_event import CLEAR_TEXTS
-from capi_async.testing.conformance import good_event
+from capi_async.testing.conformance import NOW, TOKEN, Conformance, good_event
 from capi_async.testing.mapping import body, refusal, requests
 
 URL = "https://collector.example/in?key=very-secret"
@@ -53,6 +55,103 @@ async def outcomes(answer: Answer, *, count: int = 3, **settings: Any) -> list[O
         found = [(await one.outcomes(timeout_s=0))["webhook"] for one in receipts]
         await client.aclose(0.0)
     return found
+
+
+class TestWebhook(Conformance):
+    """The suite of all destinations, but for what the endpoint decides."""
+
+    destination = "webhook"
+    in_clear: ClassVar[Mapping[str, Any]] = {"identifiers_as": "clear"}
+    sends_refunds = True
+
+    def account(self, **changes: Any) -> Webhook:
+        """One whose endpoint answers for each event."""
+        if "base_url" in changes:
+            changes["url"] = changes.pop("base_url")
+        return Webhook(**{"url": URL, "secret": TOKEN, "results_path": "results", **changes})
+
+    @pytest.mark.parametrize("blank", ["", "   ", "\n", None])
+    def test_blank_settings_are_refused_by_name(self, blank: Any) -> None:
+        """The secret may be left out, not blank."""
+        with pytest.raises(ConfigError, match=r"url.*CAPI_WEBHOOK_URL"):
+            Webhook(blank)
+        if blank is not None:
+            with pytest.raises(ConfigError, match="secret"):
+                Webhook(URL, secret=blank)
+
+    def test_missing_settings_are_refused_by_name(self) -> None:
+        """The address alone is needed."""
+        assert make("webhook", {"url": URL}) == Webhook(URL)
+        with pytest.raises(ConfigError, match="CAPI_WEBHOOK_URL"):
+            make("webhook", {"secret": TOKEN})
+
+    def test_base_url_is_used_without_its_last_slash(self) -> None:
+        """There is none: the address is one setting, and what would be overlooked is refused."""
+        assert Webhook(URL).base_url == "https://collector.example"
+        with pytest.raises(ConfigError, match="base_url is the beginning of url here"):
+            Webhook(URL, base_url="https://proxy.example")
+
+    def test_plain_http_is_for_this_machine_only(self) -> None:
+        for local in ("http://127.0.0.1:8080", "http://localhost/x", "http://[::1]:1"):
+            assert Webhook(local).url == local
+        for unsafe in ("http://shop.example", "http://127.evil.example", "ftp://shop.example", "shop.example"):
+            with pytest.raises(ConfigError, match="url"):
+                Webhook(unsafe)
+
+    @pytest.mark.parametrize(
+        "odd", ["https://p.example/#f", "https://u:pw@p.example", "https://u@p.example", "https://p.example/a b", 5]
+    )
+    def test_a_base_url_is_scheme_host_and_path_alone(self, odd: Any) -> None:
+        """Or has a query: such addresses often hold a key in it."""
+        with pytest.raises(ConfigError, match="url") as refused:
+            Webhook(odd)
+        assert "pw" not in str(refused.value)
+        assert Webhook("https://p.example/?x=1\n").url == "https://p.example/?x=1"
+
+    def test_ids_of_accounts_are_trimmed_and_checked_for_form(self) -> None:
+        assert Webhook(f" {URL}\r\n").url == URL
+        for bad in (f'"{URL}"', f"'{URL}'", "..", f"{URL}\n{URL}", "a b"):
+            with pytest.raises(ConfigError, match="url") as refused:
+                Webhook(bad)
+            assert "very-secret" not in str(refused.value)
+
+    @pytest.mark.parametrize("fullness", ["one", "full"])
+    def test_requests_are_json_in_slices(self, fullness: str) -> None:
+        """To the address, as it is; signed anew for each attempt."""
+        made = self.account()
+        events = [good_event(event_id=f"e-{n}") for n in range(1 if fullness == "one" else 100)]
+        (request,) = requests(made, events, TOKEN)
+        body = b"".join(request.body)
+        assert (request.method, request.url, request.size) == ("POST", URL, len(body))
+        assert len(json.loads(body)) == len(events)
+        assert TOKEN.encode() not in body
+
+
+@pytest.mark.parametrize("place", ["properties", "extra"])
+def test_what_json_cannot_say_is_named(place: str) -> None:
+    """Not as a fault of the destination's."""
+    changes = {"properties": {"when": object()}} if place == "properties" else {"extra": {"webhook": {"x": object()}}}
+    target = Webhook(URL)
+    made, _, _ = Preparer([target]).one(target, good_event(**changes), NOW.timestamp())
+    assert isinstance(made, Outcome)
+    assert (made.kind, made.field.partition(".")[0]) == ("rejected", place)
+    assert "failed with" not in made.reason
+
+
+def test_an_address_that_was_replaced_takes_its_host_along() -> None:
+    """No request goes to the old one."""
+    moved = replace(Webhook(URL), url="https://other.example/in", base_url="")
+    assert (moved.url, moved.base_url) == ("https://other.example/in", "https://other.example")
+    with pytest.raises(ConfigError, match="leave it out"):
+        replace(Webhook(URL), url="https://other.example/in")
+
+
+def test_it_is_taken_from_the_environment() -> None:
+    """Where its address is set; the secret may be."""
+    (made,) = from_env({"CAPI_WEBHOOK_URL": URL})
+    assert isinstance(made, Webhook)
+    (signed,) = from_env({"CAPI_WEBHOOK_URL": URL, "CAPI_WEBHOOK_SECRET": "shared"})
+    assert signed == Webhook(URL, secret="shared")
 
 
 def test_identifiers_leave_as_digests_unless_asked_otherwise() -> None:

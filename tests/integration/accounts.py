@@ -36,11 +36,12 @@ def account(sandbox: Sandbox, type_name: str, **changes: Any) -> Destination:
     return row.load()(
         **{
             **row.settings(),
-            "base_url": sandbox.url(type_name),
+            **row.played,
+            row.address: sandbox.url(type_name),
             "requests_per_s": 100_000.0,
             "burst": 100_000.0,
             **(OFFLINE if type_name == "tiktok" else {}),
-            **changes,
+            **{row.address if setting == "base_url" else setting: value for setting, value in changes.items()},
         }
     )
 

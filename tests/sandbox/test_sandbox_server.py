@@ -15,11 +15,14 @@ from capi_async.sandbox.arrivals import Seen
 from capi_async.sandbox.faults import Faults
 from capi_async.sandbox.rates import Windows
 
-ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads", "ga4", "reddit")
+ALL = (
+    "snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads", "ga4", "reddit",
+    "webhook",
+)  # fmt: skip
 DAY = 86_400
 
 
-@pytest.mark.parametrize("platform", [name for name in ALL if name not in ("google_ads", "ga4", "reddit")])
+@pytest.mark.parametrize("platform", [name for name in ALL if name not in ("google_ads", "ga4", "reddit", "webhook")])
 async def test_copy_is_absorbed_by_the_key_for_48_hours(sender, clock, platforms, platform):
     """The second one is answered as a success, recorded as accepted, and counted as a duplicate."""
     first = await sender.send(platform)
@@ -118,6 +121,7 @@ async def test_documented_rates_hold_unless_changed(sender):
         "cutmeshort": {"limit": 60, "per_s": 60.0},
         "meta": None,
         "reddit": None,
+        "webhook": None,
         "tiktok_shop": {"limit": 10, "per_s": 1.0},
     }
     statuses = [(await sender.send("cutmeshort")).status for _ in range(61)]
@@ -149,7 +153,7 @@ def test_window_never_admits_more_than_its_limit():
     assert windows.admit("other", 60.0) == 0
 
 
-@pytest.mark.parametrize("platform", [name for name in ALL if name != "ga4"])
+@pytest.mark.parametrize("platform", [name for name in ALL if name not in ("ga4", "webhook")])
 async def test_status_fault_answers_in_the_platforms_shape_and_handles_nothing(sender, platform):
     """The request counts, its events do not."""
     sender.sandbox.fault(platform, "status", status=503, count=1)

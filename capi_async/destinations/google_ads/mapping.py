@@ -110,10 +110,11 @@ def device_of(event: Event, ids: Identifiers, warnings: list[str], *, identified
         language_code=language[0].lower() if language else None,
         screen_height=device.screen_height,
         screen_width=device.screen_width,
-        operating_system=device.os,
-        operating_system_version=device.os_version,
-        model=device.model,
-        brand=device.brand,
+        # an empty text would be a claim
+        operating_system=device.os or None,
+        operating_system_version=device.os_version or None,
+        model=device.model or None,
+        brand=device.brand or None,
     )
     return None if made == _NO_DEVICE else made
 

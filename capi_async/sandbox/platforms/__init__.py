@@ -21,6 +21,7 @@ from capi_async.sandbox.platforms.snap import Snap
 from capi_async.sandbox.platforms.snap_v2 import SnapV2
 from capi_async.sandbox.platforms.tiktok import TikTok
 from capi_async.sandbox.platforms.tiktok_pixel import TikTokPixel
+from capi_async.sandbox.platforms.webhook import Webhook
 
 PLATFORMS: tuple[type[Platform[Any]], ...] = (
     Snap,
@@ -33,6 +34,7 @@ PLATFORMS: tuple[type[Platform[Any]], ...] = (
     GoogleAds,
     GA4,
     Reddit,
+    Webhook,
 )
 
 GROUP: Final = "capi_async.sandbox"
