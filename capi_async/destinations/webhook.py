@@ -238,7 +238,10 @@ class Webhook(Destination, frozen=True):
     def classify(self, response: Response, count: int) -> list[Verdict]:
         status = response.status
         if not 200 <= status < 300:
-            return by_status(response, count)
+            found = by_status(response, count)
+            if status in (401, 403, 404) or 300 <= status < 400:
+                return [replace(found[0], fix="check url and secret: it must lead to the endpoint itself")] * count
+            return found
         if is_page(response.body):
             return [ambiguous(f"HTTP {status} with a page instead of an answer: is url that of the endpoint?")] * count
         if self.results_path is None:

@@ -13,7 +13,8 @@ PAGE = b"<html><head><title>Error</title></head><body>edge</body></html>"
 
 def verdicts(name: str, status: int, body: bytes) -> list[Verdict]:
     """What the destination makes of it, for one event and for two."""
-    account = {**row_of(name).settings(), "base_url": "http://127.0.0.1/"}
+    row = row_of(name)
+    account = {**row.settings(), row.address: "http://127.0.0.1/"}
     destination = make(name, account)
     return [destination.classify(Response(status, body), count)[0] for count in (1, 2)]
 

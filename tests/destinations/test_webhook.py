@@ -292,6 +292,13 @@ def test_without_results_nothing_is_taken_for_delivered(answered: bytes) -> None
     assert [one.kind for one in Webhook(URL).classify(Response(200, b"OK"), 1)] == ["accepted"]
 
 
+@pytest.mark.parametrize("status", [301, 308, 401, 403, 404])
+def test_an_endpoint_that_refuses_all_says_which_settings_to_check(status: int) -> None:
+    """In the words of a webhook, which has no account and no base_url."""
+    for verdict in Webhook(URL).classify(Response(status), 2):
+        assert (verdict.kind, verdict.fix.partition(":")[0]) == ("unauthorized", "check url and secret")
+
+
 @pytest.mark.parametrize("url", ["http://collector.example/in", "ftp://x.example", "", "https://u:p@x.example", None])
 def test_only_https_or_this_machine(url: Any) -> None:
     """Requests carry personal data."""
