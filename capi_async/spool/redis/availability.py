@@ -89,6 +89,10 @@ class Availability:
         else:
             self._unwarned += 1
 
+    def pause(self) -> None:
+        """Have background work wait as long as during an outage, although Redis answers."""
+        self.retry_at = self._clock.monotonic() + MAX_RETRY_S
+
     def answered(self) -> None:
         """Note an answer of Redis."""
         now = self._clock.monotonic()

@@ -10,7 +10,6 @@ from capi_async.cipher import UnknownKey
 from capi_async.errors import SpoolError
 from capi_async.spool.base import Record
 from capi_async.spool.chunks import DamagedChunk
-from capi_async.spool.redis.availability import MAX_RETRY_S
 from capi_async.spool.redis.background import log_fault
 from capi_async.spool.redis.connection import Connection, GroupMissing
 from capi_async.spool.redis.lua import LIST_CLAIMS, READ_CLAIMED, RELEASE_ENTRIES, REMOVE_CONSUMER, TAKE_OVER_ENTRIES
@@ -78,7 +77,7 @@ class Claims:
             return False
         except Exception as error:  # data in Redis that no release wrote: it must not end the requests under way
             log_fault(f"{queue.name}: reading events fails and is tried again", error)
-            session.availability.retry_at = session.clock.monotonic() + MAX_RETRY_S
+            session.availability.pause()
             return False
         session.availability.answered()
         return True

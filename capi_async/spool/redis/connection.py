@@ -210,7 +210,7 @@ class Connection:
             return await self._in_own_task(run)
 
     async def _in_own_task(self, run: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Run in a task of its own: the driver's timeouts may swallow a cancellation, which must end the caller."""
+        """Run in a separate task: the driver's timeouts may swallow a cancellation, which must end the caller."""
         work = asyncio.create_task(run())
         try:
             await asyncio.wait([work])
