@@ -43,11 +43,14 @@ from capi_async.outcome import Outcome
 from capi_async.profiles import Profile, freezing_host
 from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
-from capi_async.spool.base import Ledger, LetterFilter, Spool
+from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, Spool
+from capi_async.spool.letters import forget_letters
 from capi_async.telemetry.base import Hook, StateName
 from capi_async.telemetry.metrics import Metrics
 from capi_async.telemetry.snapshot import Snapshot
 from capi_async.transport import HttpTransport
+from capi_async.watch.recent import EVENTS, Recent
+from capi_async.watch.seen import Seen
 
 if TYPE_CHECKING:
     from capi_async.doctor import Report
@@ -156,6 +159,8 @@ class Client:
         hooks: Listeners, see :class:`~capi_async.telemetry.base.Hook`.
         before_send: Called with each event in the prepare thread: gives the event to send in its place (with the same
             ``event_id``), or ``None``: it is skipped everywhere. Where it raises, the event is rejected.
+        recent_events: Events whose way is kept in memory, masked, for the dashboard; 0 keeps none until :meth:`watch`
+            is called.
         mode: ``live``; ``sandbox``: events go to a sandbox, with its own credential, and never to a platform; ``off``:
             they are checked and prepared, and skipped. In the last two, events wait in memory whatever ``spool`` says,
             so that what a durable spool holds for the platforms stays there.
@@ -195,6 +200,7 @@ class Client:
         ssl: ssl_module.SSLContext | None = None,
         hooks: Sequence[Hook] = (),
         before_send: BeforeSend | None = None,
+        recent_events: int = 0,
         mode: Mode = "live",
         sandbox_url: str | None = None,
         profile: Profile = "server",
@@ -230,8 +236,13 @@ class Client:
         self._consent: ConsentPolicy = consent
         self._phone_region = phone_region
         self._before_send = before_send
+        self._recent = Recent({one.name: one.identifiers for one in destinations}, clock=clock)
+        if recent_events < 0:
+            raise ConfigError("recent_events must be 0 or more")
+        if recent_events:
+            self.watch(recent_events)
         self._preparer = self._make_preparer(off)
-        self._explainer = self._make_preparer()  # says what would be sent, also where nothing is
+        self._explainer = self._make_preparer(watched=False)  # says what would be sent, also where nothing is
         self._http: HttpTransport | None = None
         if transport is None:
             transport = self._http = HttpTransport(session=session, trust_env=trust_env, ssl=ssl)
@@ -689,6 +700,23 @@ class Client:
             clock=self._clock,
         )
 
+    def watch(self, events: int = EVENTS) -> None:
+        """Keep, from now on, the way of so many recent events to each destination: what the dashboard shows.
+
+        They stay in memory, free of personal data: wires are masked before they are kept. Of events that come faster
+        than some 20 a second only some are kept, and those that went wrong.
+        """
+        self._recent.start(events)
+
+    def recent(self, event_or_order_id: str | None = None) -> list[Seen]:
+        """The recent events, or those of one id, the newest first; see :meth:`watch`."""
+        return self._recent.events() if event_or_order_id is None else self._recent.find(event_or_order_id)
+
+    @property
+    def unwatched(self) -> int:
+        """How many events came too fast to be kept among the recent ones."""
+        return self._recent.missed
+
     def explain(self, event: Event) -> Mapping[str, Explanation]:
         """What each destination would be sent, offline: the wire object, identifiers used and refused, the verdict.
 
@@ -818,6 +846,7 @@ class Client:
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int | None = None,
+        whole_reason: bool = False,
         permitted: Callable[[str], bool] | None = None,
     ) -> Mapping[str, int]:
         """Send dead letters again, each to the destination that missed it, under its old event id.
@@ -828,7 +857,7 @@ class Client:
 
         Args:
             destination, kind, event_id: Only these; ``None``: any.
-            reason: Only those whose reason holds this text.
+            reason: Only those whose reason holds this text, or with ``whole_reason`` is this text.
             since, until: Only those that ended at or after, and before; an offset is required.
             limit: At most so many, oldest first.
             permitted: Asked with each event id whether it may still be sent; called in a thread, may block.
@@ -848,9 +877,32 @@ class Client:
             since=_seconds("since", since),
             until=_seconds("until", until),
             limit=limit,
+            whole_reason=whole_reason,
         )
         await self._running().opened()
         return await self._spool.replay(wanted, permitted=permitted)
+
+    async def dead_letters(self, wanted: LetterFilter | None = None) -> Sequence[DeadLetter]:
+        """The dead letters that are kept: events that ended ``dead`` or ``uncertain``; a spool in memory keeps none.
+
+        Raises:
+            SpoolError: Storage failed.
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+        """
+        await self._running().opened()
+        return await self._spool.letters(wanted or LetterFilter())
+
+    async def forget_dead_letters(self, wanted: LetterFilter) -> Mapping[str, int]:
+        """Erase dead letters: they cannot be replayed any more, and count as ``forgotten``. How many, per destination.
+
+        What else waits of the same events at the same destinations is erased with them.
+
+        Raises:
+            SpoolError: Storage failed.
+            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
+        """
+        await self._running().opened()
+        return await forget_letters(self._spool, wanted)
 
     @property
     def transport(self) -> Transport:
@@ -906,6 +958,7 @@ class Client:
             hooks=self._hooks,
             notices=self._notices,
             metrics=self._metrics,
+            watcher=self._recent,
             clock=self._clock,
             ended=self._ended,
             not_handed_over=self._handover.__len__,
@@ -933,13 +986,14 @@ class Client:
         if self._http is not None:
             await self._http.aclose()
 
-    def _make_preparer(self, off: frozenset[str] = frozenset()) -> Preparer:
+    def _make_preparer(self, off: frozenset[str] = frozenset(), *, watched: bool = True) -> Preparer:
         return Preparer(
             self.destinations,
             consent=self._consent,
             phone_region=self._phone_region,
             before_send=self._before_send,
             off=off,
+            watcher=self._recent if watched else None,
         )
 
     def __repr__(self) -> str:

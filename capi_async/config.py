@@ -48,6 +48,7 @@ class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     consent: ConsentPolicy = "vouch"
     phone_region: str | None = None
     trust_env: bool = False
+    recent_events: int = 0
     mode: Mode = "live"
     sandbox_url: str | None = None
     profile: Profile = "server"

@@ -50,6 +50,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "telemetry.metrics", "telemetry.snapshot", "thread",
     },
     "profiles": set(),
+    "pages": set(),
+    "watch": {
+        "clock", "limiter", "log", "outcome", "redaction", "spool.base", "telemetry.base", "telemetry.metrics",
+        "telemetry.snapshot",
+    },
     "modes": {"errors", "plain", "profiles"},
     "doctor": {"clock", "errors", "outcome", "plain", "redaction", "spec", "spool"},
     "config": {"destinations", "engine", "errors", "frames", "modes", "nearest", "plain", "profiles", "spec"},
@@ -57,7 +62,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {
         "answer", "clock", "config", "doctor", "engine", "errors", "event", "log", "modes", "outcome", "profiles",
         "sandbox", "spec", "spool", "switch", "telemetry.base", "telemetry.metrics", "telemetry.snapshot",
-        "transport",
+        "transport", "watch",
+    },
+    "dashboard": {
+        "client", "clock", "errors", "log", "outcome", "pages", "spool.base", "spool.letters", "telemetry.snapshot",
+        "watch",
     },
     "credentials": {"errors", "files", "outcome", "spec"},
     "ending": {"log"},
@@ -77,7 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "client", "config", "destinations", "engine.prepare", "errors", "event", "outcome", "pii", "platform_fields",
         "sandbox", "spec", "spool.base", "sync", "transport",
     },
-    "integrations": {"client", "context", "engine", "errors", "event", "log", "sync"},
+    "integrations": {"client", "clock", "context", "dashboard", "engine", "errors", "event", "log", "sync", "watch"},
     "sandbox": {"bounded", "clock", "nearest"},
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},

@@ -9,6 +9,7 @@ import typer
 import capi_async
 from capi_async.cli import google_ads, queue, tiktok_shop
 from capi_async.cli.bench import bench
+from capi_async.cli.dashboard import dashboard
 from capi_async.cli.doctor import doctor
 from capi_async.cli.explain import explain
 from capi_async.cli.first_mapping import mapping
@@ -36,6 +37,7 @@ app.command()(sandbox)
 app.command()(bench)
 app.command()(worker)
 app.command()(top)
+app.command()(dashboard)
 app.command()(new_destination)
 app.add_typer(queue.app, name="queue")
 app.add_typer(google_ads.app, name="google-ads")

@@ -34,7 +34,7 @@ from capi_async.outcome import PENDING, Outcome
 from capi_async.profiles import PROFILES, Profile
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Spool
-from capi_async.telemetry.base import Hook
+from capi_async.telemetry.base import Hook, Watcher
 from capi_async.telemetry.metrics import Metrics
 from capi_async.thread import OwnedThread
 
@@ -95,6 +95,7 @@ class Dispatcher:
         ended: Awaited when all tasks have ended, also when the loop ends without :meth:`stop`.
         not_handed_over: How many events of other threads the intake has not been given yet.
         after: The supervisor of an earlier run of the same client, which may still be closing the spool.
+        watcher: Told of events on their way while it is on.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Dispatcher:
         hooks: Sequence[Hook],
         notices: Notices,
         metrics: Metrics,
+        watcher: Watcher,
         clock: Clock,
         ended: Callable[[], Awaitable[None]],
         not_handed_over: Callable[[], int],
@@ -130,7 +132,7 @@ class Dispatcher:
         self._freed = asyncio.Event()
         self._notices = notices
         self._metrics = metrics
-        self._hooks = Hooks(hooks, notices=notices, metrics=metrics, clock=clock)
+        self._hooks = Hooks(hooks, notices=notices, metrics=metrics, watcher=watcher, clock=clock)
         self._sending_time = SendingTime(always=settings.profile == "server")
         # it has nothing to do while the loop stands still, and can say what holds it
         self._thread = OwnedThread("capi_async-prepare", idle=self._hooks.held.look)

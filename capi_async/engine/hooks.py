@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar
 from capi_async.clock import Clock
 from capi_async.engine.held import Held
 from capi_async.engine.notices import Notices
-from capi_async.outcome import Outcome
+from capi_async.outcome import Outcome, Verdict
 from capi_async.spool.base import Record, Refused
-from capi_async.telemetry.base import Hook, Prepared, RequestDone, Settled, StateChanged, Stored, Taken
+from capi_async.telemetry.base import Hook, Prepared, RequestDone, Settled, StateChanged, Stored, Taken, Watcher
 from capi_async.telemetry.metrics import RECENT_AT_ONCE, Metrics
 
 T = TypeVar("T")
@@ -41,10 +41,17 @@ def line(text: str, most: int = 300) -> str:
 
 
 class Hooks:
-    """All listeners of one client: metrics, hooks, and the log, which hears of ends that are no delivery."""
+    """All listeners of one client: metrics, hooks, and the log, which hears of ends that are no delivery.
 
-    def __init__(self, hooks: Sequence[Hook], *, notices: Notices, metrics: Metrics, clock: Clock) -> None:
+    Args:
+        watcher: Told as well while it is on, which may change at any moment.
+    """
+
+    def __init__(
+        self, hooks: Sequence[Hook], *, notices: Notices, metrics: Metrics, watcher: Watcher, clock: Clock
+    ) -> None:
         self._notices = notices
+        self._watcher = watcher
         self._clock = clock
         self.metrics = metrics
         self.held = Held(notices)
@@ -61,10 +68,17 @@ class Hooks:
         for listener in self._request:
             self._tell(listener, done)
 
+    def answered(self, destination: str, records: Sequence[Record], verdicts: Sequence[Verdict], status: int) -> None:
+        """What a request's answer says about each of its records."""
+        if self._watcher.on:
+            self._watcher.answered(destination, records, verdicts, status)
+
     def settled(self, destination: str, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         """Records that a worker settled."""
         latest = records[-RECENT_AT_ONCE:]
         self.metrics.settled(destination, [record.event_id for record in latest], outcomes, self._clock.wall())
+        if self._watcher.on:
+            self._watcher.ended(destination, [record.event_id for record in records], outcomes)
         loud = any(outcome.kind != "delivered" for outcome in outcomes)
         if loud or self._settled:
             self._tell_settled(destination, [record.event_id for record in records], outcomes, loud=loud)
@@ -72,6 +86,8 @@ class Hooks:
     def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """Events that ended otherwise: refused before they were stored, or ended by the spool itself."""
         self.metrics.settled(destination, event_ids, outcomes, self._clock.wall())
+        if self._watcher.on:
+            self._watcher.ended(destination, event_ids, outcomes)
         self._tell_settled(destination, event_ids, outcomes, loud=True)
 
     def _tell_settled(

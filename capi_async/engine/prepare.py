@@ -27,6 +27,7 @@ from capi_async.outcome import Outcome
 from capi_async.pii.identifiers import Identifiers, Plan
 from capi_async.spec import ENCODER, Destination, Refusal, Wire
 from capi_async.spool.base import Record, Refused
+from capi_async.telemetry.base import Watcher
 
 logger = Log(__name__)
 
@@ -126,6 +127,7 @@ class Preparer:
         phone_region: ISO 3166-1 alpha-2 country in which numbers without country code are read.
         before_send: Gives the event to send in the place of another one, or ``None``: it is skipped.
         off: Names of destinations to which nothing is sent: what could be, is skipped.
+        watcher: Told of what was prepared, while it is on.
     """
 
     def __init__(
@@ -136,7 +138,9 @@ class Preparer:
         phone_region: str | None = None,
         before_send: BeforeSend | None = None,
         off: Set[str] = frozenset(),
+        watcher: Watcher | None = None,
     ) -> None:
+        self._watcher = watcher or Watcher()
         self._targets: list[_Target] = []
         for destination in destinations:
             self._targets.append(_Target(destination, self._targets, off=destination.name in off))
@@ -174,11 +178,14 @@ class Preparer:
         if self._before_send is not None:
             events, receipts = self._edit(self._before_send, events, receipts, refused, turn)
         self._names.look(events)
+        watched = self._watcher.on
         for start in range(0, len(events), _STRIDE):
             turn.offer()
             self.at = ("", time.monotonic())
             stop = start + _STRIDE
             for stride in self._identify(events[start:stop], receipts[start:stop], refused, latest):
+                if watched:
+                    self._watcher.identified(stride.events, stride.ids)
                 shared: dict[str, list[Record | None]] = {}
                 for target, records in zip(self._targets, made, strict=True):
                     turn.offer()
@@ -190,7 +197,10 @@ class Preparer:
                     else:
                         row = self._follow(target, stride, shared[target.leader.name], refused, now)
                     records += [record for record in row if record is not None]
-        return [record for records in made for record in records] if len(made) > 1 else made[0], refused
+        every = [record for records in made for record in records] if len(made) > 1 else made[0]
+        if watched:
+            self._watcher.prepared(every, refused)
+        return every, refused
 
     def _edit(
         self,

@@ -412,6 +412,7 @@ class Worker:
             if records:
                 verdicts, response = await self._exchange.ask(batch, records)
                 answered = True
+                self._hooks.answered(self.name, records, verdicts, response.status if response else 0)
                 await self._act(batch, records, verdicts, response)
         except Revoked:  # those that may still be sent come again at once
             await self._hand_back(batch.records)

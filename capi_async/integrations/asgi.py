@@ -24,8 +24,9 @@ from capi_async.integrations.tracker import (
     sent_before_the_end,
 )
 from capi_async.sync import SyncClient
+from capi_async.watch.recent import EVENTS
 
-__all__ = ["CapiMiddleware", "RequestTracker", "bind_request", "current_tracker", "tracker_of"]
+__all__ = ["CapiMiddleware", "RequestTracker", "bind_request", "current_tracker", "dashboard", "tracker_of"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -147,6 +148,43 @@ class _Lifespan:
             await self._send(message)
         else:
             self.last = message
+
+
+def dashboard(
+    client: Client,
+    *,
+    token: str | None = None,
+    allow: Callable[[Scope], bool] | None = None,
+    events: int = EVENTS,
+) -> App:
+    """A page that shows what a client does, to be mounted: ``app.mount("/capi", dashboard(client, token=...))``.
+
+    It shows the client of its own process: state, rates, latency, recent events with their way, dead letters, which it
+    can replay and erase. From now on the client keeps recent events, see :meth:`~capi_async.client.Client.watch`.
+
+    Args:
+        token: Whoever gives it may see the page and use it; 16 characters or more.
+        allow: Called with the scope of each request: whether your application lets its sender see the page and use it.
+            One of the two is needed; with both, both must agree.
+        events: Recent events that are kept.
+
+    Raises:
+        ConfigError: Neither is given, or the token is too short.
+    """
+    # needed by those who mount the page only
+    from capi_async.clock import SYSTEM_CLOCK
+    from capi_async.dashboard.access import Access
+    from capi_async.dashboard.asgi import AsgiDashboard
+    from capi_async.dashboard.client_source import ClientSource
+    from capi_async.dashboard.site import Dashboard
+
+    if token is None and allow is None:
+        raise ConfigError(
+            "dashboard(): say who may see it, by token=... (secrets.token_urlsafe() makes one) or by allow=..., "
+            "a function of the request's scope"
+        )
+    access = Access(token, hosts=None, clock=SYSTEM_CLOCK)
+    return AsgiDashboard(Dashboard(ClientSource(client, events), access, durable=client.durable), allow)
 
 
 async def bind_request(

@@ -178,9 +178,11 @@ class LetterFilter(Struct, frozen=True, kw_only=True):
     """Which dead letters are meant: those that meet all that is given.
 
     Attributes:
-        reason: Text that the reason holds.
+        reason: Text that the reason holds, or with ``whole_reason`` the reason itself.
+        event_or_order_id: Of the event of this id, or of those with this order id, whose ids end in it.
         since, until: Seconds since the epoch between which they ended; ``until`` is excluded.
         limit: At most so many, oldest first.
+        newest: The newest first instead, both in what is taken and in its order.
     """
 
     destination: str | None = None
@@ -190,6 +192,9 @@ class LetterFilter(Struct, frozen=True, kw_only=True):
     since: float | None = None
     until: float | None = None
     limit: int | None = None
+    newest: bool = False
+    whole_reason: bool = False
+    event_or_order_id: str | None = None
 
 
 class Health(Struct, frozen=True):

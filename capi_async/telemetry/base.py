@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from capi_async.outcome import Outcome
+from capi_async.outcome import Outcome, Verdict
 
 
 class RequestDone(Struct, frozen=True, kw_only=True):
@@ -116,3 +116,25 @@ class Hook:
 
     def on_state(self, change: StateChanged) -> None:
         """A destination changed its state."""
+
+
+class Watcher:
+    """Follows events on their way, for whoever wants to look at them. It is told nothing while ``on`` is false.
+
+    What it is given it must not keep as it is: events, identifiers and bodies hold personal data.
+    """
+
+    #: Whether anything is looked at.
+    on: bool = False
+
+    def identified(self, events: Sequence[Any], ids: Sequence[Any]) -> None:
+        """Identifiers of events were normalised and hashed. Called in the prepare thread."""
+
+    def prepared(self, records: Sequence[Any], refused: Sequence[Any]) -> None:
+        """What became of the same events at each destination. Called in the prepare thread, after the above."""
+
+    def answered(self, destination: str, records: Sequence[Any], verdicts: Sequence[Verdict], status: int) -> None:
+        """A request was answered, or failed (``status`` 0): the verdict on each record, in their order."""
+
+    def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        """Events got their final outcomes."""

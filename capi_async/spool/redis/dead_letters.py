@@ -49,15 +49,14 @@ class DeadLetters:
         self._session = session
         self._unreadable: set[str] = set()
 
-    async def pages(self) -> AsyncIterator[list[DeadLetter]]:
-        """All there are, oldest first, page by page; they may be removed meanwhile."""
+    async def pages(self, *, newest: bool = False) -> AsyncIterator[list[DeadLetter]]:
+        """All there are, oldest first (or newest first), page by page; they may be removed meanwhile."""
         key = self._session.keys.dead_letters
-        last = "-inf"
+        command, start, end = ("ZREVRANGEBYSCORE", "+inf", "-inf") if newest else ("ZRANGEBYSCORE", "-inf", "+inf")
+        last = ""
         while True:
-            start = f"({last}" if last != "-inf" else last
-            found = with_scores(
-                await self._session.command("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", 0, _PAGE)
-            )
+            behind = f"({last}" if last else start
+            found = with_scores(await self._session.command(command, key, behind, end, "WITHSCORES", "LIMIT", 0, _PAGE))
             if not found:
                 return
             page = []
@@ -72,9 +71,9 @@ class DeadLetters:
             yield page
 
     async def select(self, wanted: LetterFilter) -> list[DeadLetter]:
-        """Those that the filter selects, oldest first."""
+        """Those that the filter selects, in its order."""
         found: list[DeadLetter] = []
-        async for page in self.pages():
+        async for page in self.pages(newest=wanted.newest):
             found += [letter for letter in page if _is_wanted(letter, wanted)]
             if wanted.limit is not None and len(found) >= wanted.limit:
                 return found[: wanted.limit]
@@ -197,8 +196,18 @@ def _is_wanted(letter: DeadLetter, wanted: LetterFilter) -> bool:
     return (
         wanted.destination in (None, letter.destination)
         and wanted.kind in (None, letter.kind)
-        and (wanted.reason is None or wanted.reason in letter.reason)
+        and (wanted.reason is None or _has_reason(letter, wanted.reason, whole=wanted.whole_reason))
         and wanted.event_id in (None, letter.event_id)
+        and (wanted.event_or_order_id is None or _is_of(letter, wanted.event_or_order_id))
         and (wanted.since is None or letter.at >= wanted.since)
         and (wanted.until is None or letter.at < wanted.until)
     )
+
+
+def _has_reason(letter: DeadLetter, reason: str, *, whole: bool) -> bool:
+    return letter.reason == reason if whole else reason in letter.reason
+
+
+def _is_of(letter: DeadLetter, event_or_order_id: str) -> bool:
+    # an id that the caller did not choose is the event's name, a colon and the order id
+    return letter.event_id == event_or_order_id or letter.event_id.endswith(f":{event_or_order_id}")

@@ -126,10 +126,11 @@ class DeadLetters:
 
 
 def select(db: sqlite3.Connection, wanted: LetterFilter) -> list[DeadLetter]:
-    """What is kept and wanted, oldest first."""
+    """What is kept and wanted, in the order that is wanted."""
     where, values = _where(wanted)
     limit = -1 if wanted.limit is None else wanted.limit
-    found = db.execute(f"SELECT {_COLUMNS} FROM letter {where} ORDER BY id LIMIT ?", (*values, limit))  # noqa: S608
+    order = "DESC" if wanted.newest else "ASC"
+    found = db.execute(f"SELECT {_COLUMNS} FROM letter {where} ORDER BY id {order} LIMIT ?", (*values, limit))  # noqa: S608
     return [DeadLetter(*row) for row in found]
 
 
@@ -144,7 +145,7 @@ def _where(wanted: LetterFilter) -> tuple[str, list[Any]]:
     for condition, value in (
         ("destination = ?", wanted.destination),
         ("kind = ?", wanted.kind),
-        ("instr(reason, ?) > 0", wanted.reason),
+        ("reason = ?" if wanted.whole_reason else "instr(reason, ?) > 0", wanted.reason),
         ("at >= ?", wanted.since),
         ("at < ?", wanted.until),
         ("event_id = ?", wanted.event_id),
@@ -152,4 +153,8 @@ def _where(wanted: LetterFilter) -> tuple[str, list[Any]]:
         if value is not None:
             conditions.append(condition)
             values.append(value)
+    if (wanted_id := wanted.event_or_order_id) is not None:
+        # an id that the caller did not choose is the event's name, a colon and the order id
+        conditions.append("(event_id = ? OR substr(event_id, ?) = ?)")
+        values += [wanted_id, -len(wanted_id) - 1, f":{wanted_id}"]
     return ("WHERE " + " AND ".join(conditions) if conditions else ""), values

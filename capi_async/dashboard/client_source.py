@@ -1,0 +1,66 @@
+"""The figures of a client in this process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from capi_async.client import Client
+from capi_async.dashboard.source import View, known_kind
+from capi_async.spool.base import DeadLetter, LetterFilter
+from capi_async.watch.history import History
+from capi_async.watch.seen import Seen, Told
+
+
+class ClientSource:
+    """See :class:`~capi_async.dashboard.source.Source`. The client keeps recent events from now on."""
+
+    def __init__(self, client: Client, events: int) -> None:
+        self._client = client
+        self._history = History()
+        client.watch(events)
+
+    async def view(self) -> View:
+        """See :meth:`~capi_async.dashboard.source.Source.view`."""
+        client = self._client
+        snapshot = client.snapshot()
+        ledger = client.ledger()
+        self._history.note(snapshot.at, ledger)
+        told = Told(
+            process=f"{socket.gethostname()} ({os.getpid()})",
+            snapshot=snapshot,
+            events=client.recent(),
+            missed=client.unwatched,
+        )
+        return View(
+            at=snapshot.at,
+            where=snapshot.where,
+            ledger=ledger,
+            rates={name: self._history.rate(name) for name in ledger},
+            samples=self._history.coarse(),
+            told=[told],
+        )
+
+    async def find(self, event_or_order_id: str) -> Sequence[Seen]:
+        """See :meth:`~capi_async.dashboard.source.Source.find`."""
+        return self._client.recent(event_or_order_id)
+
+    async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
+        """See :meth:`~capi_async.dashboard.source.Source.letters`."""
+        return await self._client.dead_letters(wanted)
+
+    async def replay(self, wanted: LetterFilter) -> int:
+        """See :meth:`~capi_async.dashboard.source.Source.replay`."""
+        replayed = await self._client.replay(
+            destination=wanted.destination,
+            kind=known_kind(wanted.kind),
+            reason=wanted.reason,
+            event_id=wanted.event_id,
+            whole_reason=wanted.whole_reason,
+        )
+        return sum(replayed.values())
+
+    async def forget(self, wanted: LetterFilter) -> int:
+        """See :meth:`~capi_async.dashboard.source.Source.forget`."""
+        return sum((await self._client.forget_dead_letters(wanted)).values())

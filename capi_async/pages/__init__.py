@@ -1,0 +1,1 @@
+"""What the pages of this package share: markup that escapes by default, a stylesheet, a script, and who may ask."""

@@ -1,0 +1,206 @@
+"""The recent events of one process, with their way to each destination: a bounded ring that is off unless asked for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec
+
+from msgspec.structs import replace
+
+from capi_async.clock import Clock
+from capi_async.limiter import TokenBucket
+from capi_async.log import Log
+from capi_async.outcome import Outcome, Verdict
+from capi_async.telemetry.base import Watcher
+from capi_async.watch.masking import masked, shown_id
+from capi_async.watch.seen import Attempt, Leg, Seen
+
+logger = Log(__name__)
+
+P = ParamSpec("P")
+
+#: Events that are kept, unless somebody asks for another number.
+EVENTS: Final = 500
+#: New events a second that are kept for long, and at once: masking takes time, and nobody reads more.
+_PER_S, _BURST = 20.0, 250.0
+#: Attempts of one event at one destination that are kept.
+_ATTEMPTS: Final = 8
+#: Seconds that the prepare thread keeps the GIL while it masks.
+_TURN_S: Final = 0.0015
+
+
+def _harmless(
+    method: Callable[Concatenate[Recent, P], None],
+) -> Callable[Concatenate[Recent, P], None]:
+    """A fault of ours in here costs what is shown, and no delivery."""
+
+    @wraps(method)
+    def run(self: Recent, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self.stop()
+            logger.error(
+                "recent events are not kept any more: keeping them failed with %s; please report it",
+                type(error).__name__,
+                extra={"error": type(error).__name__},
+            )
+
+    return run
+
+
+class Recent(Watcher):
+    """Keeps the newest events, masked. Is told by the engine; may be read from any thread.
+
+    Args:
+        identifiers: Destination to the identifiers that it takes.
+    """
+
+    def __init__(self, identifiers: Mapping[str, Sequence[str]], *, clock: Clock) -> None:
+        self._identifiers = identifiers
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._most = EVENTS
+        self._seen: dict[str, Seen] = {}
+        #: Those of the micro-batch that is being prepared.
+        self._fresh: dict[str, Seen] = {}
+        self._room = TokenBucket(rate=_PER_S, burst=_BURST, now=clock.monotonic)
+        self._room_for_ends = TokenBucket(rate=_PER_S, burst=_BURST, now=clock.monotonic)
+        self.missed = 0
+
+    def start(self, events: int = EVENTS) -> None:
+        """Keep so many events from now on."""
+        self._most = max(1, events)
+        self.on = True
+
+    def stop(self) -> None:
+        """Keep nothing, and let go of what was kept."""
+        self.on = False
+        with self._lock:
+            self._seen.clear()
+            self._fresh.clear()
+            self.missed = 0
+
+    # What the engine tells.
+
+    @_harmless
+    def identified(self, events: Sequence[Any], ids: Sequence[Any]) -> None:
+        """See :class:`~capi_async.telemetry.base.Watcher`."""
+        now = self._clock.wall()
+        for index, (event, known) in enumerate(zip(events, ids, strict=True)):
+            if self._room.take() > 0:
+                self.missed += len(events) - index
+                return
+            seen = Seen(event_id=event.event_id, order_id=event.order_id or "", name=event.name, at=now, legs={})
+            for name, wanted in self._identifiers.items():
+                used = [attribute for attribute in wanted if getattr(known, attribute, None)]
+                seen.legs[name] = Leg(used=used, refused=dict(known.refused), attempts=[])
+            self._fresh[event.event_id] = seen
+
+    @_harmless
+    def prepared(self, records: Sequence[Any], refused: Sequence[Any]) -> None:
+        """See :class:`~capi_async.telemetry.base.Watcher`."""
+        fresh, self._fresh = self._fresh, {}
+        if not fresh:
+            return
+        now = self._clock.wall()
+        since = time.perf_counter()
+        for record in records:
+            seen = fresh.get(record.event_id)
+            if seen is not None:
+                seen.legs.setdefault(record.destination, Leg(attempts=[])).wire = masked(record.body)
+                if time.perf_counter() - since > _TURN_S:
+                    time.sleep(0)
+                    since = time.perf_counter()
+        for one in refused:
+            seen = fresh.get(one.event_id)
+            if seen is not None:
+                _end(seen.legs.setdefault(one.destination, Leg(attempts=[])), one.outcome, now)
+        with self._lock:
+            for event_id, seen in fresh.items():
+                self._keep(event_id, seen)
+
+    @_harmless
+    def answered(self, destination: str, records: Sequence[Any], verdicts: Sequence[Verdict], status: int) -> None:
+        """See :class:`~capi_async.telemetry.base.Watcher`."""
+        held = self._seen
+        mine = [at for at, record in enumerate(records) if record.event_id in held]
+        if not mine:
+            return
+        now = self._clock.wall()
+        with self._lock:
+            for at in mine:
+                seen = held.get(records[at].event_id)
+                if seen is None:
+                    continue
+                leg = seen.legs.setdefault(destination, Leg(attempts=[]))
+                verdict = verdicts[at]
+                leg.attempted = records[at].attempts
+                leg.attempts.append(
+                    Attempt(
+                        at=now, status=status, verdict=verdict.kind, reason=verdict.reason, code=verdict.code,
+                        trace_id=verdict.trace_id,
+                    )
+                )  # fmt: skip
+                del leg.attempts[:-_ATTEMPTS]
+
+    @_harmless
+    def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        """See :class:`~capi_async.telemetry.base.Watcher`."""
+        now = self._clock.wall()
+        held = self._seen
+        first = outcomes[0] if outcomes else None
+        alike = first is not None and first.kind in ("delivered", "skipped") and outcomes.count(first) == len(outcomes)
+        if alike and held.keys().isdisjoint(event_ids):
+            return
+        with self._lock:
+            for event_id, outcome in zip(event_ids, outcomes, strict=True):
+                seen = held.get(event_id)
+                if seen is None:
+                    # of what came too fast, or before anybody asked, at least what went wrong
+                    if outcome.kind in ("delivered", "skipped", "forgotten") or self._room_for_ends.take() > 0:
+                        continue
+                    seen = Seen(event_id=event_id, at=now, legs={})
+                    self._keep(event_id, seen)
+                _end(seen.legs.setdefault(destination, Leg(attempts=[])), outcome, now)
+                if outcome.kind == "forgotten":
+                    self._seen.pop(event_id, None)
+
+    def _keep(self, event_id: str, seen: Seen) -> None:
+        self._seen.pop(event_id, None)
+        self._seen[event_id] = seen
+        while len(self._seen) > self._most:
+            del self._seen[next(iter(self._seen))]
+
+    # What a page asks.
+
+    def events(self, limit: int | None = None) -> list[Seen]:
+        """The newest first, as they may be shown."""
+        with self._lock:
+            found = list(self._seen.values())[::-1][:limit]
+            return [_shown(one) for one in found]
+
+    def find(self, wanted: str) -> list[Seen]:
+        """Those whose event id or order id is this."""
+        with self._lock:
+            found = [one for one in self._seen.values() if wanted in (one.event_id, one.order_id)]
+            return [_shown(one) for one in found[::-1]]
+
+
+def _end(leg: Leg, outcome: Outcome, now: float) -> None:
+    leg.kind, leg.reason, leg.field, leg.fix = outcome.kind, outcome.reason, outcome.field, outcome.fix
+    leg.status, leg.trace_id, leg.latency_s = outcome.status, outcome.trace_id, outcome.latency_s
+    leg.attempted = max(leg.attempted, outcome.attempts)
+    leg.ended_at = now
+
+
+def _shown(seen: Seen) -> Seen:
+    """A copy that changes no more."""
+    legs = {name: replace(leg, attempts=list(leg.attempts)) for name, leg in seen.legs.items()}
+    return Seen(
+        event_id=shown_id(seen.event_id), order_id=shown_id(seen.order_id), name=shown_id(seen.name), at=seen.at,
+        legs=legs,
+    )  # fmt: skip
