@@ -40,6 +40,7 @@ class ClientSource:
             rates={name: self._history.rate(name) for name in ledger},
             samples=self._history.coarse(),
             told=[told],
+            trouble=snapshot.storage_error,
         )
 
     async def find(self, event_or_order_id: str) -> Sequence[Seen]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
+from capi_async import Client
 from capi_async.dashboard.source import View
+from capi_async.destinations import Meta
 from capi_async.errors import SpoolError
 from capi_async.spool.base import DeadLetter, Ledger, LetterFilter
 from capi_async.telemetry.snapshot import DestinationSnapshot, Snapshot, Timing
@@ -92,24 +96,15 @@ class Source:
             raise SpoolError(self.failure)
 
 
-NEVER = Timing(count=0, total_s=0.0, p50_s=None, p95_s=None)
-
-
 def destination(name: str, **changes: Any) -> DestinationSnapshot:
     """One at rest, but for what is given."""
-    given = {
-        "name": name, "type": name, "state": "open", "reason": "", "fix": "", "reason_code": "", "state_at": 0.0,
-        "waiting": 0, "waiting_bytes": 0, "oldest_s": None, "ledger": Ledger(), "in_flight": 0, "window": 4,
-        "limiter_wait_s": 0.0, "rate_factor": 1.0, "per_s": {}, "request": NEVER, "delivery": NEVER, "outcomes": {},
-        "requests": {}, "recent": (), "undelivered": (), "minutes": (),
-    }  # fmt: skip
-    return DestinationSnapshot(**(given | changes))
+    return replace(_AT_REST.destinations["meta"], name=name, type=name, **changes)
 
 
 def snapshot(destinations: Mapping[str, DestinationSnapshot]) -> Snapshot:
     """One of a process that delivers."""
-    return Snapshot(
-        at=60.0, started_at=0.0, running=True, mode="live", delivers=True, durable=True, where="on disk",
-        storage_away_s=0.0, workers=None, unstored=0, send=NEVER, prepare=NEVER, prepared_events=0, commit=NEVER,
-        loop_lag=NEVER, loop_lag_s=0.0, destinations=destinations,
-    )  # fmt: skip
+    return replace(_AT_REST, destinations=destinations)
+
+
+#: As a client that has done nothing yet tells of itself.
+_AT_REST = Client([Meta(pixel_id="1", access_token="t")]).snapshot()
