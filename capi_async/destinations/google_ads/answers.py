@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from capi_async.destinations.quota import until_hour_s
 from capi_async.outcome import (
     ACCEPTED,
     UNREADABLE,
@@ -25,7 +25,6 @@ from capi_async.outcome import (
     ambiguous,
     by_edge,
     by_status,
-    http_date,
     redact,
     redact_id,
     rejected,
@@ -227,17 +226,7 @@ def _quota(response: Response, said: _Said, words: str) -> Verdict:
     daily = "day" in said.quota.lower()
     waits = [retry_after_s(response.headers), said.delay_s]
     if daily:
-        waits = [_until_quota_s(response)]
+        waits = [until_hour_s(response, _QUOTA_HOUR_UTC)]
         words = f"{words}; the quota of the day is used up, {said.quota}"
     after_s = max((wait for wait in waits if wait is not None), default=None)
     return retry(words, after_s=after_s, throttled=True, code=said.reason or said.status, trace_id=said.trace_id)
-
-
-def _until_quota_s(response: Response) -> float:
-    """Seconds from the answer's own date to the hour at which a daily quota is back; an hour where it has none."""
-    theirs = http_date(response.headers.get("date"))
-    if theirs is None:
-        return HOUR
-    now = datetime.fromtimestamp(theirs, UTC)
-    back: datetime = now.replace(hour=_QUOTA_HOUR_UTC, minute=0, second=0, microsecond=0)
-    return ((back if back > now else back + timedelta(days=1)) - now).total_seconds()

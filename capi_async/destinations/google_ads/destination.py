@@ -19,9 +19,10 @@ from msgspec.structs import force_setattr
 from capi_async.destinations import refusals
 from capi_async.destinations.google_ads import mapping, status
 from capi_async.destinations.google_ads.answers import read
-from capi_async.destinations.google_ads.names import MAX_ACTIONS, STANDARD_NAMES, Conversions, actions_of
+from capi_async.destinations.google_ads.names import MAX_ACTIONS, Conversions, actions_of
 from capi_async.destinations.google_ads.wire import GoogleEvent, GooglePlace
 from capi_async.destinations.platform import Platform
+from capi_async.destinations.tables import LOOKED_UP
 from capi_async.early import ready
 from capi_async.errors import ConfigError
 from capi_async.event import Event
@@ -98,7 +99,7 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
         "email_google", "phone_e164", "first_name_google", "last_name_google", "zip_clear", "country_clear",
         "mobile_ad_id_clear", "ip", "user_agent",
     )  # fmt: skip
-    standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
+    standard_names: ClassVar[Mapping[str, str | None]] = LOOKED_UP
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "customer_id": ("GOOGLE_ADS_CUSTOMER_ID",),
         "access_token": ("GOOGLE_ADS_ACCESS_TOKEN",),
