@@ -17,6 +17,7 @@ from capi_async.event import App, ClickIds, Consent, Device, Event, Hashed, Item
 from capi_async.outcome import Outcome
 from capi_async.platform_fields import (
     CutMeShortFields,
+    LinkedInFields,
     MetaFields,
     OriginalEvent,
     PinterestFields,
@@ -44,6 +45,7 @@ __all__ = [
     "Hashed",
     "Hook",
     "Item",
+    "LinkedInFields",
     "MetaFields",
     "OriginalEvent",
     "Outcome",

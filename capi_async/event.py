@@ -43,6 +43,7 @@ from capi_async.plain import made_plain, measured, plain_integer, plain_text
 from capi_async.platform_fields import (
     PLATFORM_FIELDS,
     CutMeShortFields,
+    LinkedInFields,
     MetaFields,
     PinterestFields,
     SnapFields,
@@ -616,7 +617,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         test: Sent in each platform's test mode; skipped where there is none, never sent live.
         properties: Further facts, in plain JSON types, passed where a platform takes them.
         extra: Destination name (or type) to raw wire fields, merged deeply into the wire object; what nobody foresaw.
-        meta, snap, pinterest, tiktok, cutmeshort: What that platform alone takes; see
+        meta, snap, pinterest, tiktok, cutmeshort, linkedin: What that platform alone takes; see
             :mod:`capi_async.platform_fields`. Accounts of other platforms leave it out.
 
     Raises:
@@ -655,6 +656,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     pinterest: PinterestFields | None = None
     tiktok: TikTokFields | None = None
     cutmeshort: CutMeShortFields | None = None
+    linkedin: LinkedInFields | None = None
 
     def __post_init__(self) -> None:
         # Written out, in the order of the fields, because it runs for every event: a local costs a tenth of an
@@ -662,7 +664,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         (
             name, event_id, time, source, user, value, currency, order_id, items, page, click, app, device, consent,
             search, pieces, kind, content, category, description, method, ltv, delivery, subscription, to, test,
-            properties, extra, meta, snap, pinterest, tiktok, cutmeshort,
+            properties, extra, meta, snap, pinterest, tiktok, cutmeshort, linkedin,
         ) = astuple(self)  # fmt: skip
         if (
             type(name) is not str or name.isspace() or not 0 < len(name) <= USUAL_CHARS
@@ -692,7 +694,7 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             or type(properties) is not dict
             or type(extra) is not dict or extra
             or meta is not None or snap is not None or pinterest is not None or tiktok is not None
-            or cutmeshort is not None
+            or cutmeshort is not None or linkedin is not None
         ):  # fmt: skip
             self._check()
             event_id, currency, items = self.event_id, self.currency, self.items

@@ -40,6 +40,7 @@ Mode: TypeAlias = Literal["deferred"]
 _MAX_LIST: Final = 100
 _MAX_ID: Final = 2**63 - 1
 _DIGITS: Final = re.compile(r"[0-9]{1,19}").fullmatch
+_URN: Final = re.compile(r"urn:li:[A-Za-z]{1,60}:[!-~]{1,400}").fullmatch
 _ADDRESS: Final = re.compile(r"https?://\S{1,2040}", re.ASCII).fullmatch
 
 
@@ -318,9 +319,36 @@ class CutMeShortFields(PlatformFields, frozen=True, kw_only=True):
             raise EventError("cutmeshort.customer_avatar", "needs an http(s) address of at most 2,048 characters")
 
 
+class LinkedInFields(PlatformFields, frozen=True, kw_only=True):
+    """What LinkedIn alone takes. Source: LinkedIn's Conversions API schema, May 2026, read 2026-11.
+
+    Attributes:
+        lead: Of a form that was filled in at LinkedIn, such as ``urn:li:leadGenFormResponse:...``. Identifies the
+            person.
+        acxiom_id: Of the data partner. Identifies the person.
+        oracle_moat_id: The same; LinkedIn no longer lists it, and may refuse it.
+        company_name, title: Where the person works, and as what. They leave in clear, beside the names of the person
+            and not without them, see ``LinkedIn.send_profile``.
+    """
+
+    where: ClassVar[str] = "linkedin"
+
+    lead: str | None = None
+    acxiom_id: str | None = None
+    oracle_moat_id: str | None = None
+    company_name: str | None = None
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        PlatformFields.__post_init__(self)
+        if self.lead is not None and not _URN(self.lead):
+            raise EventError("linkedin.lead", "needs a URN, such as urn:li:leadGenFormResponse:...")
+
+
 #: Field of the event to the struct that it holds.
 PLATFORM_FIELDS: Final[Mapping[str, type[PlatformFields]]] = {
-    kind.where: kind for kind in (MetaFields, SnapFields, PinterestFields, TikTokFields, CutMeShortFields)
+    kind.where: kind
+    for kind in (MetaFields, SnapFields, PinterestFields, TikTokFields, CutMeShortFields, LinkedInFields)
 }
 
 

@@ -45,14 +45,14 @@ _LINE_S: Final = 1.5
 _SETTINGS: Final[Mapping[str, Any]] = {"max_batch_events": 250, "request_timeout_s": 2.0}
 _OVERRIDES: Final[Mapping[str, Mapping[str, Any]]] = {
     "ga4": {"request_timeout_s": 2.0, "max_attempts": 8},
-    **dict.fromkeys(("snap", "snap_v2", "pinterest", "tiktok", "meta", "reddit"), _SETTINGS),
+    **dict.fromkeys(("snap", "snap_v2", "pinterest", "tiktok", "meta", "reddit", "linkedin"), _SETTINGS),
     "tiktok_pixel": {"request_timeout_s": 2.0},
     "webhook": {"request_timeout_s": 2.0},
     # carts are no conversions there unless one says so
     "cutmeshort": {"request_timeout_s": 2.0, "max_attempts": 8, "event_names": {"add_to_cart": "lead:added_to_cart"}},
 }
 #: Those that are not known to recognise a second copy of any event.
-_KEYLESS: Final = ("reddit", "webhook")
+_KEYLESS: Final = ("reddit", "linkedin", "webhook")
 
 
 class Finished(msgspec.Struct):

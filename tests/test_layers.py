@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pii": {"errors", "event"},
     "spec": {"errors", "event", "followup", "outcome", "pii", "platform_fields", "thread"},
     "destinations": {
-        "early", "errors", "event", "event_names", "followup", "spec", "outcome", "nearest", "pii", "plain", "frames",
+        "early", "errors", "event", "event_names", "followup", "log", "spec", "outcome", "nearest", "pii", "plain",
+        "frames",
     },
     "transport": {"errors", "outcome", "spec"},
     "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "followup", "thread"},
@@ -105,7 +106,7 @@ STRANGERS = {"destinations", "sources", "spool"}
 #: What all of them may know: of spools also the form of stored records, its encryption, and what waits in memory.
 SHARED = {"__init__", "address", "base", "chunks", "sealing", "waiting"}
 #: Of destinations: the way that all platforms go, and what they say alike.
-SHARED |= {"cart", "extinfo", "forms", "platform", "raw", "refusals", "registry"}
+SHARED |= {"by_token", "cart", "extinfo", "forms", "platform", "quota", "raw", "refusals", "registry", "tables"}
 
 
 def _modules() -> list[Path]:

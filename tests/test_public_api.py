@@ -27,7 +27,7 @@ def test_the_contract_names_are_there() -> None:
         "App", "ClickIds", "Client", "Consent", "Device", "Event", "Hashed", "Item", "Outcome", "Page", "Receipt",
         "User", "SyncClient",
     } <= set(capi_async.__all__)  # fmt: skip
-    for name in ("Snap", "SnapV2", "Pinterest", "TikTok", "TikTokPixel", "CutMeShort", "Meta", "Reddit"):
+    for name in ("Snap", "SnapV2", "Pinterest", "TikTok", "TikTokPixel", "CutMeShort", "Meta", "Reddit", "LinkedIn"):
         assert issubclass(getattr(destinations, name), destinations.Destination)
 
 

@@ -56,7 +56,8 @@ _CUSTOM: Final[Mapping[str, str]] = {"reddit": "CUSTOM", "pinterest": "custom"}
 _NO_CUSTOM: Final = frozenset({"snap", "linkedin", "x"})
 
 NO_NAME: Final = (
-    "has no name for this event; give one in event_names of the destination, or in names of BrowserTag(...)"
+    "has no name for this event; give one in event_names of the destination (of LinkedIn: browser_conversions), or in "
+    "names of BrowserTag(...)"
 )
 
 
@@ -105,6 +106,10 @@ def value_of(target: Target, event: Event) -> Decimal | None:
 
 
 def _named(destination: Destination, event: Event) -> str | None:
+    # an account whose browser tag reports by names of its own
+    told: Mapping[str, str] | None = getattr(destination, "browser_names", None)
+    if told is not None:
+        return told.get(event.name)
     here = replace(event, source="website")
     if destination.knows(here):
         return destination.name_of(here)

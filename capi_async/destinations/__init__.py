@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from capi_async.destinations.cutmeshort import CutMeShort
     from capi_async.destinations.ga4 import GA4
     from capi_async.destinations.google_ads import GoogleAds
+    from capi_async.destinations.linkedin import LinkedIn
     from capi_async.destinations.meta import Meta
     from capi_async.destinations.pinterest import Pinterest
     from capi_async.destinations.reddit import Reddit
@@ -22,6 +23,7 @@ __all__ = [
     "GA4",
     "CutMeShort",
     "GoogleAds",
+    "LinkedIn",
     "Meta",
     "Pinterest",
     "Reddit",

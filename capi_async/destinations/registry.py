@@ -196,6 +196,19 @@ BUILT_IN: Final[Mapping[str, Row]] = {
             every_setting={"partner": "shop", "partner_version": "1.2", "user_agent": "shop/1.2"},
         ),
         Row(
+            type="linkedin",
+            module="capi_async.destinations.linkedin",
+            class_name="LinkedIn",
+            account={},
+            tables={
+                "conversions": {
+                    name: str(104_010 + number)
+                    for number, name in enumerate(sorted(STANDARD_EVENTS - {"refund"}), start=1)
+                }
+            },
+            every_setting={"account_id": "512345", "browser_conversions": {"purchase": "204012"}},
+        ),
+        Row(
             type="webhook",
             module="capi_async.destinations.webhook",
             class_name="Webhook",

@@ -137,6 +137,7 @@ clicks = _some(
     fbclid_seen=moment,
     ga_client_id=st.sampled_from(("1234567890.1687654321", "GA1.1.1234567890.1687654321")) | text,
     ga_session_id=st.just("1768470900") | text,
+    li_fat_id=st.just("9d2f1c8e-3b8a-4f0e-9c55-7d0e5a1b2c3d") | text,
 )
 apps = _some(
     App,
@@ -190,6 +191,7 @@ _TYPED: Mapping[str, st.SearchStrategy[Any]] = {
     ),
     "net_revenue": money,
     "customer_avatar": st.sampled_from(("https://shop.example/jo.png", "http://a.example")),
+    "lead": st.sampled_from(("urn:li:leadGenFormResponse:1-2-3", "urn:li:leadGenFormResponse:(1,2)")),
 }  # fmt: skip
 
 

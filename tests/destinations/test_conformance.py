@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from capi_async.destinations import destination_types
+from capi_async.destinations import destination_types, row_of
 from capi_async.testing.conformance import Conformance
 
 #: What a platform's documentation makes different.
@@ -20,6 +20,10 @@ ODDITIES: Mapping[str, Mapping[str, Any]] = {
     "google_ads": {"sends_properties": False, "denial_is_sent": ("ad_user_data",)},
     "ga4": {"any_2xx": True, "sends_refunds": True, "denial_is_sent": ("ad_storage", "ad_user_data")},
     "reddit": {"sends_properties": False},
+    "linkedin": {
+        "sends_properties": False,
+        "stands_for_name": row_of("linkedin").tables["conversions"]["purchase"],
+    },
     "cutmeshort": {
         "sends_properties": False,
         "in_clear": {"send_profile": True},

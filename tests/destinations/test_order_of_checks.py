@@ -35,7 +35,7 @@ class Fault(Struct, frozen=True):
 
 
 SNAP = ("snap", "snap_v2")
-EVERYWHERE = (*SNAP, "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads", "reddit")
+EVERYWHERE = (*SNAP, "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads", "reddit", "linkedin")
 WITH_APPS = {"snap": {"snap_app_id": "app-1"}, "snap_v2": {"snap_app_id": "app-1"}, "tiktok": {"app_id": "1"}}
 
 #: From the fault that is named first to the one that is named last.
@@ -43,7 +43,7 @@ ORDER: list[Fault] = [
     # whether the event is for this destination at all
     Fault("skipped", "name", {"name": "refund"}, EVERYWHERE),
     Fault("skipped", "consent.ad_storage", {"consent": Consent(ad_storage=False)}, EVERYWHERE),
-    Fault("skipped", "test", {"test": True}, ("tiktok", "tiktok_pixel", "cutmeshort", "meta", "reddit")),
+    Fault("skipped", "test", {"test": True}, ("tiktok", "tiktok_pixel", "cutmeshort", "meta", "reddit", "linkedin")),
     Fault("skipped", "source", {"source": "app"}, (*SNAP, "tiktok", "tiktok_pixel")),
     # what cannot be said in the platform's form
     Fault("rejected", "click.cms_rf", {"click": ClickIds(cms_rf="x" * 256)}, ("cutmeshort",)),

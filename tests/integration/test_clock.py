@@ -116,7 +116,7 @@ async def test_a_clock_set_back_and_forth_loses_and_doubles_nothing(
         assert counts.delivered <= details["accepted"] - details["duplicates"] <= EVENTS
         assert details["counted_twice"] == 0
         # all of these are recognised for two days, so there was never a reason to give one up
-        assert counts.uncertain == 0 or type_name in ("cutmeshort", "ga4", "reddit", "webhook")
+        assert counts.uncertain == 0 or type_name in ("cutmeshort", "ga4", "reddit", "linkedin", "webhook")
 
 
 @pytest.mark.parametrize("hours", [-1, 1])

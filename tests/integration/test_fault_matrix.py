@@ -75,6 +75,7 @@ SUBJECTS: dict[str, Subject] = {
     "ga4-purchase": Subject("ga4", together=False, any_2xx=True),
     "ga4-lead": Subject("ga4", lead, absorbs=False, together=False, any_2xx=True),
     "reddit": Subject("reddit", absorbs=False),
+    "linkedin": Subject("linkedin", absorbs=False),
     "webhook": Subject("webhook", absorbs=False),
 }
 
@@ -253,7 +254,7 @@ async def test_resend_never_leaves_every_doubt_open(
     assert (details["accepted"], details["duplicates"], details["counted_twice"]) == (EVENTS, 0, 0)
 
 
-@pytest.mark.parametrize("subject_name", ["pinterest-offline", "cutmeshort-lead", "reddit", "webhook"])
+@pytest.mark.parametrize("subject_name", ["pinterest-offline", "cutmeshort-lead", "reddit", "linkedin", "webhook"])
 async def test_resend_always_accepts_counting_twice(
     subject_name: str, sandbox: Sandbox, connect: Connect, clock: SkippingClock
 ) -> None:
@@ -302,7 +303,7 @@ async def test_a_storm_of_faults_loses_and_doubles_nothing(
         arrived = details["accepted"] - details["duplicates"]
         assert counts.delivered <= arrived <= counts.delivered + counts.uncertain
         assert details["counted_twice"] == 0
-        if type_name not in ("pinterest", "cutmeshort", "ga4", "reddit", "webhook"):
+        if type_name not in ("pinterest", "cutmeshort", "ga4", "reddit", "linkedin", "webhook"):
             assert counts.uncertain == 0
         assert counts.delivered + counts.uncertain + counts.skipped == len(made)
 

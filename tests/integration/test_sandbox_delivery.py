@@ -191,6 +191,16 @@ WRITTEN_OUT: dict[str, dict[str, Any]] = {
         "user.external_id": EXTERNAL_ID,
         "user.ip_address": "12.34.56.78",
     },
+    "linkedin": {
+        "conversion": f"urn:lla:llaPartnerConversion:{row_of('linkedin').tables['conversions']['purchase']}",
+        "user": {
+            "userIds": [
+                {"idType": "SHA256_EMAIL", "idValue": EMAIL},
+                {"idType": "PLAINTEXT_IP_ADDRESS", "idValue": "12.34.56.78"},
+            ],
+            "externalIds": ["user-123"],
+        },
+    },
     "meta": {
         "user_data.em": [EMAIL],
         "user_data.ph": [PHONE_DIGITS],
@@ -250,17 +260,20 @@ async def test_amounts_arrive_to_the_last_digit(
     assert arrived["tiktok_pixel"]["properties"]["value"] == Decimal(value)
     assert arrived["meta"]["custom_data"]["value"] == Decimal(value)
     assert arrived["reddit"]["metadata"]["value"] == Decimal(value)
+    assert arrived["linkedin"]["conversionValue"] == {"currencyCode": currency, "amount": value}
     assert arrived["cutmeshort"]["amount"] == minor
     assert {body.get("currency") for body in (arrived["snap_v2"], arrived["cutmeshort"])} == {currency}
 
 
 # Test mode.
 
+#: Platforms that can only count events.
+UNTESTABLE = ("cutmeshort", "linkedin")
 CODES = {type_name: row_of(type_name).test_account for type_name in TYPES if row_of(type_name).test_account}
 
 
 async def test_test_events_arrive_in_each_platforms_test_mode(sandbox: Sandbox, connect: Connect) -> None:
-    """Validate, ``test=true`` or a test code; CutMeShort has no test mode, so nothing goes there."""
+    """Validate, ``test=true`` or a test code; where there is no test mode, nothing goes there."""
     coded = [account(sandbox, type_name, **CODES.get(type_name, {})) for type_name in TYPES]
     client = connect(coded)
     # more than Pinterest looks at in one test request, and more than one for the pixel's one a request
@@ -269,7 +282,7 @@ async def test_test_events_arrive_in_each_platforms_test_mode(sandbox: Sandbox, 
     for type_name in TYPES:
         kinds = {outcome.kind for outcome in await outcomes(receipts, type_name)}
         details = sandbox.details()[type_name]
-        if type_name == "cutmeshort":
+        if type_name in UNTESTABLE:
             assert kinds == {"skipped"}
             assert details["requests"] == 0
             continue
@@ -424,17 +437,18 @@ OLD = datetime.now(UTC) - timedelta(days=40)
 
 
 async def test_events_of_forty_days_ago_expire(sandbox: Sandbox, connect: Connect) -> None:
-    """They are older than any platform takes, except Meta in shops, and Google Ads."""
+    """They are older than most platforms take, except Meta in shops, Google Ads and LinkedIn."""
     client = connect(every_account(sandbox))
     receipt = await client.send(purchase(1, time=OLD))
     in_shop = await client.send(purchase(2, time=OLD, source="physical_store", to=["meta", "pinterest", "tiktok"]))
     assert await client.flush(5)
     for name, outcome in (await receipt.outcomes()).items():
-        assert (outcome.kind, outcome.field) == (("delivered", "") if name == "google_ads" else ("expired", "time"))
+        expected = ("delivered", "") if name in ("google_ads", "linkedin") else ("expired", "time")
+        assert (outcome.kind, outcome.field) == expected
     kinds = {name: outcome.kind for name, outcome in (await in_shop.outcomes()).items()}
     assert kinds["meta"] == "delivered"
     assert kinds["pinterest"] == kinds["tiktok"] == "expired"
-    assert sum(stats.requests for stats in sandbox.stats().values()) == 2
+    assert sum(stats.requests for stats in sandbox.stats().values()) == 3
 
 
 async def test_events_of_the_future_are_rejected(sandbox: Sandbox, connect: Connect) -> None:
@@ -490,6 +504,7 @@ async def test_names_of_300_characters_cost_nobody_else(sandbox: Sandbox, connec
         "google_ads": "skipped",
         "ga4": "rejected",
         "reddit": "rejected",
+        "linkedin": "skipped",
         "webhook": "delivered",
     }
     assert {found[name].field for name in ("snap", "snap_v2", "cutmeshort", "meta", "ga4", "reddit")} == {"name"}

@@ -243,6 +243,27 @@ PLATFORMS = {
             lambda events: {"data": {"events": events}},
             _BEARER,
         ),
+        Platform(
+            "linkedin",
+            "/conversionEvents",
+            {
+                "conversion": "urn:lla:llaPartnerConversion:104012",
+                "conversionHappenedAt": NOW * 1000,
+                "conversionValue": {"currencyCode": "USD", "amount": "99.90"},
+                "eventId": "order-1",
+                "user": {
+                    "userIds": [{"idType": "SHA256_EMAIL", "idValue": EMAIL}],
+                    "userInfo": {"firstName": "Anna", "lastName": "Berg", "countryCode": "SE"},
+                },
+            },
+            lambda events: {"elements": events},
+            {
+                **_BEARER,
+                "LinkedIn-Version": "202608",
+                "X-Restli-Protocol-Version": "2.0.0",
+                "X-RestLi-Method": "BATCH_CREATE",
+            },
+        ),
     )
 }
 

@@ -13,7 +13,7 @@ NOW = 1_790_000_000
 DAY = 86_400
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DIGEST = "973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b"
-ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "reddit")
+ALL = ("snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "reddit", "linkedin")
 EXTINFO = ["a2", "com.some.app", "771", "Version 7.7.1", "10.1.1"] + [""] * 11
 
 SUCCESS = {
@@ -29,6 +29,7 @@ SUCCESS = {
     "cutmeshort": {"status": True, "data": "successful"},
     "meta": {"events_received": 1, "messages": []},
     "reddit": {"data": {"message": "Successfully processed 1 conversion events."}},
+    "linkedin": {"elements": [{"status": 201}]},
 }
 
 
@@ -54,6 +55,7 @@ async def test_good_event_is_taken_and_recorded(sender, platforms, platform):
         ("tiktok_pixel", (200, ("code", 40104)), (200, ("code", 40105))),
         ("cutmeshort", (401, ("type", "UnauthorizedError")), (401, ("type", "UnauthorizedError"))),
         ("meta", (401, ("code", 190)), (401, ("code", 190))),
+        ("linkedin", (401, ("serviceErrorCode", 65600)), (401, ("serviceErrorCode", 65600))),
     ],
 )
 async def test_bad_token_gets_the_platforms_own_refusal(sender, platforms, platform, missing, wrong):

@@ -17,12 +17,14 @@ from capi_async.sandbox.rates import Windows
 
 ALL = (
     "snap", "snap_v2", "pinterest", "tiktok", "tiktok_pixel", "cutmeshort", "meta", "google_ads", "ga4", "reddit",
-    "webhook",
+    "linkedin", "webhook",
 )  # fmt: skip
+#: Those that are not known to recognise a second copy, or not of every event.
+KEYLESS = ("google_ads", "ga4", "reddit", "linkedin", "webhook")
 DAY = 86_400
 
 
-@pytest.mark.parametrize("platform", [name for name in ALL if name not in ("google_ads", "ga4", "reddit", "webhook")])
+@pytest.mark.parametrize("platform", [name for name in ALL if name not in KEYLESS])
 async def test_copy_is_absorbed_by_the_key_for_48_hours(sender, clock, platforms, platform):
     """The second one is answered as a success, recorded as accepted, and counted as a duplicate."""
     first = await sender.send(platform)
@@ -61,7 +63,8 @@ async def test_copy_without_a_key_is_counted_twice(sender, platforms):
         await sender.send("pinterest", platforms["pinterest"].event(action_source="offline"))
         await sender.send("tiktok", platforms["tiktok"].event(event_id=...))
         await sender.send("reddit")
-    for platform in ("cutmeshort", "pinterest", "tiktok", "reddit"):
+        await sender.send("linkedin")
+    for platform in ("cutmeshort", "pinterest", "tiktok", "reddit", "linkedin"):
         assert sender.sandbox.stats()[platform].duplicates == 0
         assert sender.sandbox.details()[platform]["counted_twice"] == 1
 
@@ -121,6 +124,7 @@ async def test_documented_rates_hold_unless_changed(sender):
         "cutmeshort": {"limit": 60, "per_s": 60.0},
         "meta": None,
         "reddit": None,
+        "linkedin": {"limit": 600, "per_s": 60.0},
         "webhook": None,
         "tiktok_shop": {"limit": 10, "per_s": 1.0},
     }

@@ -14,6 +14,7 @@ from capi_async.sandbox.platforms.base import Platform
 from capi_async.sandbox.platforms.cutmeshort import CutMeShort
 from capi_async.sandbox.platforms.ga4 import GA4
 from capi_async.sandbox.platforms.google_ads import GoogleAds
+from capi_async.sandbox.platforms.linkedin import LinkedIn
 from capi_async.sandbox.platforms.meta import Meta
 from capi_async.sandbox.platforms.pinterest import Pinterest
 from capi_async.sandbox.platforms.reddit import Reddit
@@ -34,6 +35,7 @@ PLATFORMS: tuple[type[Platform[Any]], ...] = (
     GoogleAds,
     GA4,
     Reddit,
+    LinkedIn,
     Webhook,
 )
 
