@@ -150,6 +150,9 @@ def absorbed(record: Record, resend: Resend, now: float) -> bool:
     """Whether another copy of this record, which may have arrived before, does no harm (or is wanted all the same)."""
     if resend != "safe":
         return resend == "always"
+    if record.resend_for_s <= 0:
+        # whatever the clock says: one that was set back would have the attempt lie ahead
+        return False
     # the wall clock outlives the process, and may be stepped in between: the end of the window is not trusted
     margin_s = min(_CLOCK_MARGIN_S, record.resend_for_s / 10)
     return now < (record.uncertain_since or now) + record.resend_for_s - margin_s

@@ -572,3 +572,9 @@ def test_neighbours_share_an_outcome_only_if_all_of_it_is_the_same() -> None:
 def test_a_repeat_is_absorbed_within_its_window(resend: Resend, uncertain_since: float, yes: bool) -> None:
     """Sixty seconds, less a tenth for clocks that are set."""
     assert absorbed(record(resend_for_s=60.0, uncertain_since=uncertain_since), resend, NOW) is yes
+
+
+@pytest.mark.parametrize("uncertain_since", [0.0, NOW, NOW - 60.0, NOW + 3_600.0])
+def test_without_a_window_no_repeat_is_absorbed_wherever_the_clock_was_set(uncertain_since: float) -> None:
+    """A clock that was set back puts the attempt into the future."""
+    assert not absorbed(record(resend_for_s=0.0, uncertain_since=uncertain_since), "safe", NOW)
