@@ -734,7 +734,8 @@ class Client:
     async def check(self, *, send_test: bool = False) -> Report:
         """What keeps this configuration from working: packages, credentials, network, clock, account, spool.
 
-        The client need not be entered. Nothing is sent, unless it is asked for; the spool is not opened.
+        The client need not be entered; of one that is, it tells too what became of its events. Nothing is sent, unless
+        it is asked for; the spool is not opened.
 
         Args:
             send_test: Also send one event to each destination in its platform's test mode, where it never counts;
@@ -749,6 +750,7 @@ class Client:
                 self._transport,
                 trust_env=self._trust_env,
                 send_test=self._send_test if send_test and self.mode != "off" else None,
+                snapshot=self.snapshot() if self._engine is not None else None,
                 clock=self._clock,
             )
         finally:

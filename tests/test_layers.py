@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "telemetry.snapshot",
     },
     "modes": {"errors", "plain", "profiles"},
-    "doctor": {"clock", "errors", "outcome", "plain", "redaction", "spec", "spool"},
+    "doctor": {"clock", "errors", "outcome", "plain", "redaction", "spec", "spool", "telemetry.snapshot"},
     "config": {"destinations", "engine", "errors", "frames", "modes", "nearest", "plain", "profiles", "spec"},
     "switch": {"clock", "destinations", "errors", "modes", "outcome", "sandbox", "spec"},
     "client": {

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.doctor.accounts import SendTest, account, test_event
 from capi_async.doctor.credentials import credential
+from capi_async.doctor.deliveries import deliveries
 from capi_async.doctor.environment import environment
 from capi_async.doctor.findings import Finding, Report
 from capi_async.doctor.reach import reach
 from capi_async.doctor.spools import spool_health
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Spool
+from capi_async.telemetry.snapshot import Snapshot
 
 
 async def examine(
@@ -23,16 +25,21 @@ async def examine(
     *,
     trust_env: bool = False,
     send_test: SendTest | None = None,
+    snapshot: Snapshot | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Report:
-    """Look at everything; nothing is changed, and nothing sent unless ``send_test`` is given."""
+    """Look at everything; nothing is changed, and nothing sent unless ``send_test`` is given.
+
+    Args:
+        snapshot: Of a client that runs: what has become of its events is told too.
+    """
     found = list(environment())
     async with asyncio.TaskGroup() as group:
         each = [group.create_task(_one(one, transport, trust_env, send_test, clock)) for one in destinations]
-        stored = group.create_task(spool_health(spool, {one.name for one in destinations}))
+        stored = group.create_task(spool_health(spool, {one.name for one in destinations}, ends=snapshot is None))
     for task in each:
         found += task.result()
-    return Report([*found, *stored.result()])
+    return Report([*found, *(deliveries(snapshot) if snapshot is not None else ()), *stored.result()])
 
 
 async def _one(

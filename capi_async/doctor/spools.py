@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from capi_async.doctor.deliveries import ended
 from capi_async.doctor.findings import Finding, Level
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.plain import listed
@@ -22,15 +23,17 @@ _SLOW_SYNC_S: Final = 0.05
 _OK_TEXT: Final = "events outlive this process"
 
 
-async def spool_health(spool: Spool, names: Collection[str]) -> list[Finding]:
+async def spool_health(spool: Spool, names: Collection[str], *, ends: bool = True) -> list[Finding]:
     """Look at the spool without opening it: what waits in it stays as it is.
 
     Args:
         names: The configured destinations.
+        ends: Tell how many events ended in which bad way, where a file has counts of them.
     """
     options: Any = getattr(spool, "options", None)
     if isinstance(path := getattr(options, "path", None), Path):
-        return [*await asyncio.to_thread(disk, path), *(await _content(options, names) if path.exists() else ())]
+        content = await _content(options, names, ends=ends) if path.exists() else ()
+        return [*await asyncio.to_thread(disk, path), *content]
     if getattr(options, "hosts", None):
         return await redis(options)
     if spool.durable:
@@ -43,7 +46,7 @@ async def spool_health(spool: Spool, names: Collection[str]) -> list[Finding]:
     ]  # fmt: skip
 
 
-async def _content(options: Any, names: Collection[str]) -> list[Finding]:
+async def _content(options: Any, names: Collection[str], *, ends: bool) -> list[Finding]:
     """What waits in a spool file, and for whom."""
     from capi_async.spool.sqlite import SqliteReader
 
@@ -56,6 +59,7 @@ async def _content(options: Any, names: Collection[str]) -> list[Finding]:
     waiting = sum(counts.pending for counts in ledger.values())
     dead = sum(counts.dead + counts.uncertain for counts in ledger.values())
     found = [Finding("spool", "content", "ok", f"{waiting:,} events wait, {dead:,} ended dead or uncertain")]
+    found += ended(ledger) if ends else ()
     orphans = sorted(name for name, counts in ledger.items() if counts.pending and name not in names)
     if orphans:
         text = f"events wait for {listed(orphans)}, which this configuration does not name"

@@ -25,6 +25,14 @@ from capi_async.spool.base import Record, Spool
 from capi_async.telemetry.base import RequestDone
 from capi_async.thread import OwnedThread, kind_of
 
+#: Kind of transport error to what helps.
+_NO_ANSWER_FIXES: Final = {
+    "dns": "the host's name is not found: look at base_url, and at this machine's DNS",
+    "tls": "the certificate is not trusted: look at base_url, proxies on the way, and ssl=",
+    "session": "the aiohttp session that the client was given is closed: keep it open as long as the client",
+}
+_NO_WAY: Final = "look at the network, proxies and firewalls on the way, and at the platform's status page"
+
 #: Seconds beyond its timeout after which a transport that has not returned is given up.
 OVERTIME_S: Final = 5.0
 
@@ -96,7 +104,7 @@ class Exchange:
         except TransportError as failure:
             error_kind = failure.kind
             self._health.window.fail()
-            self._health.trouble(f"no answer ({failure.kind})", "no_answer")
+            self._health.trouble(f"no answer ({failure.kind})", "no_answer", self._no_answer_fix(failure.kind))
             verdicts = [ambiguous(str(failure)) if failure.sent else retry(str(failure))] * count
         else:
             response = replace(self._echoes.without_token(response, token), head=batch.head)
@@ -151,12 +159,17 @@ class Exchange:
             name = kind_of(error)
             self._code.log_fault("the transport", name)
             self._health.window.fail()
-            self._health.trouble(f"the transport failed with {name}", "user_code")
+            self._health.trouble(f"the transport failed with {name}", "user_code", "mend the transport")
             raise Fault(name) from None
         else:
             return response
         finally:
             self.sending -= 1
+
+    def _no_answer_fix(self, kind: str) -> str:
+        if kind == "timeout":
+            return f"raise request_timeout_s ({self._timeout_s:g}) if the platform is only slow"
+        return _NO_ANSWER_FIXES.get(kind, _NO_WAY)
 
     def _counts_twice(self, records: Sequence[Record]) -> bool:
         """Whether the platform would count a second copy of one of these, so that none may be sent."""

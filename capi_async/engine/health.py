@@ -23,8 +23,15 @@ logger = Log(__name__)
 #: What is said of each state of a destination.
 _SAYS: Final = {
     "open": "%s: open again; %d events wait and go now",
-    "broken": "%s: does not answer: %s; %d events wait and are tried again",
+    "broken": "%s: broken: %s; %d events wait and are tried again; %s",
     "paused": "%s: paused: %s; %d events wait; %s",
+}
+
+#: Why a destination is broken to what helps.
+_FIXES: Final = {
+    "server_error": "nothing to do unless it lasts: then look at the platform's status page",
+    "edge": "what answers is not the platform: look at base_url, proxies and firewalls on the way",
+    "other": "nothing to do unless it lasts: then ask the platform",
 }
 
 #: No answer for so many seconds, with requests under way, is no progress, and nor is a longer wait that the platform
@@ -117,7 +124,7 @@ class Health:
             if response.status >= 500 or "ambiguous" in kinds or first.edge:
                 self.window.fail()
                 code = "edge" if first.edge else "server_error" if response.status >= 500 else "other"
-                self.trouble(first.reason or f"HTTP {response.status}", code)
+                self.trouble(_with_status(first.reason, response.status), code, _FIXES[code])
             else:
                 self._reached()
         else:
@@ -138,14 +145,14 @@ class Health:
         if self.breaker.pause(verdict.reason, probe=verdict.probe):
             self._announce("paused", verdict.reason, fix=verdict.fix, code=code)
 
-    def trouble(self, reason: str, code: str) -> None:
+    def trouble(self, reason: str, code: str, fix: str) -> None:
         """No answer came, or one that says that the platform is in trouble.
 
         Args:
             code: One of :data:`~capi_async.telemetry.reasons.HELD_REASONS`.
         """
         if self.breaker.fail(reason):
-            self._announce("broken", reason, code=code)
+            self._announce("broken", reason, fix=fix, code=code)
 
     def _reached(self) -> None:
         if self.breaker.answer():
@@ -161,7 +168,7 @@ class Health:
             self.name,
             *(() if state == "open" else (line(reason) or "no reason given",)),
             waiting,
-            *((line(fix) or "see what the platform says about this account",) if state == "paused" else ()),
+            *(() if state == "open" else (line(fix) or "see what the platform says about this account",)),
             extra={"destination": self.name, "reason": reason, "fix": fix, "waiting": waiting},
         )
         self._hooks.state(
@@ -183,3 +190,9 @@ class Health:
             self.name,
             extra={"destination": self.name},
         )
+
+
+def _with_status(reason: str, status: int) -> str:
+    """A platform's own words, behind the status that it answered with; of an answer that is none of its, the words."""
+    said = f"HTTP {status}"
+    return said if not reason else reason if said in reason else f"{said}: {reason}"

@@ -290,6 +290,23 @@ async def test_what_waits_in_a_spool_is_told_and_for_whom(sandbox: Sandbox, tmp_
     assert (orphans.level, "snap_old" in orphans.text) == ("warning", True)
 
 
+async def test_what_ended_badly_by_the_counts_of_a_spool_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Whoever delivers from it: a configuration is examined in a process of its own."""
+    spool = f"sqlite:///{tmp_path / 'spool.db'}"
+    snap = _snap(sandbox.url("snap"))
+    page, user = Page(url="https://shop.example/"), User(email="a@b.example")
+    async with Client([snap], spool=spool, linger_s=0) as client:
+        for event in (Event("purchase", user=user, page=page), Event("sign_up", user=user, page=page)):
+            await (await client.send(event)).outcomes(timeout_s=10)
+        here = _found(await client.check(), "snap", "deliveries")
+    assert here.level == "warning"
+    assert here.text.startswith("1 of 2 events rejected, most of them: value: ")
+    assert "value" in here.fix
+    there = _found(await Client([snap], spool=spool).check(), "snap", "deliveries")
+    assert (there.level, there.text) == ("warning", "of 2 events: 1 rejected")
+    assert there.fix
+
+
 async def test_a_file_that_is_no_spool_is_a_failure(sandbox: Sandbox, tmp_path: Path) -> None:
     """And stays as it is."""
     (tmp_path / "spool.db").write_text("somebody's notes")
