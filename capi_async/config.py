@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from capi_async.destinations import destination_class, destination_types, installed_types, row_of
 from capi_async.engine.capacity import Overflow
-from capi_async.engine.prepare import ConsentPolicy
+from capi_async.engine.prepare import ConsentPolicy, Prepare
 from capi_async.errors import ConfigError
 from capi_async.frames import frameless
 from capi_async.modes import Mode
@@ -45,6 +45,7 @@ class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_pending_bytes: int = 256 * 1024 * 1024
     max_intake_events: int = 10_000
     max_attempts: int = 8
+    prepare: Prepare = "auto"
     consent: ConsentPolicy = "vouch"
     phone_region: str | None = None
     trust_env: bool = False

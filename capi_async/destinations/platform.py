@@ -104,6 +104,7 @@ class Platform(Destination, frozen=True, kw_only=True):
             platform cannot take.
     """
 
+    brief: ClassVar[bool] = True
     #: The setting that names the account.
     account_setting: ClassVar[str]
     #: The most digits of the account; 0: letters are taken too.

@@ -56,6 +56,11 @@ class Backlog:
         return not self.submissions and not self.queue
 
     @property
+    def idle(self) -> bool:
+        """Whether there is nothing here at all, and nobody who waits to hand in."""
+        return not (self.submissions or self.taken or self.queue or self._blocked or self._expected)
+
+    @property
     def events(self) -> int:
         """Events handed in and not yet stored."""
         taken = sum(

@@ -23,7 +23,7 @@ from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake
 from capi_async.engine.notices import EVERY_S, Notices
 from capi_async.engine.outage import Outage
-from capi_async.engine.prepare import Preparer
+from capi_async.engine.prepare import Prepare, Preparer
 from capi_async.engine.receipt import Delivery
 from capi_async.engine.sending_time import SendingTime
 from capi_async.engine.task_group import Group
@@ -71,6 +71,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_pending_bytes: int
     max_intake_events: int
     max_attempts: int
+    prepare: Prepare
     profile: Profile
     flush_s: float
 
@@ -82,6 +83,8 @@ class Settings(Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"{name} must be at least 1")
         if not self.linger_s >= 0:
             raise ConfigError("linger_s must be 0 or more seconds")
+        if self.prepare not in get_args(Prepare):
+            raise ConfigError(f"prepare is one of {', '.join(get_args(Prepare))}")
         if self.profile not in PROFILES:
             raise ConfigError(f"profile is one of {', '.join(PROFILES)}")
         if not _LEAST_FLUSH_S <= self.flush_s < math.inf:
@@ -159,6 +162,7 @@ class Dispatcher:
             ending=self._is_ending,
             clock=clock,
             max_events=settings.max_intake_events,
+            straight=settings.prepare == "auto",
         )
         self._supervisor: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = self.loop.create_future()

@@ -109,6 +109,10 @@ class Handover:
             event, receipt, stored = self._waiting[0]
             receipt._delivery = self._delivery
             try:
+                if intake.at_once(event, receipt):
+                    stored.give()
+                    self._waiting.popleft()
+                    continue
                 future = intake.put((event,), (receipt,), timeout_s=None)
             except CapiError as error:
                 _told(stored, error)

@@ -19,21 +19,22 @@ class Held:
 
     def __init__(self, notices: Notices) -> None:
         self._notices = notices
-        self._at: tuple[str, float] | None = None
+        #: What runs, and since when, in seconds of the performance counter.
+        self.at: tuple[str, float] | None = None
         self._named: tuple[str, float] | None = None
 
     @contextmanager
     def by(self, what: str) -> Iterator[None]:
         """Code of the user's runs inside."""
-        before, self._at = self._at, (what, time.perf_counter())
+        before, self.at = self.at, (what, time.perf_counter())
         try:
             yield
         finally:
-            self._at = before
+            self.at = before
 
     def look(self) -> None:
         """Say once of each call that it has not returned; from any thread but the loop's."""
-        at = self._at
+        at = self.at
         if at is None or at is self._named or (held_s := time.perf_counter() - at[1]) < NEVER_S:
             return
         self._named = at

@@ -19,6 +19,7 @@ from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Receipt
+from capi_async.engine.straight import Straight
 from capi_async.engine.wait_queue import Slice
 from capi_async.errors import CapiError, ClientClosed, QueueFull
 from capi_async.event import Event
@@ -51,6 +52,7 @@ class Intake:
 
     Args:
         max_events: Events that may wait here before callers wait.
+        straight: Whether lone events may be prepared on the event loop.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Intake:
         ending: Callable[[], bool],
         clock: Clock,
         max_events: int = 10_000,
+        straight: bool = True,
     ) -> None:
         self._preparer = preparer
         self._thread = thread
@@ -76,6 +79,10 @@ class Intake:
         self._commit = Commit(
             self._backlog, spool=spool, capacity=capacity, names=names, hooks=hooks, ending=ending, clock=clock
         )
+        self._straight = Straight(
+            wanted=straight, preparer=preparer, spool=spool, capacity=capacity, names=names, hooks=hooks, clock=clock
+        )
+        self._running = False
         self._busy = False
         self._sweeping: asyncio.TimerHandle | None = None
         #: What was said of last to hold the thread.
@@ -101,6 +108,13 @@ class Intake:
     def unknown(self) -> int:
         """Events that were being stored when the client closed: nobody can tell of them."""
         return self._backlog.unknown
+
+    def at_once(self, event: Event, receipt: Receipt) -> bool:
+        """Whether a lone event is stored already, see :class:`~capi_async.engine.straight.Straight`; else put it in."""
+        # with nobody before it, and with nothing in the thread
+        if self.closed or self._busy or not self._running or not self._backlog.idle:
+            return False
+        return self._straight.store(event, receipt)
 
     def put(
         self, events: Sequence[Event], receipts: Sequence[Receipt], *, timeout_s: float | None, waited: bool = False
@@ -151,6 +165,7 @@ class Intake:
         ahead: asyncio.Future[Any] | None = None
         slices: list[Slice] = []
         current: list[Slice] = []
+        self._running = True
         try:
             while True:
                 if ahead is None:
@@ -186,7 +201,7 @@ class Intake:
         finally:
             if ahead is not None and not ahead.get_loop().is_closed():
                 ahead.cancel()
-            self._busy = False
+            self._running = self._busy = False
 
     async def finish(self, until: float) -> None:
         """Take and store nothing more; return once what is being stored is, or at ``until`` (monotonic seconds).

@@ -30,6 +30,10 @@ class NameWatch:
         self._seen = set(STANDARD_EVENTS)
         self._told = 0
 
+    def knows(self, event: Event) -> bool:
+        """Whether there is nothing to tell of the event's name."""
+        return event.name in self._seen
+
     def look(self, events: Sequence[Event]) -> None:
         """Look at the names that have not been seen yet; this runs for every batch."""
         seen = self._seen

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+import msgspec
 from msgspec.structs import replace
 
 from capi_async.engine.batcher import Batcher
@@ -21,10 +22,11 @@ from capi_async.engine.fault_field import largest, too_deep, unencodable
 from capi_async.engine.names import NameWatch
 from capi_async.engine.notices import EVERY_S
 from capi_async.engine.receipt import Receipt
-from capi_async.event import Event
+from capi_async.event import Event, Hashed
 from capi_async.log import Log
 from capi_async.outcome import Outcome
 from capi_async.pii.identifiers import Identifiers, Plan
+from capi_async.pii.phone import is_written_out
 from capi_async.spec import ENCODER, Destination, Refusal, Wire
 from capi_async.spool.base import Record, Refused
 from capi_async.telemetry.base import Watcher
@@ -32,11 +34,18 @@ from capi_async.telemetry.base import Watcher
 logger = Log(__name__)
 
 ConsentPolicy: TypeAlias = Literal["vouch", "require"]
+#: Where events are prepared: lone small ones on the event loop and the others in a thread, or all of them there.
+Prepare: TypeAlias = Literal["auto", "thread"]
 
 #: How long the prepare thread keeps the GIL: one that hashes without pausing delays the loop by 5 ms a switch.
 _TURN_S: Final = 0.0015
 #: Events that are taken through all destinations together: what they hold stays in the processor's cache.
 _STRIDE: Final = 32
+
+#: Bytes up to which an event is small; and items, and properties.
+_SMALL_BYTES: Final = 3_072
+_FEW: Final = 16
+_SIZE: Final = msgspec.msgpack.Encoder()
 
 _NOT_ADDRESSED: Final = Outcome(kind="skipped", field="to", reason="not addressed to this destination")
 _NO_CONSENT: Final = Outcome(
@@ -79,10 +88,12 @@ class _Target:
     Attributes:
         leader: An earlier destination that makes the same bodies, see :attr:`Destination.head_settings`.
         off: What could be sent is skipped.
+        brief: It takes some microseconds for a small event, and runs nobody else's code.
     """
 
     __slots__ = (
-        "account", "destination", "leader", "max_body", "max_future_s", "name", "off", "said", "to_wire", "wire",
+        "account", "brief", "destination", "leader", "max_body", "max_future_s", "name", "off", "said", "to_wire",
+        "wire",
     )  # fmt: skip
 
     def __init__(self, destination: Destination, before: Sequence[_Target], *, off: bool) -> None:
@@ -95,6 +106,8 @@ class _Target:
         self.to_wire = destination.to_wire if destination.value is None else with_own_value(destination)
         self.account = destination.account()
         self.wire = destination.wire
+        #: A function of the event that gives its value is the user's code.
+        self.brief = destination.brief and not off and not callable(destination.value)
         self.max_body = limits.max_batch_bytes - Batcher.ENVELOPE_BYTES
         self.max_future_s = limits.max_future_s
         leaders = [one for one in before if one.leader is None]
@@ -150,6 +163,9 @@ class Preparer:
         self._names = NameWatch(destinations)
         self._plan = Plan(wanted, phone_region=phone_region)
         self._require_consent = consent == "require"
+        #: Whether an event that comes alone may be prepared elsewhere than in the thread, see :meth:`alone`.
+        self.brief = before_send is None and all(target.brief for target in self._targets)
+        self._scratch = bytearray()
         #: Whose code runs in :meth:`run` ("" for what the events hold), and since when, in monotonic seconds.
         self.at: tuple[str, float] | None = None
 
@@ -337,6 +353,77 @@ class Preparer:
             return made
         refused.append(Refused(target.name, event.event_id, made, receipt))
         return None
+
+    def alone(self, event: Event, receipt: Receipt, now: float) -> tuple[list[Record], list[Refused]] | None:
+        """What :meth:`run` gives for one small and usual event, on the event loop; ``None``: the thread is to do it.
+
+        Nothing is caught on account of the event, logged or said here: whatever is not as usual is for :meth:`run`.
+        Must not be called while :meth:`run` goes on in the thread.
+
+        Args:
+            now: Seconds since the epoch.
+        """
+        try:
+            if not self._names.knows(event) or event.time.timestamp() > now or not self._is_small(event):
+                return None
+            ids = self._plan.identify(event.user, event.page)
+            records: list[Record] = []
+            refused: list[Refused] = []
+            for target in self._targets:
+                made = self._usual_one(target, event, ids, now, records)
+                if type(made) is Record:
+                    made.receipt = receipt
+                    records.append(made)
+                elif type(made) is Outcome:
+                    refused.append(Refused(target.name, event.event_id, made, receipt))
+                else:
+                    return None
+        except KeyboardInterrupt:  # this is the main thread, perhaps
+            raise
+        except BaseException:  # looked into once more in the thread, where what is to blame is named
+            return None
+        return records, refused
+
+    def _is_small(self, event: Event) -> bool:
+        """Whether identifying and mapping it is sure to take no longer than for most."""
+        if len(event.items) > _FEW or len(event.properties) > _FEW or event.extra:
+            return False
+        number = event.user.phone
+        if number is not None and type(number) is not Hashed and not (type(number) is str and is_written_out(number)):
+            return False  # several, or one that a parser of another package may have to read
+        _SIZE.encode_into(event, self._scratch)
+        return len(self._scratch) <= _SMALL_BYTES
+
+    def _usual_one(
+        self, target: _Target, event: Event, ids: Identifiers, now: float, before: Sequence[Record]
+    ) -> Record | Outcome | None:
+        """The record of a usual event, or why the destination does not take it; ``None``: that needs a closer look."""
+        if event.to is not None and target.name not in event.to:
+            return _NOT_ADDRESSED
+        if self._require_consent and event.consent is None:
+            return _NO_CONSENT
+        if target.leader is not None:
+            for twin in before:
+                if twin.destination == target.leader.name and len(twin.body) <= target.max_body:
+                    head = target.destination.head_of(event)
+                    if type(head) is not bytes:
+                        return None
+                    return Record(
+                        target.name, event.event_id, head, twin.body, twin.expires_at, twin.resend_for_s,
+                        target.account, target.wire, now, twin.order_key,
+                    )  # fmt: skip
+        made = target.to_wire(event, ids)
+        if type(made) is Refusal and _is_whole(made):
+            return Outcome(kind=made.kind, reason=made.reason, field=made.field, fix=made.fix)
+        if type(made) is not Wire or made.expires_at <= now:
+            return None
+        body = ENCODER.encode(made.body)
+        if len(body) > target.max_body:
+            return None
+        return Record(
+            target.name, event.event_id, made.head, body, made.expires_at, made.resend_for_s,
+            target.account, target.wire, now, made.order_key,
+        )  # fmt: skip
 
     def one(
         self, destination: Destination, event: Event, now: float

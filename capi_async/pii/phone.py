@@ -57,6 +57,15 @@ def phone(text: str, region: str | None = None) -> str:
     return _read(text, region)
 
 
+def is_written_out(text: str) -> bool:
+    """Whether :func:`phone` reads this without the ``phonenumbers`` package: country code and all, no riddles."""
+    if _is_e164(text):
+        return True
+    if len(text) > MAX_LENGTH or "/" in text or not _punctuated(text) or _separated_zero(text):
+        return False
+    return _is_e164("+" + _not_digits.sub("", text))
+
+
 def _is_e164(text: str) -> bool:
     """Plus sign, eight to fifteen ASCII digits, the first of them no zero."""
     if text.startswith("+1"):

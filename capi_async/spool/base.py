@@ -121,6 +121,10 @@ class Depth(Struct, frozen=True):
 OnSettled: TypeAlias = Callable[[str, Sequence[str], Sequence[Outcome]], None]
 
 
+#: See :func:`append_now_of`.
+AppendNow: TypeAlias = Callable[[Sequence["Record"], Sequence["Refused"]], None]
+
+
 def ignore_settled(_destination: str, _event_ids: Sequence[str], _outcomes: Sequence[Outcome]) -> None:
     """An ``OnSettled`` for those who do not listen."""
 
@@ -149,6 +153,19 @@ def cut_short(record: Record, outcome: Outcome, now: float) -> Outcome:
         return replace(outcome, attempts=record.attempts, latency_s=latency_s)
     doubt = {"kind": "uncertain", "reason": f"may have arrived; {outcome.reason}"} if outcome.kind == "dropped" else {}
     return replace(outcome, attempts=record.attempts, latency_s=latency_s, ambiguous=True, **doubt)
+
+
+def append_now_of(spool: object) -> AppendNow | None:
+    """The spool's way to append without awaiting, if it has one: a method ``append_now(records, refused)``.
+
+    It does what ``append`` does, at once. A subclass that appends in another way has it no more.
+    """
+    for owner in type(spool).__mro__:
+        here = vars(owner)
+        if "append" in here or "append_now" in here:
+            found: AppendNow | None = getattr(spool, "append_now", None)
+            return found if "append" in here and "append_now" in here else None
+    return None
 
 
 #: Outcomes whose records are kept for replay.

@@ -86,6 +86,10 @@ class MemorySpool:
     async def append(
         self, records: Sequence[Record], refused: Sequence[Refused], *, timeout_s: float | None = None
     ) -> None:
+        self.append_now(records, refused)
+
+    def append_now(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        """See :func:`~capi_async.spool.base.append_now_of`."""
         woken: dict[str, None] = {}
         queues = self._queues
         # records of one destination stand together: what concerns its queue is done once for all of them

@@ -79,6 +79,7 @@ class Acme(Destination, frozen=True, kw_only=True):
         probe: Whether Acme's refusal of the account may go away by itself.
     """
 
+    brief: ClassVar[bool] = True
     type: ClassVar[str] = "acme"
     wire: ClassVar[str] = "acme/1"
     default_base_url: ClassVar[str] = "https://capi.acme.example"
