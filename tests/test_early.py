@@ -10,6 +10,7 @@ import sys
 import msgspec
 from capi_async import Event, Item
 from capi_async.destinations.cutmeshort.wire import CutMeShortHead, CutMeShortLead, CutMeShortSale
+from capi_async.destinations.linkedin.wire import LinkedInEvent, LinkedInHead
 from capi_async.destinations.meta.wire import MetaHead
 from capi_async.destinations.pinterest.destination import PinterestHead
 from capi_async.destinations.pinterest.wire import PinterestApp, PinterestDevice, PinterestEvent
@@ -35,8 +36,8 @@ Event("purchase", value=1, currency="EUR", items=(Item(id="1"),))
 Event.from_dict({"name": "purchase"})
 Event.from_json(b'{"name": "purchase"}')
 for kind in (
-    CutMeShortHead, CutMeShortLead, CutMeShortSale, MetaHead, PinterestHead, PinterestApp, PinterestDevice,
-    PinterestEvent, SnapHead, SnapV2Head, PixelHead,
+    CutMeShortHead, CutMeShortLead, CutMeShortSale, LinkedInEvent, LinkedInHead, MetaHead, PinterestHead,
+    PinterestApp, PinterestDevice, PinterestEvent, SnapHead, SnapV2Head, PixelHead,
     Cancellation, Inventory, Order, Performance, Post, Product, ProductPerformance, Return, Shop, TokenSet, Video,
     client._WebhookSettings, connection._Envelope, oauth._Envelope, oauth._Granted, events._Envelope,
     *(data for _, data in events.TOPICS.values()),

@@ -106,7 +106,7 @@ STRANGERS = {"destinations", "sources", "spool"}
 #: What all of them may know: of spools also the form of stored records, its encryption, and what waits in memory.
 SHARED = {"__init__", "address", "base", "chunks", "sealing", "waiting"}
 #: Of destinations: the way that all platforms go, and what they say alike.
-SHARED |= {"by_token", "cart", "extinfo", "forms", "platform", "quota", "raw", "refusals", "registry", "tables"}
+SHARED |= {"cart", "extinfo", "forms", "platform", "quota", "raw", "refusals", "registry", "tables"}
 
 
 def _modules() -> list[Path]:

@@ -208,6 +208,7 @@ class Conformance:
         denial_is_sent: Choices of consent whose denial is told to the platform, with an event that holds no digest of
             anything about the person.
         sends_refunds: The platform takes what was paid back.
+        other_account: Settings that make another account, where the row's account has no id.
         stands_for_name: What the wire of the row's purchase holds where no name is sent; empty: the name.
     """
 
@@ -219,6 +220,7 @@ class Conformance:
     renamed: ClassVar[str] = "{}"
     denial_is_sent: ClassVar[tuple[str, ...]] = ()
     sends_refunds: ClassVar[bool] = False
+    other_account: ClassVar[Mapping[str, Any]] = {}
     stands_for_name: ClassVar[str] = ""
 
     def row(self) -> Row:
@@ -454,7 +456,7 @@ class Conformance:
         named = {
             setting: f"{value[:-1]}{(int(value[-1], 36) + 1) % 10}" for setting, value in (row.account or {}).items()
         }
-        apart = self.account(name="third", **named, **{row.credential: "another-credential"})
+        apart = self.account(name="third", **named, **self.other_account, **{row.credential: "another-credential"})
         assert apart.account() != mine.account()
         assert not mine.owns(apart.account())
         assert not apart.owns(mine.account())

@@ -22,6 +22,7 @@ ODDITIES: Mapping[str, Mapping[str, Any]] = {
     "reddit": {"sends_properties": False},
     "linkedin": {
         "sends_properties": False,
+        "other_account": {"conversions": {"purchase": "204028"}},
         "stands_for_name": row_of("linkedin").tables["conversions"]["purchase"],
     },
     "cutmeshort": {

@@ -11,7 +11,7 @@ import pytest
 
 from capi_async import LinkedInFields, Page
 from capi_async.browser import browser_snippet
-from capi_async.config import make
+from capi_async.config import from_env, make
 from capi_async.credentials import RefreshToken
 from capi_async.destinations.linkedin import LinkedIn, versions
 from capi_async.errors import ConfigError, EventError
@@ -156,7 +156,7 @@ def test_what_is_no_version_is_refused(odd: Any) -> None:
 )  # fmt: skip
 def test_a_version_is_warned_of_ten_months_after_its_own(version: str, at: str, near: bool) -> None:
     """Two months before it may end."""
-    assert versions.near_its_end(version, datetime.fromisoformat(at).timestamp()) is near
+    assert (datetime.fromisoformat(at).timestamp() >= versions.near_its_end_from(version)) is near
 
 
 def test_the_log_warns_of_a_version_that_is_near_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -421,6 +421,36 @@ def test_an_ad_account_is_asked_for_its_rules_where_its_number_is_known() -> Non
         assert asked is not None
         assert asked.method == "GET"
         assert asked.url.endswith("/rest/conversions?q=account&account=urn%3Ali%3AsponsoredAccount%3A512345")
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "owned"),
+    [
+        ({}, {"access_token": "RENEWED"}, True),
+        ({}, {"conversions": {"purchase": "104012", "lead": "104013"}}, True),
+        ({}, {"conversions": {"lead": "99", "purchase": "104012"}}, True),
+        ({}, {"account_id": "512345"}, True),
+        ({"account_id": "512345"}, {"account_id": "urn:li:sponsoredAccount:512345", "access_token": "RENEWED"}, True),
+        ({}, {"conversions": {"purchase": "104099"}}, False),
+        ({"account_id": "512345"}, {"account_id": "512346"}, False),
+    ],
+)
+def test_what_waits_outlives_its_token_and_new_rules(mine: Any, other: Any, owned: bool) -> None:
+    """A token is exchanged every 60 days, and mostly because events wait for it."""
+    assert linkedin(**other).owns(linkedin(**mine).account()) is owned
+
+
+def test_the_environment_gives_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables as text."""
+    monkeypatch.setenv("LINKEDIN_ACCESS_TOKEN", "SECRET")
+    monkeypatch.setenv("LINKEDIN_CONVERSIONS", "purchase=104012,lead=104013,lead=104019")
+    monkeypatch.setenv("LINKEDIN_BROWSER_CONVERSIONS", "purchase=204012")
+    monkeypatch.setenv("LINKEDIN_VERSION", "202609")
+    (found,) = (one for one in from_env() if isinstance(one, LinkedIn))
+    assert found == linkedin(
+        conversions={"purchase": "104012", "lead": ["104013", "104019"]}, api_version="202609",
+        browser_conversions={"purchase": "204012"},
+    )  # fmt: skip
 
 
 def test_tokens_are_renewed_at_linkedins_address() -> None:

@@ -143,6 +143,21 @@ async def test_a_version_that_has_ended_pauses_and_a_newer_one_sends_what_waited
     assert sandbox.stats()["linkedin"].accepted == 1
 
 
+async def test_events_that_wait_for_a_new_token_go_out_with_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An expired one pauses; a restart with another, and one more rule, sends what waited."""
+    spool = f"sqlite:///{tmp_path / 'spool.sqlite3'}"
+    client = Client([linkedin(sandbox, access_token="expired", linger_s=0.01)], spool=spool)
+    await client.send_many([event("purchase", number) for number in range(3)])
+    assert not await client.flush(1.0)
+    assert client.states()["linkedin"].state == "paused"
+    await client.aclose(0.1)
+    more = {**RULES, "download": "77"}
+    async with Client([linkedin(sandbox, conversions=more, linger_s=0.01)], spool=spool) as client:
+        assert await client.flush(5.0)
+        assert client.ledger()["linkedin"].dead == 0
+    assert sandbox.stats()["linkedin"].accepted == 3
+
+
 async def test_doctor_asks_for_the_ad_accounts_rules(sandbox: Sandbox) -> None:
     """Nothing is counted by that."""
     transport = HttpTransport()

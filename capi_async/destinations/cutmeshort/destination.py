@@ -18,7 +18,6 @@ from typing import ClassVar, Final, Literal, cast
 import msgspec
 
 from capi_async.destinations import refusals
-from capi_async.destinations.by_token import ByToken
 from capi_async.destinations.cutmeshort.answers import read
 from capi_async.destinations.cutmeshort.names import MAYBE_SALES, STANDARD, VENDOR_NAMES, call_and_name
 from capi_async.destinations.cutmeshort.wire import (
@@ -29,10 +28,12 @@ from capi_async.destinations.cutmeshort.wire import (
     CutMeShortLead,
     CutMeShortSale,
 )
+from capi_async.destinations.platform import Platform
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, Event
 from capi_async.followup import FollowUp
 from capi_async.outcome import Response, Verdict
+from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Identifiers
 from capi_async.pii.reference import minor_units
 from capi_async.spec import (
@@ -42,17 +43,19 @@ from capi_async.spec import (
     Limits,
     Refusal,
     Request,
+    account_text,
     decode_head,
     json_slices,
 )
 
 
-class CutMeShort(ByToken, frozen=True, kw_only=True):
+class CutMeShort(Platform, frozen=True, kw_only=True):
     """CutMeShort leads and sales. There is no test mode: test events are skipped.
 
     Attributes:
         token: API token or JWT from the account settings.
-        account_id: See :class:`~capi_async.destinations.by_token.ByToken`.
+        account_id: Your own name for this account, such as ``eu``. Without it the token stands for the account: what
+            waits in a spool is then not sent with another token, a renewed one included.
         amount_unit: ``minor`` sends USD 49.99 as 4999 (by ISO 4217: JPY 1500 as 1500, KWD 12.345 as 12345),
             ``major`` as 49.99. The vendor's sources disagree and the server cannot notice: send one known sale
             and look at the dashboard before going live. Decimals that the currency does not have are rounded half
@@ -95,6 +98,8 @@ class CutMeShort(ByToken, frozen=True, kw_only=True):
         "account_id": ("CUTMESHORT_ACCOUNT",),
         "base_url": ("CUTMESHORT_BASE_URL",),
     }
+    #: An account has no id of its own: see :meth:`account`.
+    account_setting: ClassVar[str] = ""
     credential: ClassVar[str] = "token"
     consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data", "sale_opt_out")
     #: Of sales; of a lead nothing tells a second copy.
@@ -108,11 +113,13 @@ class CutMeShort(ByToken, frozen=True, kw_only=True):
     docs: ClassVar[str] = "docs.cutmeshort.com and PyPI cutmeshort 1.0.1, read 2026-11"
 
     token: Credential
+    account_id: str | None = None
     amount_unit: Literal["minor", "major"] = "minor"
     send_profile: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        account_text(self, "account_id")
         if self.amount_unit not in ("minor", "major"):
             raise ConfigError(f"{self.name}: amount_unit is 'minor' or 'major'")
 
@@ -123,6 +130,26 @@ class CutMeShort(ByToken, frozen=True, kw_only=True):
         if call is None and name not in STANDARD:
             return "write 'lead:NAME' or 'sale:NAME' to say which call carries it"
         return ""
+
+    def account(self) -> str:
+        return self._account
+
+    @cached_property
+    def _account(self) -> str:
+        """The user's own name of it, else the token's mark: nothing else tells accounts apart."""
+        if self.account_id is not None:
+            return f"{self.type}:{self.account_id}"
+        return self._mark or self.type
+
+    @cached_property
+    def _mark(self) -> str:
+        """What tells a fixed token from others and does not give it away; empty for a callable."""
+        secret = self.secret()
+        return f"{self.type}#{sha256_hex(secret.text())[:16]}" if secret.fixed else ""
+
+    def owns(self, account: str) -> bool:
+        # records of earlier versions, and those made before the account was given its name
+        return account in (self._account, self._mark, self.type)
 
     @cached_property
     def usual_names(self) -> Mapping[str, str]:

@@ -16,7 +16,6 @@ from typing import ClassVar, Final, cast
 from msgspec.structs import force_setattr
 
 from capi_async.destinations import refusals
-from capi_async.destinations.by_token import ByToken
 from capi_async.destinations.linkedin.answers import read
 from capi_async.destinations.linkedin.mapping import user_of, value_of
 from capi_async.destinations.linkedin.names import URN, BrowserConversions, Conversions, no_rule, rules_of
@@ -25,10 +24,11 @@ from capi_async.destinations.linkedin.versions import (
     DEFAULT,
     OLDEST,
     is_version,
-    near_its_end,
+    near_its_end_from,
     words_on_its_end,
 )
 from capi_async.destinations.linkedin.wire import LinkedInEvent, LinkedInHead
+from capi_async.destinations.platform import Platform
 from capi_async.destinations.tables import LOOKED_UP
 from capi_async.errors import ConfigError
 from capi_async.event import Event
@@ -44,6 +44,7 @@ from capi_async.spec import (
     MiB,
     Refusal,
     Request,
+    account_text,
     decode_head,
     encode_head,
     json_slices,
@@ -53,7 +54,7 @@ from capi_async.spec import (
 logger: Final = Log(__name__)
 
 
-class LinkedIn(ByToken, frozen=True, kw_only=True):
+class LinkedIn(Platform, frozen=True, kw_only=True):
     """LinkedIn Conversions API. There is no test mode: test events are skipped.
 
     Attributes:
@@ -62,7 +63,9 @@ class LinkedIn(ByToken, frozen=True, kw_only=True):
             ``capi_async.credentials.RefreshToken(..., token_url=LinkedIn.token_url)``.
         conversions: Event name to the number of a conversion rule, or its URN; a list where an event counts by several.
             An event without one is skipped. The rule's source is the Conversions API.
-        account_id: See :class:`~capi_async.destinations.by_token.ByToken`; the number of the ad account will do.
+        account_id: Number of the ad account, by which ``doctor`` asks whether account and token fit. Without it the
+            account is known by its rules: what waits in a spool is sent with whatever token, as long as ``conversions``
+            keeps the rule of the lowest number.
         api_version: The month of LinkedIn's API, ``LinkedIn-Version``. Each ends after a year or more, and takes no
             event from then on: the log warns two months before.
         send_profile: Send names, country, and what ``Event.linkedin`` says of company and title, in clear. Off.
@@ -91,6 +94,8 @@ class LinkedIn(ByToken, frozen=True, kw_only=True):
         "api_version": ("LINKEDIN_VERSION",),
         "browser_conversions": ("LINKEDIN_BROWSER_CONVERSIONS",),
     }
+    #: A request names rules alone: see :meth:`account`.
+    account_setting: ClassVar[str] = ""
     dedup_key: ClassVar[str] = "eventId"
     #: The payload has no switch for any of them.
     consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data", "ad_personalization", "sale_opt_out")
@@ -103,12 +108,16 @@ class LinkedIn(ByToken, frozen=True, kw_only=True):
 
     access_token: Credential
     conversions: Conversions
+    account_id: str | None = None
     api_version: str = DEFAULT
     send_profile: bool = False
     browser_conversions: BrowserConversions = {}
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        account_text(self, "account_id")
+        if self.account_id is not None:
+            force_setattr(self, "account_id", self.account_id.removeprefix(_ACCOUNT))
         if not self.conversions or (isinstance(self.conversions, str) and not self.conversions.strip()):
             require_text(self, conversions=None)
         for setting in ("conversions", "browser_conversions"):
@@ -130,7 +139,7 @@ class LinkedIn(ByToken, frozen=True, kw_only=True):
             raise ConfigError(f"{self.name}: api_version is older than {OLDEST}, which LinkedIn has ended")
         if not isinstance(self.send_profile, bool):
             raise ConfigError(f"{self.name}: send_profile needs True or False")
-        if near_its_end(self.api_version, time.time()):
+        if time.time() >= self._old_from:
             _say_once(self.name, words_on_its_end(self.api_version))
 
     def identifiers_of(self) -> tuple[str, ...]:
@@ -151,6 +160,26 @@ class LinkedIn(ByToken, frozen=True, kw_only=True):
     def rules(self) -> Mapping[str, tuple[str, ...]]:
         """``conversions``, as it is once it was checked."""
         return cast("Mapping[str, tuple[str, ...]]", self.conversions)
+
+    @cached_property
+    def _old_from(self) -> float:
+        return near_its_end_from(self.api_version)
+
+    def account(self) -> str:
+        return self._account
+
+    @cached_property
+    def _account(self) -> str:
+        """The ad account, or a rule of it: the token, which is exchanged every 60 days, is not asked."""
+        return f"{self.type}:{self.account_id or min(self._numbers, key=int)}"
+
+    @cached_property
+    def _numbers(self) -> frozenset[str]:
+        return frozenset(number for rules in self.rules.values() for number in rules)
+
+    def owns(self, account: str) -> bool:
+        # a rule is of one ad account, so that what counts by it can only be counted there
+        return account == self._account or account.removeprefix(f"{self.type}:") in self._numbers
 
     @cached_property
     def heads(self) -> Mapping[str, bytes]:
@@ -183,7 +212,7 @@ class LinkedIn(ByToken, frozen=True, kw_only=True):
         millis = round(at * 1000)
         if not 10**12 <= millis < 10**13:
             return _NO_TIME
-        if near_its_end(self.api_version, at):
+        if at >= self._old_from:
             warnings.append(f"api_version: {words_on_its_end(self.api_version)}")
         rules = self.rules[name]
         if len(rules) > 1:
@@ -208,10 +237,9 @@ class LinkedIn(ByToken, frozen=True, kw_only=True):
 
     def account_check(self, token: str) -> Request | None:
         """The ad account's conversion rules, where its number is known."""
-        number = (self.account_id or "").removeprefix(_ACCOUNT)
-        if not number.isdecimal():
+        if self.account_id is None or not self.account_id.isdecimal():
             return None
-        account = f"{_ACCOUNT}{number}".replace(":", "%3A")
+        account = f"{_ACCOUNT}{self.account_id}".replace(":", "%3A")
         return Request("GET", f"{self.base_url}/conversions?q=account&account={account}", self._headers(token))
 
     def request(self, head: bytes, bodies: Sequence[bytes], token: str) -> Request:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from capi_async.destinations.cart import amount_text
 from capi_async.destinations.linkedin.versions import ANDROID
-from capi_async.destinations.linkedin.wire import LinkedInId, LinkedInInfo, LinkedInUser, LinkedInValue, is_v4
+from capi_async.destinations.linkedin.wire import LinkedInId, LinkedInInfo, LinkedInUser, LinkedInValue
 from capi_async.event import Event
 from capi_async.pii.identifiers import Identifiers
 
@@ -38,7 +38,7 @@ def _ids(event: Event, ids: Identifiers, warnings: list[str], version: str) -> l
     if (click := event.click.li_fat_id) is not None:
         found.append(LinkedInId("LINKEDIN_FIRST_PARTY_ADS_TRACKING_UUID", click))
     if (address := ids.ip) is not None:
-        if is_v4(address):
+        if ":" not in address:  # what is here was read as an address
             found.append(LinkedInId("PLAINTEXT_IP_ADDRESS", address))
         else:
             warnings.append("user.ip: LinkedIn takes IPv4 addresses only; left out")

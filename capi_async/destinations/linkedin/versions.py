@@ -26,13 +26,10 @@ def is_version(text: str) -> bool:
     return _is_version(text) is not None
 
 
-def near_its_end(version: str, at: float) -> bool:
-    """Whether a version is ten months old or more.
-
-    Args:
-        at: Seconds since the epoch.
-    """
-    return _months(at) - _month_of(version) >= _WARN_AFTER_MONTHS
+def near_its_end_from(version: str) -> float:
+    """When a version is ten months old, two before it may end, in seconds since the epoch."""
+    year, month = divmod(_month_of(version) + _WARN_AFTER_MONTHS, 12)
+    return datetime(year, month + 1, 1, tzinfo=UTC).timestamp()
 
 
 def words_on_its_end(version: str) -> str:

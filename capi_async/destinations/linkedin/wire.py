@@ -6,7 +6,6 @@ what a value means (a currency that does not exist was accepted), so that is che
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -33,6 +32,8 @@ Country = Annotated[str, Meta(pattern=r"\A[A-Z]{2}\Z")]
 Lead = Annotated[str, Meta(pattern=r"\Aurn:li:[A-Za-z]+:\S+\Z")]
 
 _is_digest: Final = re.compile(DIGEST).match
+_BYTE: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_is_v4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}").fullmatch
 
 
 class LinkedInId(Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
@@ -45,17 +46,8 @@ class LinkedInId(Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
         kind = self.id_type
         if kind.startswith("SHA256") and not _is_digest(self.id_value):
             raise ValueError("needs a SHA-256 digest in lower case")
-        if kind == "PLAINTEXT_IP_ADDRESS" and not is_v4(self.id_value):
+        if kind == "PLAINTEXT_IP_ADDRESS" and not _is_v4(self.id_value):
             raise ValueError("needs an IPv4 address")
-
-
-def is_v4(text: str) -> bool:
-    """Whether this is an IPv4 address."""
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 class LinkedInInfo(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False, rename="camel"):
