@@ -127,7 +127,7 @@ async def test_a_spool_that_still_closes_is_opened_after_it_has_closed(tmp_path:
     async with Sandbox() as sandbox:
         client = Client([snap(sandbox)], spool=url, linger_s=0)
         await client.__aenter__()
-        await client.send(purchase(0))
+        await (await client.send(purchase(0))).outcomes(timeout_s=10)  # else its answer meets the lock
         async with locked(tmp_path / "events.db", "writer"):
             await client.aclose(0.0)
             entering = asyncio.create_task(client.__aenter__())
