@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ def number(option: str, value: str) -> float:
     """The value of an option that is a number.
 
     Raises:
-        ConfigError: It is not, or is negative.
+        ConfigError: It is no number, or is negative.
     """
     try:
         found = float(value)
@@ -45,6 +46,15 @@ def number(option: str, value: str) -> float:
     if not 0 <= found < 1e15:
         raise ConfigError(f"spool: {option} must be a number, 0 or more")
     return found
+
+
+def whole_number(option: str, value: str) -> int:
+    """The value of an option that is a whole number; what follows the point is cut off.
+
+    Raises:
+        ConfigError: It is no number, or is negative.
+    """
+    return int(number(option, value))
 
 
 def accepts(option: str, value: str) -> bool:
@@ -91,33 +101,11 @@ def keys(option: str, value: str) -> tuple[str, ...]:
     return found
 
 
-class StorageQuery:
-    """Reads the options of :class:`StorageOptions`, and those of one spool that are numbers.
-
-    Args:
-        numbers: Names and defaults of the latter.
-    """
-
-    def __init__(self, numbers: dict[str, float]) -> None:
-        self.numbers = {"dead_days": 30.0, "dead_max": 1e6, **numbers}
-        self._others: dict[str, Any] = {}
-
-    def take(self, option: str, value: str) -> bool:
-        """Read an option; False if it is none of these.
-
-        Raises:
-            ConfigError: Its value is malformed.
-        """
-        if option in self.numbers:
-            self.numbers[option] = number(option, value)
-        elif option == "keys":
-            self._others[option] = keys(option, value)
-        elif option in ("plain", "old_seals"):
-            self._others[option] = accepts(option, value)
-        else:
-            return False
-        return True
-
-    def options(self) -> dict[str, Any]:
-        """Arguments of :class:`StorageOptions`."""
-        return {**self._others, "dead_days": self.numbers["dead_days"], "dead_max": int(self.numbers["dead_max"])}
+#: Option to the function that reads and checks its value, of those that all durable spools share.
+READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
+    "keys": keys,
+    "plain": accepts,
+    "old_seals": accepts,
+    "dead_days": number,
+    "dead_max": whole_number,
+}

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct
 
-from capi_async.spool.base import Record
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Record, size_of
 from capi_async.spool.waiting import SETTLED
 
 T = TypeVar("T")
@@ -200,17 +201,65 @@ def _unchecked(data: bytes) -> bytes | memoryview:
     return rest
 
 
+class HeldChunk:
+    """A chunk that this process holds: its records, and what has happened to them since it was last written.
+
+    Attributes:
+        records: By index; ``None`` where a record was settled before this process got the chunk.
+        left: Records that are not settled, and ``size``: the bytes of their bodies.
+        attempted_at: Index to the time, in seconds since the epoch, at which a record was noted as about to be sent.
+        waits: Index to (due, wait), in seconds, of the records that wait for a time.
+        counts: Outcomes since the last write, by kind, and ``freed``: the bytes of these records.
+        dead_letters: Those of them that are kept for replay.
+        erases: Whether the bodies of settled records must be removed from storage as well.
+    """
+
+    __slots__ = (
+        "attempted_at", "counts", "dead_letters", "destination", "erases", "freed", "left", "records", "size", "waits",
+    )  # fmt: skip
+
+    def __init__(self, destination: str, records: list[Record | None], size: int) -> None:
+        self.destination = destination
+        self.records = records
+        self.left = len(records) - records.count(None)
+        self.size = size
+        self.attempted_at: dict[int, float] = {}
+        self.waits: dict[int, tuple[float, float]] = {}
+        self.counts: dict[str, int] = {}
+        self.freed = 0
+        self.dead_letters: list[tuple[Record, Outcome]] = []
+        self.erases = False
+
+    def hold(self, records: list[Record | None], waits: dict[int, tuple[float, float]]) -> None:
+        """Take in what :func:`restored` gave."""
+        self.records, self.waits = records, waits
+        held = [record for record in records if record is not None]
+        self.left, self.size = len(held), size_of(held)
+
+    def clear(self) -> None:
+        """Drop the records. They refer to their chunk, and the garbage collector does not look for cycles there."""
+        self.records = []
+
+    def unsettled(self) -> list[Record]:
+        """The records that are not settled."""
+        return [record for record in self.records if record is not None and record.epoch != SETTLED]
+
+    def state(self) -> State:
+        """What happened to the records."""
+        settled = [record is None or record.epoch == SETTLED for record in self.records]
+        return State(bits(settled), fates_of(enumerate(self.records), self.attempted_at, self.waits))
+
+
 def fates_of(
     records: Iterable[tuple[int, Record | None]],
-    marks: Mapping[int, float],
+    attempted_at: Mapping[int, float],
     waits: Mapping[int, tuple[float, float]],
 ) -> list[Fate]:
     """What happened to the unsettled ones of these records, with neighbours of the same fate together.
 
     Args:
         records: Each with the index under which it is stored.
-        marks: ``Record.at`` to the seconds since the epoch at which a request was about to carry the record.
-        waits: ``Record.at`` to (due, wait), in seconds: see :class:`Fate`.
+        attempted_at, waits: As in :class:`HeldChunk`, by ``Record.at``.
     """
     fates: list[Fate] = []
     last: tuple[int, int, float, float, float] | None = None
@@ -218,7 +267,7 @@ def fates_of(
     for index, record in records:
         if record is None or record.epoch == SETTLED:
             continue
-        since = record.uncertain_since or (marks.get(record.at, 0.0) if marks else 0.0)
+        since = record.uncertain_since or (attempted_at.get(record.at, 0.0) if attempted_at else 0.0)
         # a record that is about to be sent for the first time has no attempt yet; whoever reads this later counts it
         attempts = record.attempts or (1 if since else 0)
         due, wait = waits.get(record.at, (0.0, 0.0)) if waits else (0.0, 0.0)

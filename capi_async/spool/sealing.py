@@ -1,4 +1,4 @@
-"""What a spool stores is encrypted for the place where it stands: moved to another place, it does not open."""
+"""Encryption of what a spool stores: each thing for its place, so that moved to another place it does not decrypt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final, TypeAlias
 import msgspec
 
 from capi_async.cipher import Cipher, UnknownKey
-from capi_async.errors import ConfigError
 
 #: What identifies one stored thing: its kind, its destination, and what tells it from all others of that kind there.
 Place: TypeAlias = tuple[str | int | float, ...]
@@ -31,11 +30,13 @@ SEALED_EARLIER: Final = (
     "until they are gone"
 )
 
+#: And of things that were encrypted with a key that is not among those given.
+OTHER_KEY: Final = "they are encrypted with another key: add it to keys= in the spool's address"
 
-#: What it says of things that this process has settled, and that stand there again.
+#: And of things that this process has settled, and that are there again.
 REPEATED: Final = "they were settled here before, and somebody has written them there once more"
 
-#: Settled things that are known again, at most.
+#: Most settled things that are recognised.
 _MAX_SETTLED: Final = 20_000
 
 
@@ -47,15 +48,11 @@ class SealedEarlier(UnknownKey):
     """Sealed by an earlier release for its destination only: anybody who may write there can have moved it."""
 
 
-def accepts(option: str, value: str) -> bool:
-    """What the options ``plain`` and ``old_seals`` of a spool's address say.
-
-    Raises:
-        ConfigError: Anything but ``accept``.
-    """
-    if value != "accept":
-        raise ConfigError(f"spool: write {option}=accept, or leave it out")
-    return True
+def why_refused(error: UnknownKey) -> str:
+    """What to say of stored things that cannot be decrypted, or may not be accepted, and what to do about it."""
+    if isinstance(error, NotSealed):
+        return NOT_SEALED
+    return SEALED_EARLIER if isinstance(error, SealedEarlier) else OTHER_KEY
 
 
 class Sealing:

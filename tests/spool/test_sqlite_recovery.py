@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from capi_async.outcome import Outcome
 from capi_async.spool.base import Ledger, LetterFilter
 from capi_async.testing import ManualClock
 from tests.spool.harness import (
@@ -367,3 +368,20 @@ async def test_kill_minus_nine_loses_nothing_that_was_accepted(tmp_path: Path, c
         assert left == [str(number) for number in range(counts.accepted - len(left), counts.accepted)]
         assert len(left) == counts.pending
         assert spool.ledger()["a"].delivered == counts.accepted
+
+
+async def test_what_may_have_arrived_before_a_crash_is_never_dropped_as_if_it_had_not(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """Also at a platform that recognises no repeats, whose events are noted one by one before they are sent."""
+    crashed = sqlite(tmp_path, clock)
+    await crashed.open(NAMES, lambda _name: None)
+    await crashed.append([record("1", resend_for_s=0.0)], [])
+    await crashed.mark_attempted(await take(crashed))
+    await die(crashed)
+    ends: list[Outcome] = []
+    again = sqlite(tmp_path, clock)
+    await again.open(NAMES, lambda _name: None, lambda _name, _ids, outcomes: ends.extend(outcomes))
+    await again.evict("a", events=0, max_bytes=0, outcome=Outcome(kind="dropped", reason="the queue is full"))
+    await again.close()
+    assert [(end.kind, end.attempts) for end in ends] == [("uncertain", 1)]

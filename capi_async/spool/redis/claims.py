@@ -19,7 +19,7 @@ from capi_async.spool.redis.recalls import Recalls
 from capi_async.spool.redis.session import Session
 from capi_async.spool.redis.stream_entry import Entry, fields_of, restore
 from capi_async.spool.redis.write_back import WriteBack, log_lost
-from capi_async.spool.sealing import NOT_SEALED, REPEATED, SEALED_EARLIER, NotSealed, SealedEarlier
+from capi_async.spool.sealing import REPEATED, why_refused
 
 logger = logging.getLogger(__name__)
 
@@ -258,11 +258,7 @@ class Claims:
         try:
             entry = restore(queue.name, number, fields, session.sealing.open, epoch=epoch, own=own, **stored)
         except UnknownKey as error:
-            if isinstance(error, NotSealed | SealedEarlier):
-                why = NOT_SEALED if isinstance(error, NotSealed) else SEALED_EARLIER
-                logger.error("%s: stored events stay in Redis and are not sent: %s", queue.name, why)
-            else:
-                logger.error("%s: stored events are encrypted with another key; add it to keys=", queue.name)
+            logger.error("%s: stored events stay in Redis and are not sent: %s", queue.name, why_refused(error))
             queue.unreadable.add(number)  # this process holds it until it ends; one that has the key reads it then
             return 0
         except Exception as error:  # whatever is stored there, no release wrote it

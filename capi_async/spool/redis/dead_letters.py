@@ -11,17 +11,16 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from capi_async.cipher import UnknownKey
+from capi_async.spool.address import DAY
 from capi_async.spool.base import DeadLetter, LetterFilter, Record
 from capi_async.spool.chunks import DamagedChunk, decode
 from capi_async.spool.redis.connection import with_scores
 from capi_async.spool.redis.lua import MOVE_DEAD_LETTERS, PRUNE_DEAD_LETTERS
 from capi_async.spool.redis.session import Session
 from capi_async.spool.redis.stream_entry import NewEntry, dead_letter_place, key_digest, pack, pack_fields
-from capi_async.spool.sealing import NOT_SEALED, SEALED_EARLIER, NotSealed, SealedEarlier
+from capi_async.spool.sealing import why_refused
 
 logger = logging.getLogger(__name__)
-
-DAY: Final = 86_400.0
 
 #: Seconds between two prunings.
 _PRUNE_EVERY_S: Final = 60.0
@@ -153,12 +152,8 @@ class DeadLetters:
             try:
                 name, data = _sealed.decode(row)
                 found.append((letter, decode(letter.destination, session.sealing.open(data, name, place))[0]))
-            except NotSealed:
-                self._log_unreadable(str(letter.id), NOT_SEALED)
-            except SealedEarlier:
-                self._log_unreadable(str(letter.id), SEALED_EARLIER)
-            except UnknownKey:
-                self._log_unreadable(str(letter.id), "it was encrypted with another key; add that to keys=")
+            except UnknownKey as error:
+                self._log_unreadable(str(letter.id), why_refused(error))
             except (DamagedChunk, ValueError, msgspec.MsgspecError):
                 self._log_unreadable(str(letter.id), "it is damaged, or was encrypted for another place")
         return found

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
-from msgspec import Struct
-
 from capi_async.errors import ConfigError
-from capi_async.spool.sealing import accepts
+from capi_async.spool.address import READERS, StorageOptions, number, secret, whole_number
 
 Kind: TypeAlias = Literal["single", "sentinel", "cluster"]
 
@@ -35,8 +31,8 @@ _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\[\],@/]+)?)\]|([^\[\]:,@/
 _TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 
 
-class Options(Struct, frozen=True, kw_only=True):
-    """Where a Redis spool is, and how it is used.
+class Options(StorageOptions, frozen=True, kw_only=True):
+    """Where a Redis spool is, and how it is used; see also :class:`~capi_async.spool.address.StorageOptions`.
 
     Attributes:
         hosts: Host and port; several for Sentinel and Cluster.
@@ -45,11 +41,6 @@ class Options(Struct, frozen=True, kw_only=True):
         lease_s: Seconds without a heartbeat after which other processes take over what a worker holds.
         replicas: Number of replicas that must have an event before it is accepted (``WAIT``).
         patience_s: Seconds for which a call is repeated while Redis cannot be reached, before it raises.
-        keys: The first encrypts what is stored; each of them decrypts.
-        plain: With ``keys``, also send what was stored in clear, before there were keys.
-        old_seals: With ``keys``, also send what an earlier release encrypted without binding it to its place.
-        dead_days: Days for which dead letters are kept.
-        dead_max: Most dead letters to keep; the oldest are deleted first.
         tls: Further settings of the connection, as redis-py names them.
     """
 
@@ -67,11 +58,6 @@ class Options(Struct, frozen=True, kw_only=True):
     lease_s: float = 15.0
     replicas: int = 0
     patience_s: float = 3.0
-    keys: tuple[str, ...] = ()
-    plain: bool = False
-    old_seals: bool = False
-    dead_days: float = 30.0
-    dead_max: int = 1_000_000
 
     @property
     def place(self) -> str:
@@ -156,10 +142,10 @@ def _hosts(authority: str, port: int) -> tuple[tuple[str, int], ...]:
         match = _HOST.fullmatch(text)
         if match is None or (match[1] and not _is_ipv6(unquote(match[1]))):
             raise ConfigError("spool: needs a host, such as redis://host:6379/0 (IPv6: redis://[::1]:6379/0)")
-        number = int(match[3] or port)
-        if not 0 < number < 65_536:
+        found = int(match[3] or port)
+        if not 0 < found < 65_536:
             raise ConfigError("spool: a port is a number from 1 to 65535")
-        hosts.append((unquote(match[1]) if match[1] else match[2], number))
+        hosts.append((unquote(match[1]) if match[1] else match[2], found))
     return tuple(hosts)
 
 
@@ -181,59 +167,21 @@ def _prefix(_option: str, value: str) -> str:
     return value
 
 
-def _number(option: str, value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < 1e15:
-        raise ConfigError(f"spool: {option} must be a number, 0 or more")
-    return number
-
-
-def _whole_number(option: str, value: str) -> int:
-    return int(_number(option, value))
-
-
 def _lease_s(option: str, value: str) -> float:
-    seconds = _number(option, value)
+    seconds = number(option, value)
     if seconds < 0.2:
         raise ConfigError("spool: lease_s must be at least 0.2 seconds")
     return seconds
 
 
-def _secret(option: str, value: str) -> str:
-    kind, _, name = value.partition(":")
-    if kind == "env":
-        text = os.environ.get(name, "")
-    elif kind == "file":
-        try:
-            text = Path(name).read_text("utf-8").strip()
-        except (OSError, ValueError) as error:  # ValueError: the name is not a path, or the content is not text
-            raise ConfigError(f"spool: {option}: {name} cannot be read ({type(error).__name__})") from None
-    else:
-        raise ConfigError(f"spool: {option} names where it is: {option}=env:NAME or {option}=file:/path")
-    if not text:
-        raise ConfigError(f"spool: {option}: {kind}:{name} is empty")
-    return text
-
-
-def _secrets(option: str, value: str) -> tuple[str, ...]:
-    return tuple(_secret(option, value).replace(",", " ").split())
-
-
 #: Option to the function that reads and checks its value.
 _READERS: Final[dict[str, Callable[[str, str], Any]]] = {
+    **READERS,
     "prefix": _prefix,
     "lease_s": _lease_s,
-    "patience_s": _number,
-    "replicas": _whole_number,
-    "password": _secret,
-    "keys": _secrets,
-    "plain": accepts,
-    "old_seals": accepts,
-    "dead_days": _number,
-    "dead_max": _whole_number,
+    "patience_s": number,
+    "replicas": whole_number,
+    "password": secret,
     "sentinel_username": _text,
-    "sentinel_password": _secret,
+    "sentinel_password": secret,
 }

@@ -10,6 +10,7 @@ from typing import Any, Final
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import OnSettled, Record, ignore_recall, ignore_settled
+from capi_async.spool.chunks import due_in_s
 from capi_async.spool.redis.own_entries import OwnEntries
 from capi_async.spool.redis.stream_entry import Entry
 from capi_async.spool.waiting import SETTLED, Waiting
@@ -101,7 +102,7 @@ class Queue(Waiting):
             if record is None:
                 continue
             due, wait_s = entry.waits.get(record.at, (0.0, 0.0))
-            left_s = max(0.0, min(due - wall, wait_s))
+            left_s = due_in_s(due, wait_s, wall)
             if left_s > 0:
                 self.delay(record, monotonic + left_s)
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,14 +13,15 @@ from capi_async.spool.base import Record, size_of
 from capi_async.spool.chunks import (
     MAX_BYTES,
     MAX_RECORDS,
-    Fate,
+    HeldChunk,
     State,
-    bits,
     decode,
     decode_state,
     encode,
     encode_state,
-    is_set,
+    fates_of,
+    order_digest,
+    restored,
 )
 from capi_async.spool.sealing import OpenSealed, Place, Seal
 from capi_async.spool.waiting import SETTLED
@@ -88,91 +88,38 @@ class NewEntry(Struct, gc=False):
         return fields
 
 
-class Entry:
+class Entry(HeldChunk):
     """An entry that this process holds.
 
     Attributes:
+        id: Of the entry in its stream.
         epoch: How often the entry was given out; an earlier holder has a lower epoch.
         version: Number of the state that was stored last.
-        records: By index; ``None`` where a record was settled before this process got the entry.
-        left: Records that are not settled, and ``size``: the bytes of their bodies.
-        attempted_at: Index to the time, in seconds since the epoch, at which a record was noted as about to be sent.
-        waits: Index to (due, wait), in seconds, of the records that wait for a time.
-        counts: Outcomes since the last write.
-        freed: Bytes of the records with these outcomes.
-        dead_letters: Those of them that are kept for replay.
-        erases: Whether the bodies of settled records must be removed from Redis as well.
+        key: The digest of the order key of its record, empty if it has none.
         lost: Whether another process holds the entry now.
     """
 
-    __slots__ = (
-        "attempted_at", "counts", "dead_letters", "destination", "epoch", "erases", "freed", "id", "key", "left",
-        "lost", "records", "size", "version", "waits",
-    )  # fmt: skip
+    __slots__ = ("epoch", "id", "key", "lost", "version")
 
     def __init__(self, destination: str, number: str, records: list[Record | None], *, epoch: int, key: str) -> None:
+        super().__init__(destination, records, size_of(record for record in records if record is not None))
         self.id = number
-        self.destination = destination
-        self.records = records
         self.epoch = epoch
         self.key = key
         self.version = 0
-        kept = [record for record in records if record is not None]
-        self.left = len(kept)
-        self.size = size_of(kept)
-        self.attempted_at: dict[int, float] = {}
-        self.waits: dict[int, tuple[float, float]] = {}
-        self.counts: dict[str, int] = {}
-        self.freed = 0
-        self.dead_letters: list[tuple[Record, Outcome]] = []
-        self.erases = False
         self.lost = False
 
-    def clear(self) -> None:
-        """Drop the records. They refer to their entry, and the collector does not look for cycles through them."""
-        self.records = []
-
-    def unsettled(self) -> list[Record]:
-        """The records that are not settled."""
-        return [record for record in self.records if record is not None and record.epoch != SETTLED]
-
-    def state(self) -> bytes:
+    def encoded_state(self) -> bytes:
         """What happened to the records, as it is stored; empty if nothing did."""
-        fates = self._fates([(index, record) for index, record in enumerate(self.records)])
-        settled = [record is None or record.epoch == SETTLED for record in self.records]
-        return encode_state(State(bits(settled), fates)) if fates or any(settled) else b""
+        state = self.state()
+        return encode_state(state) if state.fates or any(state.settled) else b""
 
     def without_settled(self, token: str) -> tuple[NewEntry, bytes]:
         """A new entry of the unsettled records only, and its state."""
         records = self.unsettled()
-        renumbered: list[tuple[int, Record | None]] = [(record.at, record) for record in records]
-        fates = self._fates(renumbered, renumber=True)
+        fates = fates_of(enumerate(records), self.attempted_at, self.waits)
         new = NewEntry(records, size_of(records), token=token)
         return new, encode_state(State(b"", fates)) if fates else b""
-
-    def _fates(self, indexed: Sequence[tuple[int, Record | None]], *, renumber: bool = False) -> list[Fate]:
-        fates: list[Fate] = []
-        attempted_at, waits = self.attempted_at, self.waits
-        last: tuple[int, int, float, float, float] | None = None
-        stop = -1
-        for number, (index, record) in enumerate(indexed):
-            if record is None or record.epoch == SETTLED:
-                continue
-            since = record.uncertain_since or (attempted_at.get(index, 0.0) if attempted_at else 0.0)
-            # a record about to be sent for the first time has no attempt yet, but counts one for who reads this later
-            attempts = record.attempts or (1 if since else 0)
-            due, wait = waits.get(index, (0.0, 0.0)) if waits else (0.0, 0.0)
-            if not (attempts or due):
-                continue
-            at = number if renumber else index
-            fate = (attempts, record.failures, since, due, wait)
-            if at == stop and fate == last:
-                fates[-1].count += 1
-            else:
-                fates.append(Fate(at, 1, *fate))
-                last = fate
-            stop = at + 1
-        return fates
 
 
 def group(records: Iterable[Record], new_token: Callable[[], str], *, all_tokens: bool) -> dict[str, list[NewEntry]]:
@@ -200,7 +147,7 @@ def group(records: Iterable[Record], new_token: Callable[[], str], *, all_tokens
 
 def key_digest(order_key: str) -> str:
     """The form in which an order key is stored: the key itself may name a person."""
-    return hashlib.blake2b(order_key.encode(), digest_size=8).hexdigest()
+    return order_digest(order_key).hex()
 
 
 def fields_of(answer: Any) -> dict[bytes, bytes]:
@@ -241,29 +188,10 @@ def restore(
     else:
         place = _entry_place(destination, *(fields.get(name, b"").decode() for name in (b"u", b"k", b"n", b"b")))
         records = decode(destination, open_sealed(fields[b"d"], fields.get(b"s", b"").decode(), place))
-    kept: list[Record | None] = [None if is_set(past.settled, at) else record for at, record in enumerate(records)]
-    entry = Entry(destination, number, kept, epoch=epoch, key=fields.get(b"k", b"").decode())
+    entry = Entry(destination, number, [], epoch=epoch, key=fields.get(b"k", b"").decode())
     entry.version = version
-    with_fate = set()
-    for fate in past.fates:
-        for index in range(fate.at, min(fate.at + fate.count, len(kept))):
-            record = kept[index]
-            if record is None:
-                continue
-            with_fate.add(index)
-            record.attempts, record.failures, record.uncertain_since = (
-                fate.attempts,
-                fate.failures,
-                fate.uncertain_since,
-            )
-            if fate.due_at:
-                entry.waits[index] = (fate.due_at, fate.wait_s)
-    for index, record in enumerate(kept):
-        if record is None:
-            continue
-        record.chunk, record.at, record.epoch = entry, index, 0
-        if tried_at and index not in with_fate and record.resend_for_s > 0:
-            record.attempts, record.uncertain_since = 1, tried_at
+    since = dict.fromkeys(range(len(records)), tried_at) if tried_at else {}
+    entry.hold(*restored(records, past, since, entry))
     return entry
 
 
@@ -294,9 +222,10 @@ def pack_change(entry: Entry, seal: Seal, now: float, new_token: Callable[[], st
     dead_letters = [_pack_dead_letter(record, outcome, seal, now) for record, outcome in entry.dead_letters]
     moved = sum(entry.counts.values())
     counts = {**entry.counts, "pending": -moved, "bytes": -entry.freed} if moved else {}
+    state_left = raw(entry.encoded_state() or _NOTHING_HAPPENED) if left else ""
     packed = pack(
         [
-            entry.id, entry.epoch, entry.version + 1, left, raw(entry.state() or _NOTHING_HAPPENED) if left else "",
+            entry.id, entry.epoch, entry.version + 1, left, state_left,
             counts, entry.key, dead_letters,
             [raw(field.encode() if isinstance(field, str) else field) for field in replacement],
         ]

@@ -19,7 +19,7 @@ from msgspec import Struct
 from capi_async.errors import SpoolError
 from capi_async.outcome import Outcome
 from capi_async.spool.base import Busy, Record, Refused
-from capi_async.spool.chunks import encode_runs
+from capi_async.spool.chunks import encode_runs, encode_state
 from capi_async.spool.sqlite.rows import Chunk
 from capi_async.spool.sqlite.space import NoSpace
 from capi_async.thread import OwnedThread
@@ -55,8 +55,8 @@ class Change(Struct, gc=False, eq=False):
     state: bytes | None
     counts: dict[str, int]
     freed: int
-    letters: list[tuple[Record, Outcome]]
-    scrub: bool
+    dead_letters: list[tuple[Record, Outcome]]
+    erases: bool
 
     @classmethod
     def of(cls, chunk: Chunk) -> Change:
@@ -66,13 +66,13 @@ class Change(Struct, gc=False, eq=False):
             chunk.left,
             chunk.size,
             encode_runs(chunk.tried) if chunk.left and chunk.tried_changed else None,
-            chunk.state() if chunk.left and chunk.touched else None,
+            encode_state(chunk.state()) if chunk.left and chunk.touched else None,
             chunk.counts,
             chunk.freed,
-            chunk.letters,
-            chunk.scrub,
+            chunk.dead_letters,
+            chunk.erases,
         )
-        chunk.counts, chunk.freed, chunk.letters, chunk.scrub = {}, 0, [], False
+        chunk.counts, chunk.freed, chunk.dead_letters, chunk.erases = {}, 0, [], False
         chunk.touched = chunk.tried_changed = False
         return change
 
@@ -82,8 +82,8 @@ class Change(Struct, gc=False, eq=False):
         for kind, number in self.counts.items():
             chunk.counts[kind] = chunk.counts.get(kind, 0) + number
         chunk.freed += self.freed
-        chunk.letters = self.letters + chunk.letters
-        chunk.scrub = chunk.scrub or self.scrub
+        chunk.dead_letters = self.dead_letters + chunk.dead_letters
+        chunk.erases = chunk.erases or self.erases
         chunk.touched = chunk.tried_changed = True
         return chunk
 
@@ -354,7 +354,7 @@ class Committer:
         for append in appends:
             _add(transaction, append)
         transaction.changes = [Change.of(chunk) for chunk in self._dirty.values()]
-        transaction.sync = bool(appends) or self._sync or any(change.letters for change in transaction.changes)
+        transaction.sync = bool(appends) or self._sync or any(change.dead_letters for change in transaction.changes)
         batch = _Batch(transaction, appends, self._ended, self._retrying, self._failing_fast)
         self._dirty, self._ended, self._retrying, self._failing_fast = {}, [], [], []
         self._sync = False
@@ -437,7 +437,7 @@ class Committer:
         if error.stored is False:  # else the thread may be reading them
             for append in appends:
                 for chunk in append.chunks:
-                    chunk.drop()
+                    chunk.clear()
         self._fail([append.future for append in appends], error)
 
     def _fail(self, futures: Sequence[asyncio.Future[None]], error: SpoolError) -> None:

@@ -17,7 +17,7 @@ from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import Lock, create_private, is_free, refuse_network, refuse_planted, sync_directory
 from capi_async.spool.base import Record
 from capi_async.spool.chunks import DamagedChunk, decode
-from capi_async.spool.sealing import NOT_SEALED, SEALED_EARLIER, NotSealed, Place, SealedEarlier, Sealing
+from capi_async.spool.sealing import NotSealed, Place, SealedEarlier, Sealing, why_refused
 from capi_async.spool.sqlite import salvage, schema
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.schema import Damaged, place_of
@@ -420,7 +420,7 @@ class SpoolFile:
             "SELECT CAST(sealed AS BLOB) FROM chunk UNION SELECT CAST(sealed AS BLOB) FROM letter"
         )
         found = [one.decode("ascii", "ignore") for (one,) in names if one.isascii()]
-        refused: Exception | None = None
+        refused: UnknownKey | None = None
         accepted = False
         for name in found:
             try:
@@ -435,8 +435,7 @@ class SpoolFile:
         if refused is not None and not accepted:
             # all rows, and not single ones, so that they were not written by an intruder
             raise ConfigError(
-                f"spool: {self.path} is left as it is, because of the events that it holds, "
-                f"{NOT_SEALED if isinstance(refused, NotSealed) else SEALED_EARLIER}"
+                f"spool: {self.path} is left as it is, because of the events that it holds, {why_refused(refused)}"
             )
 
     def _start_numbers(self) -> None:
@@ -469,10 +468,8 @@ class SpoolFile:
         """
         try:
             return self.sealing.open(data, name, place)
-        except NotSealed:
-            raise DamagedChunk(NOT_SEALED) from None
-        except SealedEarlier:
-            raise DamagedChunk(SEALED_EARLIER) from None
+        except (NotSealed, SealedEarlier) as error:
+            raise DamagedChunk(why_refused(error)) from None
         except UnknownKey:
             raise SpoolError("stored events are encrypted with a key that this process does not have") from None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, unquote
 
 from capi_async.errors import ConfigError
-from capi_async.spool.address import StorageOptions, StorageQuery
+from capi_async.spool.address import READERS, StorageOptions, number
 
 _SCHEME: Final = "sqlite://"
+_READERS: Final = {**READERS, "synchronous": lambda _option, value: value, "remember_days": number}
 
 
 class Options(StorageOptions, frozen=True, kw_only=True):
@@ -43,21 +44,14 @@ def parse(url: str) -> Options:
     name = unquote(place.removeprefix(_SCHEME))
     if not place.startswith(_SCHEME) or not name.startswith("/") or name.endswith("/") or name[1:] == ":memory:":
         raise ConfigError("spool: write sqlite:///relative.db or sqlite:////absolute.db")
-    synchronous: Literal["full", "normal"] = "full"
-    shared = StorageQuery({"remember_days": 0.0})
+    settings: dict[str, Any] = {}
     for option, value in parse_qsl(query, keep_blank_values=True):
-        if option == "synchronous" and value in ("full", "normal"):
-            synchronous = "normal" if value == "normal" else "full"
-        elif not shared.take(option, value):
+        if option not in _READERS or (option == "synchronous" and value not in ("full", "normal")):
             raise ConfigError(
                 f"spool: there is no {option}={value if option == 'synchronous' else '...'}; there are "
                 "synchronous=full|normal, keys=env:NAME, plain=accept, old_seals=accept, dead_days, dead_max, "
                 "remember_days"
             )
-    return Options(
-        # at once: the directory that a name is relative to may change while the program runs
-        path=Path(name[1:]).absolute(),
-        synchronous=synchronous,
-        remember_days=shared.numbers["remember_days"],
-        **shared.options(),
-    )
+        settings[option] = _READERS[option](option, value)
+    # absolute: the directory that a name is relative to may change while the program runs
+    return Options(path=Path(name[1:]).absolute(), **settings)

@@ -160,7 +160,7 @@ class Queues:
                 if chunk.id > self._unowned_up_to:  # else it was counted after it was written, and before this call
                     events, size = queue.unowned
                     queue.unowned = (events + chunk.left, size + chunk.size)
-                chunk.drop()
+                chunk.clear()
                 continue
             queue.events += chunk.left
             queue.bytes += chunk.size
@@ -187,7 +187,7 @@ class Queues:
                 queue.bytes -= change.freed
             if not change.left:
                 self.chunks.pop(chunk.id, None)
-                chunk.drop()
+                chunk.clear()
 
     def forget_changed(self, changes: Sequence[Change]) -> None:
         """Forget changed chunks that another process has taken over; the changes were not written."""
@@ -243,7 +243,7 @@ class Queues:
             for record in held:
                 if record.order_key is not None and queue.leave(record):
                     self._wake(queue.name)
-            chunk.drop()
+            chunk.clear()
         for name, number in lost.items():
             self.by_destination[name].drop_settled()
             logger.warning(
@@ -270,9 +270,9 @@ class Queues:
             chunk.freed += size
             counts[kind] = counts.get(kind, 0) + 1
             if self.erase_on_return and self.erase_on_return.pop(id(record), None) is not None:
-                chunk.scrub = self.has_traces = True
+                chunk.erases = self.has_traces = True
             elif kept:
-                chunk.letters.append((record, outcome))
+                chunk.dead_letters.append((record, outcome))
             if record.order_key is not None and self.by_destination[record.destination].leave(record):
                 self._wake(record.destination)
 
@@ -282,8 +282,8 @@ class Queues:
         queue.unloaded = max(0, queue.unloaded - events)
         queue.unloaded_bytes = max(0, queue.unloaded_bytes - size) if queue.unloaded else 0
         queue.cursor = loaded.last or queue.cursor
-        queue.events -= events - sum(row.chunk.left for row in loaded.rows)
-        queue.bytes -= size - sum(row.chunk.size for row in loaded.rows)
+        queue.events -= events - sum(chunk.left for chunk in loaded.chunks)
+        queue.bytes -= size - sum(chunk.size for chunk in loaded.chunks)
         self._add(queue, loaded)
 
     def add_claimed(self, queue: Queue, loaded: Loaded) -> None:
@@ -292,8 +292,8 @@ class Queues:
         events, size = max(0, events - loaded.events), max(0, size - loaded.bytes)
         queue.unowned = (events, size) if loaded.last else (0, 0)
         self._newest = max(self._newest, loaded.last)
-        queue.events += sum(row.chunk.left for row in loaded.rows)
-        queue.bytes += sum(row.chunk.size for row in loaded.rows)
+        queue.events += sum(chunk.left for chunk in loaded.chunks)
+        queue.bytes += sum(chunk.size for chunk in loaded.chunks)
         self._add(queue, loaded)
 
     def _add(self, queue: Queue, loaded: Loaded) -> None:
@@ -302,10 +302,8 @@ class Queues:
             for receipt in self._receipts.pop(number, {}).values():
                 self._unkeep(receipt)
                 receipt.settle(queue.name, _DAMAGED)
-        for row in loaded.rows:
-            chunk = row.chunk
+        for chunk in loaded.chunks:
             self.chunks[chunk.id] = chunk
-            chunk.waits = row.waits
             receipts = self._receipts.pop(chunk.id, {})
             for record in chunk.records:
                 if record is None:
@@ -313,7 +311,7 @@ class Queues:
                 if receipts and (receipt := receipts.get(record.at)) is not None:
                     record.receipt = receipt
                     self._unkeep(receipt)
-                wait_s = due_in_s(*row.waits[record.at], wall) if record.at in row.waits else 0.0
+                wait_s = due_in_s(*chunk.waits[record.at], wall) if record.at in chunk.waits else 0.0
                 if wait_s > 0 and record.order_key is None:
                     queue.delay(record, monotonic + wait_s)
                 else:
@@ -338,7 +336,7 @@ class Queues:
             self._kept_in.append(chunk.id)
             # a few at a time: all at once would block the loop for milliseconds
             self.drop_receipts(_CHUNKS_A_CHUNK)
-        chunk.drop()
+        chunk.clear()
 
     def drop_receipts(self, chunks: int = _CHUNKS_A_TURN) -> None:
         """Drop kept receipts that nobody else refers to: a million of them would fill the memory."""

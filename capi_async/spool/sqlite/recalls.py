@@ -380,7 +380,7 @@ class Recalls:
     def _mark_recalled(self, chunk: Chunk, hits: Sequence[Record], outcome: Outcome) -> list[Record]:
         """Return those records of a chunk that can be settled at once; leased ones are settled when they come back."""
         if any(record.epoch <= 0 for record in hits):
-            chunk.scrub = chunk.touched = True
+            chunk.erases = chunk.touched = True
             self._writer().touch(chunk)
         for record in hits:
             if record.epoch > 0:

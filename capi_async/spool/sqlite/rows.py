@@ -13,68 +13,47 @@ from typing import Any
 
 from msgspec import Struct
 
-from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, size_of
 from capi_async.spool.chunks import (
     MAX_BYTES,
     MAX_RECORDS,
     DamagedChunk,
+    HeldChunk,
     Run,
-    State,
-    bits,
     decode,
     decode_runs,
     decode_state,
-    encode_state,
-    fates_of,
     has_checksum,
     restored,
 )
 from capi_async.spool.sealing import REPEATED
 from capi_async.spool.sqlite.database import SpoolFile
 from capi_async.spool.sqlite.schema import add_to_ledger, is_of_row, key_number, place_of, read_one
-from capi_async.spool.waiting import SETTLED
 
 logger = logging.getLogger(__name__)
 
 
-class Chunk:
+class Chunk(HeldChunk):
     """A row of records that this process holds.
 
     Attributes:
-        id: Of its row; 0 until it is stored.
-        records: By index; ``None`` where a record had been settled before this process read the row.
-        left, size: Records that are not settled, and the bytes of their bodies.
+        id: Of the row; 0 until it is stored.
         tried: Runs of resendable records that a first request carried, or is about to, with the time of that.
-        marks: Index to the time at which a record was noted as possibly about to arrive.
-        waits: Index to (due, wait), in seconds, of the records that wait for their time.
-        counts: Outcomes since the last commit; ``freed``: bytes of their bodies; ``letters``: those to be kept.
-        scrub: Bodies of settled records must be deleted from the row, too.
+        tried_changed: ``tried`` has changed since the last commit.
+        touched: Something else happened to single records since the last commit.
+        keyed: Some of its records have an order key.
+        foreign: Order keys for which another process holds an older record, as last read from the file.
     """
 
-    __slots__ = (
-        "counts", "destination", "foreign", "freed", "id", "keyed", "left", "letters", "marks", "records", "scrub",
-        "size", "touched", "tried", "tried_changed", "waits",
-    )  # fmt: skip
+    __slots__ = ("foreign", "id", "keyed", "touched", "tried", "tried_changed")
 
     def __init__(self, destination: str, records: list[Record | None], size: int) -> None:
+        super().__init__(destination, records, size)
         self.id = 0
-        self.destination = destination
-        self.records = records
-        self.left = len(records)
-        self.size = size
         self.tried: list[Run] = []
         self.tried_changed = False
-        self.marks: dict[int, float] = {}
-        self.waits: dict[int, tuple[float, float]] = {}
-        self.counts: dict[str, int] = {}
-        self.freed = 0
-        self.letters: list[tuple[Record, Outcome]] = []
-        self.scrub = False
-        #: Something happened to single records since the last commit.
         self.touched = False
         self.keyed = False
-        #: Order keys for which another process holds an older record, as last read from the file.
         self.foreign: frozenset[int] = frozenset()
 
     def note_request(self, start: int, stop: int, now: float) -> None:
@@ -96,19 +75,6 @@ class Chunk:
             else:
                 runs.append((start, stop, since))
         self.tried = runs
-
-    def drop(self) -> None:
-        """Release the records: they refer to their chunk, and the garbage collector does not track them."""
-        self.records = []
-
-    def unsettled(self) -> list[Record | None]:
-        """Its records, with nothing in place of those that are settled."""
-        return [None if record is None or record.epoch == SETTLED else record for record in self.records]
-
-    def state(self) -> bytes:
-        """What happened to its records, as it is stored."""
-        settled = bits([record is None or record.epoch == SETTLED for record in self.records])
-        return encode_state(State(settled, fates_of(enumerate(self.records), self.marks, self.waits)))
 
 
 def split(records: Sequence[Record]) -> Iterable[Chunk]:
@@ -243,24 +209,17 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and value >= 0
 
 
-class Row(Struct, gc=False):
-    """A chunk read back from the file, and (wall due, wait) by index."""
-
-    chunk: Chunk
-    waits: dict[int, tuple[float, float]]
-
-
 class Loaded(Struct, gc=False):
     """Rows that were read back together.
 
     Attributes:
-        rows: Those that could be read.
+        chunks: Those that could be read.
         events, bytes: Unsettled records, and bytes of their bodies, in all these rows, as they were counted.
         last: Id of the last row; 0 if there was none.
         quarantined: Ids of those that could not be read: their events are dead.
     """
 
-    rows: list[Row]
+    chunks: list[Chunk]
     quarantined: list[int]
     events: int = 0
     bytes: int = 0
@@ -305,7 +264,7 @@ class RowReader:
         try:
             row = read_stored(self._file.ready(), number)
             records = self.records_of(row, number)
-            held = [one for one in _row(row.destination, records, row).chunk.records if one is not None]
+            held = _restored_chunk(row.destination, records, row).unsettled()
         except (DamagedChunk, ValueError):
             return None
         if not held or not has_checksum(row.state):
@@ -327,23 +286,23 @@ class RowReader:
                 if one is None:
                     raise DamagedChunk("its counts")
                 try:
-                    row = self._read_row(destination, number, one)
+                    chunk = self._read_row(destination, number, one)
                 except _Miscounted:
                     true = self._repair_counts(number)
                     if true is None:
                         raise
-                    row = self._read_row(destination, number, true)
+                    chunk = self._read_row(destination, number, true)
             except (DamagedChunk, ValueError) as error:
                 one = self._quarantine(destination, number, error)
                 loaded.quarantined.append(number)
             else:
-                loaded.rows.append(row)
+                loaded.chunks.append(chunk)
             loaded.events += one[0]
             loaded.bytes += one[1]
             loaded.last = number
         return loaded
 
-    def _read_row(self, destination: str, number: int, counted: tuple[int, int]) -> Row:
+    def _read_row(self, destination: str, number: int, counted: tuple[int, int]) -> Chunk:
         """A row whose counts are these.
 
         Raises:
@@ -356,16 +315,14 @@ class RowReader:
         if self._file.sealing.is_repeated(number):
             raise _Repeated(REPEATED)
         records = self.records_of(row, number)
-        made = _row(destination, records, row)
-        chunk = made.chunk
-        held = [one for one in chunk.records if one is not None]
-        chunk.id, chunk.left, chunk.size, chunk.keyed = number, len(held), size_of(held), row.keyed
+        chunk = _restored_chunk(destination, records, row)
+        chunk.id, chunk.keyed = number, row.keyed
         if (chunk.left, chunk.size) != counted:
             raise _Miscounted("what is settled")
         if chunk.keyed:
-            keys = {key_number(one.order_key) for one in held if one.order_key}
+            keys = {key_number(one.order_key) for one in chunk.unsettled() if one.order_key}
             chunk.foreign = self.foreign_keys(db, chunk, number, keys)
-        return made
+        return chunk
 
     def records_of(self, row: Stored, number: int) -> list[Record]:
         """The records of a row.
@@ -421,7 +378,7 @@ class RowReader:
         )
 
 
-def _row(destination: str, records: Sequence[Record], stored: Stored) -> Row:
+def _restored_chunk(destination: str, records: Sequence[Record], stored: Stored) -> Chunk:
     """A chunk as an earlier owner left it."""
     chunk = Chunk(destination, [], 0)
     chunk.tried = decode_runs(stored.tried)
@@ -429,5 +386,5 @@ def _row(destination: str, records: Sequence[Record], stored: Stored) -> Row:
     if not tried and stored.attempted_at:
         tried = [(0, len(records), stored.attempted_at)]  # as earlier releases noted it: of any, and so of all
     since = {index: at for start, stop, at in reversed(tried) for index in range(start, min(stop, len(records)))}
-    chunk.records, waits = restored(records, decode_state(stored.state), since, chunk)
-    return Row(chunk, waits)
+    chunk.hold(*restored(records, decode_state(stored.state), since, chunk))
+    return chunk

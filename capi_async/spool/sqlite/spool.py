@@ -258,8 +258,8 @@ class SqliteSpool:
             elif not record.uncertain_since:
                 chunk = record.chunk
                 fragile = fragile or record.resend_for_s <= 0
-                if record.at not in chunk.marks:
-                    chunk.marks[record.at] = now
+                if record.at not in chunk.attempted_at:
+                    chunk.attempted_at[record.at] = now
                     chunk.touched = True
                     writer.touch(chunk)
         if carried is not None:
@@ -295,17 +295,17 @@ class SqliteSpool:
             record.epoch = 0
             chunk = record.chunk
             if record.attempts:
-                chunk.marks.pop(record.at, None)
+                chunk.attempted_at.pop(record.at, None)
                 chunk.waits.pop(record.at, None)
                 if after_s > 0:
                     chunk.waits[record.at] = (wall, after_s)
                 chunk.touched = True
                 if self._committer is not None:
                     self._committer.touch(chunk)
-            elif chunk.tried or chunk.marks:
+            elif chunk.tried or chunk.attempted_at:
                 # noted as about to be sent, and not sent: it must not seem later as if it might have arrived
                 chunk.unnote_request(record.at)
-                if chunk.marks.pop(record.at, None) is not None:
+                if chunk.attempted_at.pop(record.at, None) is not None:
                     chunk.touched = True
                 if (chunk.touched or chunk.tried_changed) and self._committer is not None:
                     self._committer.touch(chunk)

@@ -24,6 +24,7 @@ from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.rows import Chunk, Loaded, RowReader, split
 from capi_async.spool.sqlite.schema import add_to_ledger, key_number, place_of
 from capi_async.spool.sqlite.space import is_full
+from capi_async.spool.waiting import SETTLED
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Store(SpoolFile):
                     self.sealing.note(change.chunk.id, _SETTLED)
 
     def _write(self, db: sqlite3.Connection, transaction: Transaction) -> list[int]:
-        if any(change.scrub for change in transaction.changes):
+        if any(change.erases for change in transaction.changes):
             self.space.overwrite(db, True)
         if transaction.appended and self._options.remember_days:
             ids_of = {one.event_id for chunk in transaction.appended for one in chunk.records if one is not None}
@@ -160,16 +161,19 @@ class Store(SpoolFile):
             db.execute("DELETE FROM body WHERE id = ?", (chunk.id,))
             if chunk.keyed:
                 db.execute("DELETE FROM order_key WHERE chunk = ?", (chunk.id,))
-        elif change.scrub:
-            name, data = self.seal(encode(chunk.unsettled()), place_of(chunk.destination, chunk.id))
+        elif change.erases:
+            name, data = self.seal(
+                encode([one if one is None or one.epoch != SETTLED else None for one in chunk.records]),
+                place_of(chunk.destination, chunk.id),
+            )
             db.execute("UPDATE body SET data = ? WHERE id = ?", (data, chunk.id))
             db.execute("UPDATE chunk SET sealed = ? WHERE id = ?", (name, chunk.id))
         for kind, number in change.counts.items():
             counts[chunk.destination, kind] += number
             counts[chunk.destination, "pending"] -= number
         counts[chunk.destination, "bytes"] -= change.freed
-        if change.letters:
-            self.letters.add(db, change.letters, self.wall())
+        if change.dead_letters:
+            self.letters.add(db, change.dead_letters, self.wall())
         return True
 
     # Reading.
@@ -298,7 +302,7 @@ class Store(SpoolFile):
                     counts[chunk.destination, "pending"] += chunk.left
                     counts[chunk.destination, "bytes"] += chunk.size
                     replayed[chunk.destination] += chunk.left
-                    chunk.drop()
+                    chunk.clear()
                 add_to_ledger(db, counts)
         return replayed
 
@@ -310,8 +314,7 @@ class Store(SpoolFile):
         for name in self.unowned().keys() - set(known):
             while (loaded := self.claim(name, records=1_000, max_bytes=1 << 24)).last:
                 with self.transaction(sync=True) as db:
-                    for row in loaded.rows:
-                        chunk = row.chunk
+                    for chunk in loaded.chunks:
                         records = [record for record in chunk.records if record is not None]
                         kinds = ["uncertain" if record.uncertain_since else "dead" for record in records]
                         ends = [replace(outcome, kind=kind) for kind in kinds]
@@ -323,7 +326,7 @@ class Store(SpoolFile):
                         self._change(db, Change.of(chunk), counts)
                         add_to_ledger(db, counts)
                         ended += len(records)
-                        chunk.drop()
+                        chunk.clear()
         return ended
 
     def prune(self) -> None:
