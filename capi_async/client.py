@@ -43,14 +43,15 @@ from capi_async.outcome import Outcome
 from capi_async.profiles import Profile, freezing_host
 from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
-from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, Spool
+from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, Spool, board_of
 from capi_async.spool.letters import forget_letters
 from capi_async.telemetry.base import Hook, StateName
 from capi_async.telemetry.metrics import Metrics
 from capi_async.telemetry.snapshot import Snapshot
 from capi_async.transport import HttpTransport
 from capi_async.watch.recent import EVENTS, Recent
-from capi_async.watch.seen import Seen
+from capi_async.watch.seen import Seen, Told
+from capi_async.watch.telling import Telling, process_name
 
 if TYPE_CHECKING:
     from capi_async.doctor import Report
@@ -723,6 +724,14 @@ class Client:
         """The recent events, or those of one id, the newest first; see :meth:`watch`."""
         return self._recent.events() if event_or_order_id is None else self._recent.find(event_or_order_id)
 
+    async def _tell(self, events: int) -> Told:
+        return Told(
+            process=process_name(),
+            snapshot=self.snapshot(),
+            events=self._recent.events(events),
+            missed=self._recent.missed,
+        )
+
     @property
     def unwatched(self) -> int:
         """How many events came too fast to be kept among the recent ones."""
@@ -962,6 +971,7 @@ class Client:
             # that loop ended without aclose(): its tasks are gone, what it held is taken up again
         self._pid = os.getpid()
         self._metrics.begin()
+        board = board_of(self._spool)
         self._engine = Dispatcher(
             self.destinations,
             settings=self._settings,
@@ -972,6 +982,7 @@ class Client:
             notices=self._notices,
             metrics=self._metrics,
             watcher=self._recent,
+            beside=None if board is None else Telling(board, self._recent, self._tell).run,
             clock=self._clock,
             ended=self._ended,
             not_handed_over=self._handover.__len__,

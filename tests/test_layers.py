@@ -53,8 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "profiles": set(),
     "pages": set(),
     "watch": {
-        "clock", "limiter", "log", "outcome", "redaction", "spool.base", "telemetry.base", "telemetry.metrics",
-        "telemetry.snapshot",
+        "clock", "errors", "limiter", "log", "outcome", "redaction", "spool.base", "telemetry.base",
+        "telemetry.metrics", "telemetry.snapshot",
     },
     "modes": {"errors", "plain", "profiles"},
     "doctor": {"clock", "errors", "outcome", "plain", "redaction", "spec", "spool", "telemetry.snapshot"},

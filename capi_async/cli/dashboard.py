@@ -69,13 +69,13 @@ def _token(named: str | None, *, needed: bool) -> str | None:
 async def _serve(url: str, access: Access, host: str, port: int) -> None:
     async with opened(url, reading=True) as spool:
         source = SpoolSource(spool, partial(opened, url, reading=False))
-        source.sample()
+        await source.look()
         runner = await listen(Dashboard(source, access, durable=True), host, port)
         try:
             name = f"[{host}]" if ":" in host and not host.startswith("[") else host
             say(f"capi-async: the dashboard is on http://{name}:{runner.addresses[0][1]}/ (Ctrl-C ends it)")
             while True:
                 await asyncio.sleep(FINE_S)
-                source.sample()
+                await source.look()
         finally:
             await runner.cleanup()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Sequence
 
 from capi_async.client import Client
@@ -11,6 +9,7 @@ from capi_async.dashboard.source import View, known_kind
 from capi_async.spool.base import DeadLetter, LetterFilter
 from capi_async.watch.history import History
 from capi_async.watch.seen import Seen, Told
+from capi_async.watch.telling import process_name
 
 
 class ClientSource:
@@ -28,7 +27,7 @@ class ClientSource:
         ledger = client.ledger()
         self._history.note(snapshot.at, ledger)
         told = Told(
-            process=f"{socket.gethostname()} ({os.getpid()})",
+            process=process_name(),
             snapshot=snapshot,
             events=client.recent(),
             missed=client.unwatched,

@@ -9,6 +9,7 @@ from capi_async.outcome import OUTCOME_KINDS
 from capi_async.pages.markup import Content, Html, tag
 from capi_async.pages.parts import Mood, clock, facts, fold, mark, row, span, table
 from capi_async.spool.base import DeadLetter
+from capi_async.watch.merging import merged
 from capi_async.watch.seen import Attempt, Leg, Seen, Told
 
 #: Events on one page.
@@ -20,7 +21,7 @@ _MOODS: Final[dict[str, Mood]] = {
 
 def events_page(told: Sequence[Told], *, kind: str, destination: str, names: Sequence[str]) -> Html:
     """The newest events, of one kind of outcome or of all."""
-    every = sorted((seen for one in told for seen in one.events), key=lambda seen: -seen.at)
+    every = merged(told)
     found = [seen for seen in every if _is_meant(seen, kind, destination)]
     missed = sum(one.missed for one in told)
     shown = found[:_MOST]

@@ -99,6 +99,7 @@ class Dispatcher:
         not_handed_over: How many events of other threads the intake has not been given yet.
         after: The supervisor of an earlier run of the same client, which may still be closing the spool.
         watcher: Told of events on their way while it is on.
+        beside: Runs in a task of its own while the spool is open; it does not return.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Dispatcher:
         notices: Notices,
         metrics: Metrics,
         watcher: Watcher,
+        beside: Callable[[], Awaitable[None]] | None,
         clock: Clock,
         ended: Callable[[], Awaitable[None]],
         not_handed_over: Callable[[], int],
@@ -135,6 +137,7 @@ class Dispatcher:
         self._freed = asyncio.Event()
         self._notices = notices
         self._metrics = metrics
+        self._beside = beside
         self._hooks = Hooks(hooks, notices=notices, metrics=metrics, watcher=watcher, clock=clock)
         self._sending_time = SendingTime(always=settings.profile == "server")
         # it has nothing to do while the loop stands still, and can say what holds it
@@ -504,6 +507,8 @@ class Dispatcher:
             group.start_soon(self._keep, "intake", self.intake.run)
             group.start_soon(self._sum_up)
             group.start_soon(self._watch_loop)
+            if self._beside is not None:
+                group.start_soon(self._keep, "telling", self._beside)
             if self._settings.deliver:
                 for name, worker in self.workers.items():
                     # requests are tasks of this group, not of the part that begins them

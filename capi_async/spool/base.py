@@ -243,6 +243,47 @@ def oldest_at(spool: Spool, destination: str) -> float | None:
     return spool.oldest_at(destination) if isinstance(spool, KnowsAge) else None
 
 
+class Board(Protocol):
+    """Notes of the processes on one spool for one another: small, for a few seconds, and no loss if they get lost.
+
+    Nothing in them is part of the spool: what cannot be written or read is left out.
+    """
+
+    def used(self) -> bool:
+        """Whether anybody may have put something here, without asking storage."""
+        ...
+
+    async def put(self, name: str, note: bytes, seconds: float) -> None:
+        """Leave a note for so long, in place of the one of that name; the name is a file's: letters, digits, hyphens.
+
+        Raises:
+            SpoolError: It cannot be left.
+        """
+        ...
+
+    async def notes(self) -> Mapping[str, bytes]:
+        """The notes that are not over.
+
+        Raises:
+            SpoolError: They cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class HasBoard(Protocol):
+    """What a spool may offer besides: a place for notes of its processes."""
+
+    def board(self) -> Board:
+        """The place."""
+        ...
+
+
+def board_of(spool: object) -> Board | None:
+    """See :meth:`HasBoard.board`; ``None`` of a spool that does not offer it."""
+    return spool.board() if isinstance(spool, HasBoard) else None
+
+
 class Spool(Protocol):
     """At least once: a record that was leased and neither settled nor released is given out again.
 

@@ -64,17 +64,32 @@ class Recent(Watcher):
         self._clock = clock
         self._lock = threading.Lock()
         self._most = EVENTS
+        self._by_wish = False
         self._seen: dict[str, Seen] = {}
         #: Those of the micro-batch that is being prepared.
         self._fresh: dict[str, Seen] = {}
         self._room = TokenBucket(rate=_PER_S, burst=_BURST, now=clock.monotonic)
         self._room_for_ends = TokenBucket(rate=_PER_S, burst=_BURST, now=clock.monotonic)
         self.missed = 0
+        #: Whether events are prepared here, and not only sent: then those that are not among the recent came too fast.
+        self._prepares = False
 
-    def start(self, events: int = EVENTS) -> None:
-        """Keep so many events from now on."""
+    def start(self, events: int = EVENTS, *, by_wish: bool = False) -> None:
+        """Keep so many events from now on.
+
+        Args:
+            by_wish: Only until :meth:`end_wish`, unless it was or is started otherwise.
+        """
+        if by_wish and self.on:
+            return
+        self._by_wish = by_wish
         self._most = max(1, events)
         self.on = True
+
+    def end_wish(self) -> None:
+        """Stop, if nothing but a wish has started it."""
+        if self.on and self._by_wish:
+            self.stop()
 
     def stop(self) -> None:
         """Keep nothing, and let go of what was kept."""
@@ -90,6 +105,7 @@ class Recent(Watcher):
     def identified(self, events: Sequence[Any], ids: Sequence[Any]) -> None:
         """See :class:`~capi_async.telemetry.base.Watcher`."""
         now = self._clock.wall()
+        self._prepares = True
         for index, (event, known) in enumerate(zip(events, ids, strict=True)):
             if self._room.take() > 0:
                 self.missed += len(events) - index
@@ -127,6 +143,8 @@ class Recent(Watcher):
     def answered(self, destination: str, records: Sequence[Any], verdicts: Sequence[Verdict], status: int) -> None:
         """See :class:`~capi_async.telemetry.base.Watcher`."""
         held = self._seen
+        if not self._prepares:
+            self._meet(destination, records)
         mine = [at for at, record in enumerate(records) if record.event_id in held]
         if not mine:
             return
@@ -168,6 +186,21 @@ class Recent(Watcher):
                 _end(seen.legs.setdefault(destination, Leg(attempts=[])), outcome, now)
                 if outcome.kind == "forgotten":
                     self._seen.pop(event_id, None)
+
+    def _meet(self, destination: str, records: Sequence[Any]) -> None:
+        """Events that another process prepared."""
+        for record in records:
+            seen = self._seen.get(record.event_id)
+            if seen is not None and destination in seen.legs:
+                continue
+            if seen is None and self._room.take() > 0:
+                self.missed += 1
+                continue
+            leg = Leg(wire=masked(record.body), attempts=[])
+            with self._lock:
+                if seen is None:
+                    self._keep(record.event_id, Seen(event_id=record.event_id, at=self._clock.wall(), legs={}))
+                self._seen[record.event_id].legs[destination] = leg
 
     def _keep(self, event_id: str, seen: Seen) -> None:
         self._seen.pop(event_id, None)

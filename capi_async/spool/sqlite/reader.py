@@ -13,6 +13,7 @@ from capi_async.followup import SentRequest
 from capi_async.outcome import OUTCOME_KINDS
 from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, OnSettled, ignore_recall, ignore_settled
 from capi_async.spool.sqlite import dead_letters, kept_ids, schema
+from capi_async.spool.sqlite.board import FileBoard
 from capi_async.spool.sqlite.options import Options
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ class SqliteReader:
             name: Ledger(**{kind: of.get(kind, 0) for kind in ("accepted", *OUTCOME_KINDS)})
             for name, of in counts.items()
         }
+
+    def board(self) -> FileBoard:
+        """See :meth:`~capi_async.spool.base.HasBoard.board`."""
+        return FileBoard(self._path)
 
     async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
         """See :meth:`~capi_async.spool.base.Spool.letters`."""

@@ -29,6 +29,7 @@ from capi_async.spool.base import (
     ignore_settled,
 )
 from capi_async.spool.chunks import MAX_WAIT_S
+from capi_async.spool.sqlite.board import FileBoard
 from capi_async.spool.sqlite.committer import Committer
 from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.queue import Queue, Queues
@@ -397,6 +398,10 @@ class SqliteSpool:
             name: Ledger(**{kind: counts.get(kind, 0) for kind in ("accepted", *OUTCOME_KINDS)})
             for name, counts in self._store.ledger().items()
         }
+
+    def board(self) -> FileBoard:
+        """See :meth:`~capi_async.spool.base.HasBoard.board`."""
+        return FileBoard(self._options.path)
 
     async def draw_tokens(self, account: str, *, rate: float, burst: float, wanted: float) -> float | None:
         """See :meth:`~capi_async.spool.base.Spool.draw_tokens`; ``None`` also if another process locks the rates."""
