@@ -249,15 +249,19 @@ class Board(Protocol):
     Nothing in them is part of the spool: what cannot be written or read is left out.
     """
 
-    def used(self) -> bool:
-        """Whether anybody may have put something here, without asking storage."""
-        ...
-
     async def put(self, name: str, note: bytes, seconds: float) -> None:
         """Leave a note for so long, in place of the one of that name; the name is a file's: letters, digits, hyphens.
 
         Raises:
             SpoolError: It cannot be left.
+        """
+        ...
+
+    async def note(self, name: str) -> bytes | None:
+        """One note, if there is one that is not over. Asked every few seconds, so it costs next to nothing.
+
+        Raises:
+            SpoolError: It cannot be read.
         """
         ...
 

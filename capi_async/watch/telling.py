@@ -60,8 +60,7 @@ class Telling:
             await asyncio.sleep(EVERY_S)
 
     async def _look(self) -> None:
-        wanted = self._board.used() and _WANTED in await self._board.notes()
-        if wanted:
+        if await self._board.note(_WANTED) is not None:
             self._recent.start(by_wish=True)
             note = msgspec.msgpack.encode(await self._tell(_EVENTS))
             await self._board.put(self._name, note, _TOLD_S)

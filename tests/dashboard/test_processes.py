@@ -122,7 +122,7 @@ async def test_notes_are_private_whole_and_end(tmp_path):
     (tmp_path / "events.db").touch()
     now = [1_000.0]
     board = FileBoard(tmp_path / "events.db", now=lambda: now[0])
-    assert not board.used()
+    assert await board.note("wanted") is None
     assert await board.notes() == {}
     await board.put("told-a", b"1", 10)
     await board.put("told-a", b"2", 10)
@@ -133,8 +133,11 @@ async def test_notes_are_private_whole_and_end(tmp_path):
     os.utime(directory / ".half", (5_000, 5_000))
     (directory / "link").symlink_to("/etc/passwd")
     assert await board.notes() == {"told-a": b"2", "wanted": b""}
+    assert await board.note("told-a") == b"2"
+    assert await board.note("link") is None
     now[0] += 50
     assert await board.notes() == {"wanted": b""}
+    assert await board.note("told-a") is None
     now[0] += 1_000
     assert await board.notes() == {}
     assert not (directory / "told-a").exists()

@@ -12,10 +12,12 @@ import redis as driver
 
 from capi_async import ConfigError
 from capi_async.errors import SpoolError
+from capi_async.outcome import Outcome
 from capi_async.spool.base import Ledger, LetterFilter, Revoked
 from capi_async.spool.redis import RedisSpool, parse, recalls
 from capi_async.spool.redis.lua import APPEND_ENTRIES, STORE_CHANGES
 from capi_async.spool.redis.stream_entry import pack
+from capi_async.testing import ManualClock
 from tests.redis.conftest import Open, die, freeze, get
 from tests.spool.harness import DEAD, DELIVERED, DROPPED, FORGOTTEN, REJECTED, Receipt, eventually, ids, record
 from tests.spool.redis_server import RedisServer
@@ -462,3 +464,36 @@ def test_the_extra_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) 
     spool = RedisSpool(parse("redis://127.0.0.1"))
     with pytest.raises(ConfigError, match=r"capi_async\[redis\]"):
         asyncio.run(spool.open(["a"], lambda _name: None))
+
+
+async def test_notes_of_processes_are_seen_by_the_others_and_end(open_spool: Open, url: str) -> None:
+    """One of a name replaces the one before; none of them is part of the spool."""
+    clock = ManualClock()
+    one = (await open_spool(url, clock=clock)).board()
+    other = (await open_spool(url, clock=clock, deliver=False)).board()
+    assert await other.notes() == {}
+    assert await other.note("wanted") is None
+    await one.put("told-a", b"1", 10)
+    await one.put("told-a", b"2", 10)
+    await one.put("wanted", b"", 100)
+    assert await other.notes() == {"told-a": b"2", "wanted": b""}
+    assert await other.note("told-a") == b"2"
+    clock.advance(50)  # tasks of the spools look at it as well
+    assert await other.note("told-a") is None
+    assert await other.notes() == {"wanted": b""}
+
+
+async def test_dead_letters_are_taken_newest_first_by_whole_reason_and_by_order(open_spool: Open, url: str) -> None:
+    """As a page shows them."""
+    spool = await open_spool(url)
+    for number in range(12):
+        await spool.append([future(f"purchase:{number}")], [])
+    leased = await get(spool, 12)
+    reasons = ["HTTP 500", "HTTP 500 again"] * 6
+    await spool.settle(leased, [Outcome(kind="dead", reason=reason) for reason in reasons])
+    newest = await spool.letters(LetterFilter(newest=True, limit=2))
+    assert [one.event_id for one in newest] == ["purchase:11", "purchase:10"]
+    assert len(await spool.letters(LetterFilter(reason="HTTP 500"))) == 12
+    assert len(await spool.letters(LetterFilter(reason="HTTP 500", whole_reason=True))) == 6
+    assert [one.event_id for one in await spool.letters(LetterFilter(event_or_order_id="1"))] == ["purchase:1"]
+    assert len(await spool.letters(LetterFilter(event_or_order_id="purchase:1"))) == 1

@@ -43,6 +43,7 @@ class Keys:
         self.dead_letter_data = base + "letter-data"
         self.throttling = base + "news"
         self.rate = base + "rate:"
+        self.board = base + "board"
 
     def of(self, destination: str) -> DestinationKeys:
         """The keys of a destination."""

@@ -30,6 +30,7 @@ from capi_async.spool.chunks import MAX_WAIT_S
 from capi_async.spool.redis.appends import Appends
 from capi_async.spool.redis.background import BackgroundTasks
 from capi_async.spool.redis.blocked import BlockedRecords
+from capi_async.spool.redis.board import RedisBoard
 from capi_async.spool.redis.claims import Claims
 from capi_async.spool.redis.connection import Unreachable
 from capi_async.spool.redis.dead_letters import DeadLetters
@@ -363,6 +364,10 @@ class RedisSpool:
         if queue is None:
             return Depth(0, 0)
         return Depth(queue.counts.get("pending", 0), queue.counts.get("bytes", 0))
+
+    def board(self) -> RedisBoard:
+        """See :meth:`~capi_async.spool.base.HasBoard.board`."""
+        return RedisBoard(self.session)
 
     def health(self) -> Health:
         """See :meth:`~capi_async.spool.base.Spool.health`."""

@@ -32,13 +32,20 @@ class FileBoard:
         self._directory = path.with_name(path.name + "-board")
         self._now = now
 
-    def used(self) -> bool:
-        """See :meth:`~capi_async.spool.base.Board.used`."""
-        return self._directory.is_dir()
-
     async def put(self, name: str, note: bytes, seconds: float) -> None:
         """See :meth:`~capi_async.spool.base.Board.put`."""
         await aside(lambda: self._put(name, note, seconds))
+
+    async def note(self, name: str) -> bytes | None:
+        """See :meth:`~capi_async.spool.base.Board.note`. Notes that are waited for are small, and read at once."""
+        path = self._directory / name
+        try:
+            about = path.lstat()
+            return path.read_bytes() if about.st_mtime > self._now() and self._is_note(name, about) else None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise SpoolError(f"{path} cannot be read: {error.strerror}") from error
 
     async def notes(self) -> Mapping[str, bytes]:
         """See :meth:`~capi_async.spool.base.Board.notes`."""
