@@ -147,6 +147,8 @@ class Dashboard:
         form = tag(
             "form",
             tag("p", said, class_="bad", role="alert") if said else None,
+            # so that managers of passwords know what the token is for
+            tag("input", type="text", name="user", value=_TITLE, autocomplete="username", hidden=True),
             tag(
                 "label",
                 "Token",
