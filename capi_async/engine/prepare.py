@@ -378,6 +378,9 @@ class Preparer:
                     refused.append(Refused(target.name, event.event_id, made, receipt))
                 else:
                     return None
+            if self._watcher.on:
+                self._watcher.identified((event,), (ids,))
+                self._watcher.prepared(records, refused)
         except KeyboardInterrupt:  # this is the main thread, perhaps
             raise
         except BaseException:  # looked into once more in the thread, where what is to blame is named

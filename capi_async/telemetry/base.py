@@ -128,10 +128,10 @@ class Watcher:
     on: bool = False
 
     def identified(self, events: Sequence[Any], ids: Sequence[Any]) -> None:
-        """Identifiers of events were normalised and hashed. Called in the prepare thread."""
+        """Identifiers of events were normalised and hashed. Called where that happens, mostly in the prepare thread."""
 
     def prepared(self, records: Sequence[Any], refused: Sequence[Any]) -> None:
-        """What became of the same events at each destination. Called in the prepare thread, after the above."""
+        """What became of the same events at each destination. Called in the same place, after the above."""
 
     def answered(self, destination: str, records: Sequence[Any], verdicts: Sequence[Verdict], status: int) -> None:
         """A request was answered, or failed (``status`` 0): the verdict on each record, in their order."""
