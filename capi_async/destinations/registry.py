@@ -183,7 +183,7 @@ BUILT_IN: Final[Mapping[str, Row]] = {
             module="capi_async.destinations.ga4",
             class_name="GA4",
             account={"measurement_id": "G-SANDBOX001"},
-            every_setting={"analytics_360": True},
+            every_setting={"analytics_360": True, "user_properties": {"tier": "tier"}, "user_location": True},
             # one visitor in each request, and no rate is documented: 50 a second are our own caution
             sandbox={"requests_per_s": 5_000.0, "burst": 50.0, "max_in_flight": 32},
         ),

@@ -22,6 +22,7 @@ from capi_async.destinations import refusals
 from capi_async.destinations.raw import laid_over, lost_key
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, Event
+from capi_async.event_names import meant, said_of
 from capi_async.followup import FollowUp
 from capi_async.outcome import ACCEPTED, UNREADABLE, Response, Verdict, ambiguous, by_status, is_page, rejected
 from capi_async.pii.hashing import sha256_hex
@@ -186,7 +187,9 @@ class Webhook(Destination, frozen=True):
         if extra:
             body = laid_over(body, extra)
         age_s = self.max_age_s or self.limits.max_age_s
-        return Wire(body, self.head_of(event), event.time.timestamp() + age_s)
+        meant_name = None if self.knows(event) else meant(event.name)
+        warnings = () if meant_name is None else (said_of(event.name, meant_name),)
+        return Wire(body, self.head_of(event), event.time.timestamp() + age_s, warnings=warnings)
 
     def head_of(self, event: Event) -> bytes:
         return _TEST if event.test or self.test else _LIVE

@@ -165,12 +165,17 @@ class Intake:
         ahead: asyncio.Future[Any] | None = None
         slices: list[Slice] = []
         current: list[Slice] = []
+        job: asyncio.Future[Any] | None = None
+        records: list[Record] = []
+        refused: list[Refused] = []
         self._running = True
         try:
             while True:
                 if ahead is None:
                     slices, ahead = self._next()
                 if ahead is None:
+                    # as long as nothing comes nobody else needs the last events, and they may be forgotten meanwhile
+                    slices, current, records, refused, job = [], [], [], [], None
                     await self._rest()
                     continue
                 self._busy = True

@@ -104,6 +104,7 @@ RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
         "city_soundex": (_of_text(normalize.soundex), False),
         "city_clear": (_of_text(normalize.joined), False),
         "city_letters": (_of_text(normalize.letters), False),
+        "city_trimmed": (_of_text(normalize.trimmed), False),
     },
     "state": {
         "state_code": (normalize.state_code, True),

@@ -31,8 +31,8 @@ _MAX_URL: Final = 32_768
 class Identifiers(Struct, gc=False):
     """What is known about a user, in the forms that platforms take. An absent identifier is ``None``.
 
-    Tuples and single digests are lower-case SHA-256 hex. ``*_clear``, ``*_letters`` of places, ``*_soundex``,
-    ``zip_google``, ``idfv``, ``ip``, ``user_agent`` and the page's addresses are clear text.
+    Tuples and single digests are lower-case SHA-256 hex. ``*_clear``, ``*_letters`` of places, ``city_trimmed``,
+    ``*_soundex``, ``zip_google``, ``idfv``, ``ip``, ``user_agent`` and the page's addresses are clear text.
 
     Attributes:
         refused: User field to the reason why it gave nothing; never the value.
@@ -73,6 +73,7 @@ class Identifiers(Struct, gc=False):
     city_soundex: str | None = None
     city_clear: str | None = None
     city_letters: str | None = None
+    city_trimmed: str | None = None
     state_code: str | None = None
     state_code_na: str | None = None
     state_plain: str | None = None
@@ -193,7 +194,7 @@ class Plan:
             *(_SEVEN if (value := user.first_name) is None else self._first_name[value]),
             *(_TWO if (value := user.middle_name) is None else self._middle_name[value]),
             *(_SEVEN if (value := user.last_name) is None else self._last_name(value)),
-            *(_FIVE if (value := user.city) is None else self._city[value]),
+            *(_SIX if (value := user.city) is None else self._city[value]),
             *(_SIX if (value := user.state) is None else self._state[value, country]),
             *(_FOUR if (value := user.zip) is None else self._zip[value, country]),
             digest,
@@ -316,6 +317,5 @@ _ONE: Final = (None,)
 _TWO: Final = (None, None)
 _THREE: Final = (None, None, None)
 _FOUR: Final = (None, None, None, None)
-_FIVE: Final = (None, None, None, None, None)
 _SIX: Final = (None, None, None, None, None, None)
 _SEVEN: Final = (None, None, None, None, None, None, None)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import json
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
+from capi_async.client import Client
 from capi_async.destinations.ga4 import GA4
 from capi_async.errors import ConfigError
-from capi_async.event import App, ClickIds, Consent, Event, Item, User
+from capi_async.event import App, ClickIds, Consent, Device, Event, Item, User
 from capi_async.outcome import Response
-from capi_async.spec import HOUR, Wire
+from capi_async.spec import HOUR, Request, Wire
 from capi_async.testing.conformance import good_event
 from capi_async.testing.mapping import refusal, requests, wire
 
@@ -243,3 +249,120 @@ def test_digests_are_those_of_the_documentation(field: str, given: str, digest: 
     place = {"email": "sha256_email_address", "phone": "sha256_phone_number"}.get(field)
     found = data[place][0] if place else data["address"][0][f"sha256_{field}"]
     assert found == digest
+
+
+# The visitor's properties, place and device: all of them in the head.
+
+FULL = GA4(
+    measurement_id="G-ABC123DEF4", api_secret="secret", user_properties={"tier": "customer_tier", "vip": "vip"},
+    user_location=True,
+)  # fmt: skip
+
+
+def test_a_property_of_the_visitor_stands_in_the_head_and_not_in_the_event() -> None:
+    """Those that the account names; the others stay the event's. True is 1 there as well."""
+    head, event = made(good_event(properties={"tier": "gold", "vip": True, "colour": "red"}), FULL)
+    assert head["user_properties"] == {"customer_tier": {"value": "gold"}, "vip": {"value": 1}}
+    assert event["params"]["colour"] == "red"
+    assert not {"tier", "vip", "customer_tier"} & set(event["params"])
+    assert "user_properties" not in made(good_event(), FULL)[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("x" * 37, "has 37 characters, and a user property takes 36"), (["gold"], "text or a number")]
+)
+def test_a_property_of_the_visitor_that_would_be_dropped_is_refused_in_words(value: object, said: str) -> None:
+    found = refusal(FULL, good_event(properties={"tier": value}))
+    assert (found.kind, found.field) == ("rejected", "properties.tier")
+    assert said in found.reason
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"a": "x" * 25}, {"a": "user_id"}, {"a": "ga_x"}, {"a": "1x"}, {"a": "x", "b": "x"}, {"a": 1},
+     {f"p{number}": f"p{number}" for number in range(26)}],
+)  # fmt: skip
+def test_user_properties_that_google_reserves_or_drops_are_refused_at_the_start(named: dict[str, Any]) -> None:
+    """Name length, reserved names, doubles, and more than 25."""
+    with pytest.raises(ConfigError, match="user_properties"):
+        GA4(measurement_id="G-1234", api_secret="s", user_properties=named)
+
+
+@pytest.mark.parametrize(
+    ("user", "place"),
+    [
+        ({"city": "San José", "state": "ca", "country": "us"},
+         {"city": "San José", "region_id": "US-CA", "country_id": "US"}),
+        ({"city": "Lyon", "state": "Rhône", "country": "FR"}, {"city": "Lyon", "country_id": "FR"}),
+        ({"state": "CA"}, None),
+    ],
+)  # fmt: skip
+def test_a_place_is_sent_where_it_was_asked_for(user: dict[str, str], place: dict[str, str] | None) -> None:
+    """A region by its ISO code alone, in a country that is known."""
+    event = good_event(user=User(external_id="u", **user))
+    assert made(event, FULL)[0].get("user_location") == place
+    assert "user_location" not in made(event)[0]
+
+
+def test_without_consent_for_ads_no_place_leaves() -> None:
+    consent = Consent(ad_storage=False, analytics_storage=True)
+    event = good_event(user=User(external_id="u", city="Lyon", country="FR"), consent=consent)
+    assert "user_location" not in made(event, FULL)[0]
+
+
+def test_the_device_is_told_in_googles_words() -> None:
+    """It goes before the user agent; an empty text would be a claim."""
+    device = Device(os="ios", os_version="17.2", locale="en-US", screen_width=1170, screen_height=2532, model="")
+    assert made(good_event(device=device))[0]["device"] == {
+        "operating_system": "ios", "operating_system_version": "17.2", "language": "en-us",
+        "screen_resolution": "1170x2532",
+    }  # fmt: skip
+    assert "device" not in made(good_event())[0]
+
+
+async def test_nothing_of_a_person_outlives_forget() -> None:
+    """The head holds digests, an id in clear and facts; nothing that a client keeps holds them when they are gone."""
+    person = User(email="anna@example.com", external_id="u-forget-me", city="Forgetown", country="SE")
+    account = replace(FULL, linger_s=3_600.0)
+
+    class Away:
+        """Does not answer, and keeps no request."""
+
+        async def send(self, request: Request, *, timeout_s: float) -> Response:
+            return Response(503)
+
+    async with Client([account], transport=Away()) as client:
+        events = [
+            good_event(event_id=f"e-{n}", user=person, properties={"tier": "forget-tier"}, items=()) for n in range(3)
+        ]
+        await client.send_many(events[:2])
+        await client.flush(0.2)
+        await client.send(events[2])
+        traces = (b"u-forget-me", b"forget-tier", hashlib.sha256(b"anna@example.com").hexdigest().encode())
+        assert held_by(client, traces)
+        assert sum((await client.forget(User(email="anna@example.com"))).values()) == 3
+        del events, person
+        assert held_by(client, traces) == []
+
+
+def held_by(root: object, marks: tuple[bytes, ...]) -> list[str]:
+    """Types of what holds bytes or text with one of these in it, wherever below ``root``."""
+    seen: set[int] = set()
+    found: list[str] = []
+    todo: list[tuple[object, str]] = [(root, "")]
+    while todo:
+        thing, holder = todo.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, (bytes, str)):
+            raw = thing.encode("utf-8", "surrogatepass") if isinstance(thing, str) else thing
+            found += [holder] if any(mark in raw for mark in marks) else []
+            continue
+        if isinstance(thing, (type, ModuleType, FunctionType, FrameType)):
+            continue
+        below = gc.get_referents(thing)
+        if isinstance(thing, Struct):  # some of them are not known to the collector
+            below += [getattr(thing, field) for field in thing.__struct_fields__]
+        todo += [(one, type(thing).__name__) for one in below]
+    return found

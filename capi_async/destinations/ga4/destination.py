@@ -26,12 +26,16 @@ from capi_async.destinations.ga4.mapping import (
     MAX_USER_ID,
     client_of,
     consent_of,
+    device_of,
+    location_of,
     odd_params,
+    odd_properties,
     params_of,
     plain_facts,
+    properties_of,
     user_data_of,
 )
-from capi_async.destinations.ga4.names import STANDARD, odd_event
+from capi_async.destinations.ga4.names import MAX_PROPERTIES, STANDARD, odd_event, odd_property
 from capi_async.destinations.ga4.wire import TEST, GA4Event, GA4Head
 from capi_async.destinations.platform import Platform
 from capi_async.errors import ConfigError
@@ -39,7 +43,13 @@ from capi_async.event import Event
 from capi_async.followup import FollowUp
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
+from capi_async.plain import shown
 from capi_async.spec import ENCODER, HOUR, Credential, Limits, Refusal, Request, Wire, account_text, json_slices
+
+_IDENTIFIERS: Final = (
+    "email_google", "phone_e164", "external_id_clear", "first_name_letters", "last_name_letters", "city_letters",
+    "state_letters", "zip_google", "country_clear", "ip", "user_agent", "page_url", "page_referrer",
+)  # fmt: skip
 
 
 class GA4(Platform, frozen=True, kw_only=True):
@@ -52,6 +62,10 @@ class GA4(Platform, frozen=True, kw_only=True):
             nowhere but in the property's Realtime report.
         eu: Collect in the European Union.
         analytics_360: The property takes texts of 500 characters, not 100.
+        user_properties: Key of ``Event.properties`` to the user property that takes it (``{"tier": "customer_tier"}``),
+            at most 25; such a fact is said of the visitor, and not of the event as well.
+        user_location: Send city, region (where ``state`` is an ISO 3166-2 code) and country in clear, for reports by
+            place. Google derives them from the address otherwise.
         test: Events go to the validation endpoint, which records nothing and names what it would refuse. It checks
             neither the ids nor the secret.
 
@@ -74,10 +88,7 @@ class GA4(Platform, frozen=True, kw_only=True):
         max_age_s=72 * HOUR,
         max_attempts=4,
     )
-    identifiers: ClassVar[tuple[str, ...]] = (
-        "email_google", "phone_e164", "external_id_clear", "first_name_letters", "last_name_letters", "city_letters",
-        "state_letters", "zip_google", "country_clear", "ip", "user_agent", "page_url", "page_referrer",
-    )  # fmt: skip
+    identifiers: ClassVar[tuple[str, ...]] = _IDENTIFIERS
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "measurement_id": ("GA4_MEASUREMENT_ID",),
@@ -103,6 +114,8 @@ class GA4(Platform, frozen=True, kw_only=True):
     api_secret: Credential
     eu: bool = False
     analytics_360: bool = False
+    user_properties: Mapping[str, str] = {}
+    user_location: bool = False
 
     def __post_init__(self) -> None:
         if self.eu and self.base_url in ("", self.default_base_url):
@@ -119,6 +132,20 @@ class GA4(Platform, frozen=True, kw_only=True):
             raise ConfigError(
                 f"{self.name}: measurement_id is one of Universal Analytics, which has ended; it begins G-"
             )
+
+        named: object = self.user_properties
+        if not isinstance(named, Mapping) or not all(isinstance(text, str) for pair in named.items() for text in pair):
+            raise ConfigError(
+                f"{self.name}: user_properties needs a property's key and a user property's name for each"
+            )
+        if len(set(named.values())) < len(named) or len(named) > MAX_PROPERTIES:
+            raise ConfigError(f"{self.name}: user_properties takes at most {MAX_PROPERTIES} names, each once")
+        for there in named.values():
+            if problem := odd_property(there):
+                raise ConfigError(f"{self.name}: user_properties: {shown(there)!r}: {problem}")
+
+    def identifiers_of(self) -> tuple[str, ...]:
+        return (*_IDENTIFIERS, "city_trimmed", "state_clear") if self.user_location else _IDENTIFIERS
 
     def odd_name(self, name: str, there: str) -> str:
         return odd_event(there, app=self._app)
@@ -167,6 +194,9 @@ class GA4(Platform, frozen=True, kw_only=True):
                 user if user and not _odd_user(user) else None,
                 consent,
                 None if denied else user_data_of(ids),
+                properties_of(event.properties, self.user_properties) if self.user_properties else None,
+                location_of(ids) if self.user_location and not denied else None,
+                device_of(event.device),
                 ids.ip,
                 ids.user_agent,
             )
@@ -195,7 +225,8 @@ class GA4(Platform, frozen=True, kw_only=True):
         return GA4Event(name, round(at * 1_000_000), params_of(name, event, ids, warnings, self._longest))
 
     def lay_properties(self, body: dict[str, Any], event: Event, warnings: list[str]) -> Refusal | None:
-        body["params"] = {**plain_facts(event.properties), **body["params"]}
+        facts = {key: value for key, value in event.properties.items() if key not in self.user_properties}
+        body["params"] = {**plain_facts(facts), **body["params"]}
         return None
 
     def lacks(self, body: GA4Event, event: Event, warnings: list[str]) -> Refusal | None:
@@ -210,7 +241,9 @@ class GA4(Platform, frozen=True, kw_only=True):
             return refusals.NO_CURRENCY
         if body.name == "refund" and "value" not in params:
             warnings.append("value: a refund without one may be counted as nothing")
-        if refusal := odd_params(params, event, self._longest):
+        if refusal := odd_params(params, event, self._longest) or odd_properties(
+            event.properties, self.user_properties
+        ):
             return refusal
         if self._app:
             return None if event.app and event.app.firebase_instance_id else _NO_INSTANCE

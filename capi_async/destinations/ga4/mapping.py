@@ -9,8 +9,15 @@ from typing import Any, Final
 
 from capi_async.destinations.base import is_web
 from capi_async.destinations.ga4.names import odd_parameter
-from capi_async.destinations.ga4.wire import GA4Address, GA4Consent, GA4UserData
-from capi_async.event import Consent, Event, Item
+from capi_async.destinations.ga4.wire import (
+    GA4Address,
+    GA4Consent,
+    GA4Device,
+    GA4Location,
+    GA4Property,
+    GA4UserData,
+)
+from capi_async.event import Consent, Device, Event, Item
 from capi_async.pii.identifiers import Identifiers
 from capi_async.plain import shown
 from capi_async.spec import Refusal
@@ -23,6 +30,8 @@ MAX_TEXT: Final = 100
 #: Of an Analytics 360 property.
 MAX_TEXT_360: Final = 500
 MAX_USER_ID: Final = 256
+#: Of a property of the visitor.
+MAX_PROPERTY_TEXT: Final = 36
 _LONGER: Final[Mapping[str, int]] = {"page_title": 300, "page_referrer": 420, "page_location": 1_000}
 _ITEM_KEYS: Final = frozenset(
     {
@@ -206,3 +215,60 @@ def user_data_of(ids: Identifiers) -> GA4UserData | None:
     return GA4UserData(
         ids.email_google[:3] if ids.email_google else None, ids.phone_e164[:3] if ids.phone_e164 else None, address
     )
+
+
+def properties_of(facts: Mapping[str, Any], named: Mapping[str, str]) -> dict[str, GA4Property] | None:
+    """``user_properties``: those properties of the event that the account calls ones of the visitor."""
+    found = {there: value for key, there in named.items() if (value := facts.get(key)) is not None}
+    if not found:
+        return None
+    return {
+        there: GA4Property(int(value) if isinstance(value, bool) else value) for there, value in sorted(found.items())
+    }
+
+
+def odd_properties(facts: Mapping[str, Any], named: Mapping[str, str]) -> Refusal | None:
+    """What of them the server would drop without a word."""
+    for key in named:
+        value = facts.get(key)
+        field = shown(f"properties.{key}")
+        if isinstance(value, str) and len(value) > MAX_PROPERTY_TEXT:
+            return Refusal(
+                "rejected", field,
+                f"has {len(value)} characters, and a user property takes {MAX_PROPERTY_TEXT}", "shorten it",
+            )  # fmt: skip
+        if value is not None and not isinstance(value, (str, int, float, Decimal)):
+            return Refusal("rejected", field, "a user property is text or a number", "give text or a number")
+    return None
+
+
+def location_of(ids: Identifiers) -> GA4Location | None:
+    """``user_location``: the place in clear; a region only by its ISO code, in a country that is known."""
+    country = ids.country_clear.upper() if ids.country_clear else None
+    state = (ids.state_clear or "").upper()
+    made = GA4Location(ids.city_trimmed, f"{country}-{state}" if country and _region(state) else None, country)
+    return None if made == _NOWHERE else made
+
+
+_NOWHERE: Final = GA4Location()
+_region: Final = re.compile(r"[A-Z0-9]{1,3}").fullmatch
+
+
+def device_of(device: Device | None) -> GA4Device | None:
+    """``device``."""
+    if device is None:
+        return None
+    width, height = device.screen_width, device.screen_height
+    made = GA4Device(
+        device.locale.lower() if device.locale else None,
+        f"{width}x{height}" if width and height else None,
+        # an empty text would be a claim
+        device.os or None,
+        device.os_version or None,
+        device.model or None,
+        device.brand or None,
+    )
+    return None if made == _NO_DEVICE else made
+
+
+_NO_DEVICE: Final = GA4Device()

@@ -68,6 +68,13 @@ _RESERVED: Final = frozenset(
 #: In streams of apps alone.
 _RESERVED_IN_APPS: Final = frozenset({"ad_impression", "in_app_purchase", "screen_view"})
 _RESERVED_PARAMETERS: Final = frozenset({"firebase_conversion"})
+_RESERVED_PROPERTIES: Final = frozenset(
+    {
+        "first_open_time", "first_visit_time", "last_deep_link_referrer", "user_id", "first_open_after_install",
+    }
+)  # fmt: skip
+MAX_PROPERTY_NAME: Final = 24
+MAX_PROPERTIES: Final = 25
 _PREFIXES: Final = ("_", "firebase_", "ga_", "google_", "gtag.")
 _name: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*").fullmatch
 
@@ -90,3 +97,10 @@ def odd_event(name: str, *, app: bool) -> str:
 def odd_parameter(name: str) -> str:
     """What is wrong with the name of an event's parameter; empty: nothing."""
     return _odd(name, _RESERVED_PARAMETERS)
+
+
+def odd_property(name: str) -> str:
+    """What is wrong with the name of a user property; empty: nothing."""
+    if len(name) > MAX_PROPERTY_NAME:
+        return f"has {len(name)} characters, and a user property's name takes {MAX_PROPERTY_NAME}"
+    return _odd(name, _RESERVED_PROPERTIES)

@@ -46,6 +46,34 @@ class GA4Consent(Struct, omit_defaults=True, gc=False):
 
 
 @ready
+class GA4Property(Struct, gc=False):
+    """A property of the visitor, kept by Google Analytics beyond the event."""
+
+    value: Any
+
+
+@ready
+class GA4Location(Struct, omit_defaults=True, gc=False):
+    """Where the visitor is; it goes before what the address says."""
+
+    city: str | None = None
+    region_id: str | None = None
+    country_id: str | None = None
+
+
+@ready
+class GA4Device(Struct, omit_defaults=True, gc=False):
+    """The visitor's device; it goes before what the user agent says."""
+
+    language: str | None = None
+    screen_resolution: str | None = None
+    operating_system: str | None = None
+    operating_system_version: str | None = None
+    model: str | None = None
+    brand: str | None = None
+
+
+@ready
 class GA4Head(Struct, omit_defaults=True, gc=False):
     """All of a request but its events. Only a test has ``validation_behavior``, which stands first to tell it."""
 
@@ -55,6 +83,9 @@ class GA4Head(Struct, omit_defaults=True, gc=False):
     user_id: str | None = None
     consent: GA4Consent | None = None
     user_data: GA4UserData | None = None
+    user_properties: dict[str, GA4Property] | None = None
+    user_location: GA4Location | None = None
+    device: GA4Device | None = None
     ip_override: str | None = None
     user_agent: str | None = None
 

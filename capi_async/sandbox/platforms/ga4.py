@@ -40,6 +40,9 @@ _RESERVED = words(
     "firebase_in_app_message_impression first_open first_visit notification_dismiss notification_foreground "
     "notification_open notification_receive notification_send os_update session_start user_engagement"
 )
+_RESERVED_PROPERTIES = words(
+    "first_open_time first_visit_time last_deep_link_referrer user_id first_open_after_install"
+)
 _APP_ONLY = words("ad_impression in_app_purchase screen_view")
 _NAME = re.compile(r"^(?!_|firebase_|ga_|google_)[A-Za-z][A-Za-z0-9_]{0,39}\Z")
 _LENGTHS = {"page_title": 300, "page_referrer": 420, "page_location": 1_000}
@@ -71,6 +74,34 @@ class _UserData(Struct, forbid_unknown_fields=True):
     address: Annotated[list[_Address], Meta(max_length=2)] | None = None
 
 
+class _Property(Struct, forbid_unknown_fields=True):
+    value: Annotated[str, Meta(max_length=36)] | int | float
+    timestamp_micros: int | None = None
+
+
+class _Location(Struct, forbid_unknown_fields=True):
+    city: str | None = None
+    region_id: Annotated[str, Meta(pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}\Z")] | None = None
+    country_id: Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z")] | None = None
+    subcontinent_id: Annotated[str, Meta(pattern=r"^[0-9]{3}\Z")] | None = None
+    continent_id: Annotated[str, Meta(pattern=r"^[0-9]{3}\Z")] | None = None
+
+
+class _Device(Struct, forbid_unknown_fields=True):
+    category: str | None = None
+    language: str | None = None
+    screen_resolution: Annotated[str, Meta(pattern=r"^[0-9]+x[0-9]+\Z")] | None = None
+    operating_system: str | None = None
+    operating_system_version: str | None = None
+    model: str | None = None
+    brand: str | None = None
+    browser: str | None = None
+    browser_version: str | None = None
+
+
+_PropertyName = Annotated[str, Meta(pattern=r"^(?!_|firebase_|ga_|google_)[A-Za-z][A-Za-z0-9_]{0,23}\Z")]
+
+
 class _Body(Struct, forbid_unknown_fields=True):
     events: Annotated[list[Raw], Meta(min_length=1, max_length=_MAX_EVENTS)]
     client_id: _Client | None = None
@@ -79,9 +110,9 @@ class _Body(Struct, forbid_unknown_fields=True):
     timestamp_micros: int | None = None
     consent: _Consent | None = None
     user_data: _UserData | None = None
-    user_properties: dict[str, Any] | None = None
-    user_location: dict[str, str] | None = None
-    device: dict[str, str] | None = None
+    user_properties: Annotated[dict[_PropertyName, _Property], Meta(max_length=25)] | None = None
+    user_location: _Location | None = None
+    device: _Device | None = None
     ip_override: str | None = None
     user_agent: str | None = None
     validation_behavior: Annotated[str, Meta(pattern=r"^(RELAXED|ENFORCE_RECOMMENDATIONS)\Z")] | None = None
@@ -129,6 +160,9 @@ class GA4(Platform[GA4Event]):
         if not (body.client_id if web else body.app_instance_id):
             wanted = "client_id" if web else "app_instance_id"
             raise Refused(self._silent(at, "required", wanted, "VALUE_REQUIRED"), f"no {wanted}")
+        if not _RESERVED_PROPERTIES.isdisjoint(body.user_properties or ()):
+            said = self._silent(at, "User property name is reserved.", "user_properties", "NAME_RESERVED")
+            raise Refused(said, "reserved user property")
         if body.user_data and body.consent and body.consent.ad_user_data == "DENIED":
             raise Refused(self._silent(at, "user_data without consent", "user_data"), "user_data without consent")
         account = call.query.get("measurement_id") or call.query["firebase_app_id"]
