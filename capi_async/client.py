@@ -174,6 +174,8 @@ class Client:
             :meth:`send` and :meth:`send_many` return when the platforms have answered, or after ``flush_s``; what was
             handed in with :meth:`enqueue` or :meth:`track` leaves with the next :meth:`flush`, which is to be the
             handler's last act (the web integrations do it); and connections are closed before each returns.
+        summary_s: Log a line at INFO every so many seconds: outcomes since the last one, what waits and since when, how
+            long answers take, and what is wrong; ``None``: none. In the environment: ``CAPI_ASYNC_SUMMARY_S``.
         flush_s: The most seconds, in the profile ``serverless``, for the platforms' answers to one call.
         sandbox_url: For ``sandbox``: where one runs, such as ``http://127.0.0.1:8787``; unless given, one in this
             process is used, without a socket: :attr:`sandbox`.
@@ -211,6 +213,7 @@ class Client:
         sandbox_url: str | None = None,
         profile: Profile = "server",
         flush_s: float = 3.0,
+        summary_s: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         destinations = tuple(destinations)
@@ -232,7 +235,7 @@ class Client:
         self._settings = Settings(
             deliver=deliver, overflow=overflow, linger_s=linger_s, max_pending_events=max_pending_events,
             max_pending_bytes=max_pending_bytes, max_intake_events=max_intake_events, max_attempts=max_attempts,
-            prepare=prepare, profile=profile, flush_s=flush_s,
+            prepare=prepare, profile=profile, flush_s=flush_s, summary_s=summary_s,
         )  # fmt: skip
         self.profile: Final = profile
         self._names = tuple(destination.name for destination in self.destinations)

@@ -52,6 +52,7 @@ class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     recent_events: int = 0
     mode: Mode = "live"
     sandbox_url: str | None = None
+    summary_s: float | None = None
     profile: Profile = "server"
     flush_s: float = 3.0
 

@@ -16,6 +16,14 @@ from typing import Any, Final
 _AGAIN_S: Final = 60.0
 
 
+def literal(text: str) -> str:
+    """A text as it stands in a message's template, where ``%`` begins a place for an argument.
+
+    Names and codes of a bounded set belong into the template: error trackers make one issue of each template.
+    """
+    return text.replace("%", "%%")
+
+
 class Log:
     """The standard library's logger of that name, whose methods never raise."""
 

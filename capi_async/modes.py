@@ -15,14 +15,15 @@ MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 MODE_VARIABLE: Final = "CAPI_ASYNC_MODE"
 SANDBOX_VARIABLE: Final = "CAPI_ASYNC_SANDBOX_URL"
+SUMMARY_VARIABLE: Final = "CAPI_ASYNC_SUMMARY_S"
 
 
 def environment_options(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The client's options ``mode``, ``sandbox_url`` and ``profile``, as far as the environment sets them.
+    """The client's options ``mode``, ``sandbox_url``, ``profile`` and ``summary_s``, as the environment sets them.
 
     Raises:
         ConfigError: ``CAPI_ASYNC_MODE`` or ``CAPI_ASYNC_PROFILE`` holds something else than it may: a typo must not
-            send to the platforms, or lose what a frozen process holds.
+            send to the platforms, or lose what a frozen process holds. Or ``CAPI_ASYNC_SUMMARY_S`` is no number.
     """
     environment = os.environ if environ is None else environ
     found: dict[str, Any] = {}
@@ -36,4 +37,9 @@ def environment_options(environ: Mapping[str, str] | None = None) -> dict[str, A
         found["profile"] = profile
     if url := environment.get(SANDBOX_VARIABLE, "").strip():
         found["sandbox_url"] = url
+    if seconds := environment.get(SUMMARY_VARIABLE, "").strip():
+        try:
+            found["summary_s"] = float(seconds)
+        except ValueError:
+            raise ConfigError(f"{SUMMARY_VARIABLE} is a number of seconds, not {shown(seconds)!r}") from None
     return found

@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {
         "amounts", "answer", "backoff", "clock", "errors", "event", "event_names", "followup", "limiter", "log",
         "outcome", "pii", "plain", "profiles", "redaction", "spec", "spool.base", "telemetry.base",
-        "telemetry.metrics", "telemetry.snapshot", "thread",
+        "telemetry.metrics", "telemetry.reasons", "telemetry.snapshot", "thread",
     },
     "profiles": set(),
     "pages": set(),

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from capi_async.engine.guard import Fault, Guard
 from capi_async.engine.hooks import Hooks
 from capi_async.errors import ConfigError
+from capi_async.log import literal
 from capi_async.outcome import Response, Verdict, ambiguous
 from capi_async.spec import Destination, Request
 from capi_async.spool.base import Record
@@ -161,9 +162,8 @@ class DestinationCode:
         self._hooks.note(
             logging.ERROR,
             ("fault", self.name, where, error),
-            "%s: %s failed with %s; no event is lost by that, and it is tried again: mend it if it is yours",
-            self.name,
-            where,
+            f"{literal(self.name)}: {literal(where)} failed with %s; no event is lost by that, and it is tried again: "
+            "mend it if it is yours",
             error,
             extra={"destination": self.name, "in": where, "error": error},
         )

@@ -26,6 +26,7 @@ from capi_async.engine.outage import Outage
 from capi_async.engine.prepare import Prepare, Preparer
 from capi_async.engine.receipt import Delivery
 from capi_async.engine.sending_time import SendingTime
+from capi_async.engine.summary import Summary
 from capi_async.engine.task_group import Group
 from capi_async.engine.worker import Worker
 from capi_async.errors import CapiError, ConfigError, SpoolError
@@ -55,6 +56,8 @@ _STOP_SHARE = 0.1
 _STOP_MOST_S = 1.0
 #: Turns of the event loop that tasks which were cancelled get to end in, also when the deadline has passed.
 _TICKS = 20
+#: Least seconds between two lines that sum up what happened.
+_LEAST_SUMMARY_S: Final = 1.0
 #: Least seconds for sending and its answers where nothing is under way between calls.
 _LEAST_FLUSH_S: Final = 0.5
 #: Seconds that a client which is entered again waits for its earlier run to let go of the spool.
@@ -74,6 +77,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     prepare: Prepare
     profile: Profile
     flush_s: float
+    summary_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.overflow not in get_args(Overflow):
@@ -89,6 +93,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"profile is one of {', '.join(PROFILES)}")
         if not _LEAST_FLUSH_S <= self.flush_s < math.inf:
             raise ConfigError(f"flush_s must be {_LEAST_FLUSH_S} seconds or more: a request needs some to be answered")
+        if self.summary_s is not None and not _LEAST_SUMMARY_S <= self.summary_s < math.inf:
+            raise ConfigError(f"summary_s must be {_LEAST_SUMMARY_S:.0f} second or more, or None for no summary")
 
 
 class Dispatcher:
@@ -143,6 +149,9 @@ class Dispatcher:
         # it has nothing to do while the loop stands still, and can say what holds it
         self._thread = OwnedThread("capi_async-prepare", idle=self._hooks.held.look)
         self.workers = self._make_workers(destinations, transport)
+        self._summary = Summary(
+            self.workers, spool=spool, metrics=metrics, notices=notices, clock=clock, delivers=settings.deliver
+        )
         breakers = {name: worker.breaker for name, worker in self.workers.items()}
         #: What receipts of this run hang on; with ``deliver=False`` nobody here will ever settle them. Nothing in it
         #: leads back to us: the garbage collector does not look into receipts, and would never find the circle.
@@ -509,6 +518,8 @@ class Dispatcher:
             group.start_soon(self._watch_loop)
             if self._beside is not None:
                 group.start_soon(self._keep, "telling", self._beside)
+            if self._settings.summary_s is not None:
+                group.start_soon(partial(self._summarise, self._settings.summary_s))
             if self._settings.deliver:
                 for name, worker in self.workers.items():
                     # requests are tasks of this group, not of the part that begins them
@@ -560,10 +571,17 @@ class Dispatcher:
                 )
 
     async def _sum_up(self) -> None:
-        """Say what came after the first of a kind, also when nothing more of it comes."""
+        """Say what came after the first of a kind, also when nothing more of it comes, and who falls behind."""
         while True:
             await asyncio.sleep(EVERY_S)
+            self._summary.look()
             self._notices.tick()
+
+    async def _summarise(self, every_s: float) -> None:
+        """Say now and then how everything does, also when nothing happens: silence would leave a person in doubt."""
+        while True:
+            await asyncio.sleep(every_s)
+            self._summary.say(every_s)
 
     async def _watch_loop(self) -> None:
         """Measure how late the event loop is, whoever holds it."""

@@ -12,7 +12,7 @@ from capi_async.engine.breaker import Breaker
 from capi_async.engine.hooks import Hooks, line
 from capi_async.errors import SpoolError
 from capi_async.limiter import TokenBucket, Window
-from capi_async.log import Log
+from capi_async.log import Log, literal
 from capi_async.outcome import Response, Verdict
 from capi_async.spec import Destination
 from capi_async.spool.base import Spool
@@ -22,9 +22,9 @@ logger = Log(__name__)
 
 #: What is said of each state of a destination.
 _SAYS: Final = {
-    "open": "%s: open again; %d events wait and go now",
-    "broken": "%s: broken: %s; %d events wait and are tried again; %s",
-    "paused": "%s: paused: %s; %d events wait; %s",
+    "open": ": open again; %d events wait and go now",
+    "broken": ": broken: %s; %d events wait and are tried again; %s",
+    "paused": ": paused: %s; %d events wait; %s",
 }
 
 #: Why a destination is broken to what helps.
@@ -162,14 +162,21 @@ class Health:
         self.breaker.fix = fix
         level = logging.INFO if state == "open" else logging.WARNING if state == "broken" else logging.ERROR
         waiting = self._spool.depth(self.name).events
+        message = f"{literal(self.name)}{_SAYS[state]}"
         logger.log(
             level,
-            _SAYS[state],
-            self.name,
+            message,
             *(() if state == "open" else (line(reason) or "no reason given",)),
             waiting,
             *(() if state == "open" else (line(fix) or "see what the platform says about this account",)),
-            extra={"destination": self.name, "reason": reason, "fix": fix, "waiting": waiting},
+            extra={
+                "destination": self.name,
+                "state": state,
+                "reason": line(reason),
+                "reason_code": code,
+                "fix": line(fix),
+                "waiting": waiting,
+            },
         )
         self._hooks.state(
             StateChanged(

@@ -12,10 +12,12 @@ from typing import Any, Final, TypeVar
 from capi_async.clock import Clock
 from capi_async.engine.held import Held
 from capi_async.engine.notices import Notices
+from capi_async.log import literal
 from capi_async.outcome import Outcome, Verdict
 from capi_async.spool.base import Record, Refused
 from capi_async.telemetry.base import Hook, Prepared, RequestDone, Settled, StateChanged, Stored, Taken, Watcher
 from capi_async.telemetry.metrics import RECENT_AT_ONCE, Metrics
+from capi_async.telemetry.reasons import reason_of
 
 T = TypeVar("T")
 
@@ -144,14 +146,20 @@ class Hooks:
                 _LEVELS[outcome.kind],
                 # numbers and ids in a platform's text make no kind of its own
                 (destination, outcome.kind, _NUMBER.sub("#", reason), _NUMBER.sub("#", field)),
-                "%s: %s: %s%s%s; for example event %s",
-                destination,
-                outcome.kind,
+                f"{literal(destination)}: {outcome.kind}: %s%s%s; for example event %s",
                 f"{field}: " if field else "",
                 reason or "no reason given",
                 f"; {fix}" if fix else "",
                 line(event_id, 80),
-                extra={"destination": destination, "kind": outcome.kind, "reason": reason, "field": field, "fix": fix},
+                extra={
+                    "destination": destination,
+                    "kind": outcome.kind,
+                    "reason": reason,
+                    "reason_code": reason_of(outcome),
+                    "field": field,
+                    "fix": fix,
+                    "event_id": line(event_id, 80),
+                },
             )
 
     def state(self, change: StateChanged) -> None:

@@ -108,9 +108,12 @@ class Notices:
 
     def _taken(self, one: _Kind, now: float) -> tuple[int, str, tuple[object, ...], dict[str, Any]]:
         level, message, arguments, extra = one.level, one.message, one.arguments, one.extra
+        more = ""
         if one.more > 1:
-            message, arguments = message + " (%d of this kind within %.0f s)", (*arguments, one.more, now - one.said_at)
+            more = f" ({one.more} of this kind within {now - one.said_at:.0f} s)"
             extra = {**extra, "count": one.more}
+        # one template for the first and for sums: error trackers make one issue of each template
+        message, arguments = message + "%s", (*arguments, more)
         one.more, one.said_at = 0, now
         return level, message, arguments, extra
 
