@@ -43,10 +43,6 @@ _lines_of_numbers: Final = re.compile(rf"(?:\+1[0-9]{{10}}\n|(?!{TRUNK_ZERO})\+[
 _DIGITS_READ: Final = "64 hex digits read as a digest"
 
 
-#: Empty text is among them: it is no id either.
-_QUOTES: Final = ("", '"', "'")
-
-
 def _email_clear(value: str) -> str:
     """Trimmed only, of a valid address."""
     normalize.email(value)
@@ -283,18 +279,21 @@ class ExternalIds(ListField):
         if type(values) is not str or len(values) >= 64:
             return self._general(values, None)
         text = values.strip()
+        # a word that stands for nothing may be quoted: what has a quote anywhere is looked at in general
+        if "'" in text or '"' in text or "*" in text or not text or not text.isascii():
+            return self._general(values, None)
         small = text.lower()
-        # a word that stands for nothing may be quoted, on one side too: what has a quote there is looked at in general
-        quoted = text[:1] in _QUOTES or text[-1:] in _QUOTES
-        if quoted or "*" in text or not text.isascii() or small in PLACEHOLDERS:
+        if small in PLACEHOLDERS:
             return self._general(values, None)
         hashed, lower, plain, clear = self._kinds
         digests = (sha256((small if lower or plain else text).encode()).hexdigest(),)
+        # of white space in ASCII, only the blank itself is printable
+        blank = lower and (" " in small or not small.isprintable())
         return (
             (digests if text == small or not (lower or plain) else (sha256(text.encode()).hexdigest(),))
             if hashed
             else None,
-            _again("".join(small.split()), small, digests) if lower else None,
+            (_again("".join(small.split()), small, digests) if blank else digests) if lower else None,
             digests if plain else None,
             text if clear else None,
         )

@@ -15,6 +15,7 @@ from capi_async.event import SEVERAL, Hashed, Page, User
 from capi_async.pii import fields as user_fields
 from capi_async.pii import normalize
 from capi_async.pii.identifiers import IDENTIFIER_SOURCES, Plan
+from capi_async.pii.lists import LIST_RULES
 from capi_async.pii.normalize import Refused
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -268,3 +269,25 @@ def test_each_of_several_values_is_read_as_if_it_stood_alone(field: str, data: s
     )
     for reason in reasons:
         assert reason == found.refused.get(field) or any(reason in said for said in found.warnings) or found.refused
+
+
+id_pieces = st.sampled_from(
+    ["a", "B7", "-", " ", "\t", "\x1c", "\x00", "'", '"', "*", "null", "N/A", "é", "x" * 30, "\x7f", "(not set)"]
+)
+
+
+@given(value=st.lists(id_pieces, max_size=5).map("".join) | texts)
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"external_id"},
+        {"external_id_lower"},
+        {"external_id_plain", "external_id_clear"},
+        set(LIST_RULES["external_id"]),
+    ],
+    ids=len,
+)
+def test_an_external_id_is_the_same_by_the_short_way_and_in_a_list(wanted: set[str], value: str) -> None:
+    """White space, quotes, placeholders and letters of any script."""
+    plan = Plan(wanted)
+    assert plan.identify(User(external_id=value)) == plan.identify(User(external_id=[value]))
