@@ -275,3 +275,12 @@ def test_an_empty_text_about_the_device_is_left_out() -> None:
     """It would be a claim, and Google refuses the request for it."""
     event = purchase(device=Device(os="ios", model="", brand="", os_version=""))
     assert sent(event)[0]["eventDeviceInfo"] == {"operatingSystem": "ios"}
+
+
+def test_a_name_in_the_table_is_meant_as_it_is_and_any_other_is_told_what_it_lacks() -> None:
+    """However near it is to a standard one."""
+    own = GoogleAds(customer_id="1234567890", access_token="t", conversions={"Order Completed": "7"})
+    found = wire(own, purchase(name="Order Completed"))
+    assert isinstance(found, Wire)
+    assert not found.warnings
+    assert "conversions" in refusal(own, purchase(name="walked_in")).fix

@@ -8,12 +8,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from capi_async import LinkedInFields, Page
 from capi_async.browser import browser_snippet
 from capi_async.config import from_env, make
 from capi_async.credentials import RefreshToken
 from capi_async.destinations.linkedin import LinkedIn, versions
+from capi_async.destinations.linkedin.names import rules_of
 from capi_async.errors import ConfigError, EventError
 from capi_async.event import STANDARD_EVENTS, ClickIds, Consent, Device, Event, Hashed, User
 from capi_async.outcome import Response, Verdict
@@ -86,6 +89,29 @@ def test_what_is_no_rule_is_refused_with_the_setting(given: Any) -> None:
     assert "512345" not in str(refused.value)
 
 
+_anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["104012", "%", "="]),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), below, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(given_value=_anything)
+def test_whatever_is_given_as_rules_is_read_or_refused_in_words(given_value: Any) -> None:
+    """What is read holds digits alone, and is read the same again."""
+    found = rules_of(given_value)
+    if isinstance(found, str):
+        assert found
+        return
+    assert all(number.isdecimal() and number.isascii() for rules in found.values() for number in rules)
+    assert rules_of(found) == found
+
+
 @pytest.mark.parametrize("name", sorted(STANDARD_EVENTS - {"refund"}))
 def test_an_event_without_a_rule_is_skipped_with_the_type_to_make(name: str) -> None:
     """Whoever sets LinkedIn up has to make a rule for each name; its type is told."""
@@ -102,6 +128,15 @@ def test_custom_events_count_by_rules_of_their_own() -> None:
     assert body(quiz, event("quiz_done"))["conversion"] == "urn:lla:llaPartnerConversion:7"
     assert "OTHER" in refusal(quiz, event("walked_in")).fix
     assert "'purchase' meant" in refusal(quiz, event("Order Completed")).fix
+
+
+def test_a_name_in_the_table_is_meant_as_it_is() -> None:
+    """However near it is to a standard one."""
+    own = linkedin(conversions={"Order Completed": "7"})
+    found = wire(own, event("Order Completed"))
+    assert isinstance(found, Wire)
+    assert not found.warnings
+    assert own.is_own(event("Order Completed"))
 
 
 def test_an_event_may_be_renamed_to_a_name_that_has_a_rule_and_to_no_other() -> None:
@@ -416,8 +451,8 @@ def test_an_ad_account_is_asked_for_its_rules_where_its_number_is_known() -> Non
     """For ``doctor``: it changes nothing."""
     assert linkedin().account_check("TOKEN") is None
     assert linkedin(account_id="eu").account_check("TOKEN") is None
-    for given in ("512345", "urn:li:sponsoredAccount:512345"):
-        asked = linkedin(account_id=given).account_check("TOKEN")
+    for number in ("512345", "urn:li:sponsoredAccount:512345"):
+        asked = linkedin(account_id=number).account_check("TOKEN")
         assert asked is not None
         assert asked.method == "GET"
         assert asked.url.endswith("/rest/conversions?q=account&account=urn%3Ali%3AsponsoredAccount%3A512345")
@@ -664,3 +699,20 @@ def test_what_the_status_alone_says(status: int, kind: str) -> None:
     found = read(status, {"message": "because", "status": status}, 2)
     assert kinds(found) == [kind, kind]
     assert kinds(verdicts(linkedin(), status, {"message": "because"})) == [kind]
+
+
+_places = st.integers(0, 12)
+_lines = st.builds("Index: {}, ERROR :: /user/{} :: {}\n".format, _places, st.text(max_size=5), st.text(max_size=9))
+_lists = st.builds("{}, indices {} (0-indexed).".format, st.text(max_size=9), st.lists(_places, max_size=4))
+
+
+@given(
+    parts=st.lists(_lines | _lists | st.text(max_size=12), max_size=5), count=st.integers(1, 5), rules=st.integers(1, 2)
+)
+def test_whatever_a_refusal_says_each_event_has_its_verdict(parts: list[str], count: int, rules: int) -> None:
+    """Either somebody is to blame and the others go again, or the request is halved."""
+    for status in (400, 422):
+        found = read(status, {"message": "".join(parts), "status": status}, count, rules)
+        assert len(found) == count
+        assert set(kinds(found)) in ({"rejected"}, {"rejected", "retry"}, {"split"})
+        assert all(verdict.after_s == 0.0 for verdict in found if verdict.kind == "retry")

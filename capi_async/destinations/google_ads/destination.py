@@ -153,10 +153,14 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
         ):
             raise ConfigError(f"{self.name}: custom_variables needs a property's key and a variable's name for each")
 
+    def is_own(self, event: Event) -> bool:
+        # whoever put a name into the table means it as it is
+        return event.name in self.conversions
+
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
-        if self.knows(event) or event.name not in self.conversions:
+        if self.knows(event):
             return refusals.no_such_event()
-        return event.name
+        return event.name if event.name in self.conversions else _NO_ACTION
 
     @cached_property
     def heads(self) -> Mapping[tuple[str, bool], bytes]:

@@ -146,6 +146,10 @@ class LinkedIn(Platform, frozen=True, kw_only=True):
         usual = super().identifiers_of()
         return usual if self.send_profile else tuple(one for one in usual if one not in _PROFILE)
 
+    def is_own(self, event: Event) -> bool:
+        # whoever put a name into the table means it as it is
+        return event.name in self.conversions
+
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
         if event.name in self.event_names or event.name == "refund":
             return refusals.no_such_event()
