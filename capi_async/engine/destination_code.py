@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from capi_async.engine.guard import Fault, Guard
+from capi_async.engine.held import By
 from capi_async.engine.hooks import Hooks
 from capi_async.errors import ConfigError
 from capi_async.log import literal
@@ -34,6 +34,8 @@ class DestinationCode:
         self.name = destination.name
         self._limits = destination.effective_limits()
         self._hooks = hooks
+        #: Method, address and headers of the latest request that could be sent.
+        self._sendable_head: tuple[str, str, Mapping[str, str]] | None = None
         self._ask_credential = Guard(self._reveal, name=f"capi_async-credential-{destination.name}")
 
     @property
@@ -55,7 +57,7 @@ class DestinationCode:
         try:
             with self._timed("request()"):
                 request = self.destination.request(head, [record.body for record in records], token)
-            if _sendable(request):
+            if self._is_sendable(request):
                 return request, token
             reason = "request() gave nothing that can be sent: it needs an http address, text and bytes"
         except KeyboardInterrupt:
@@ -175,31 +177,47 @@ class DestinationCode:
             raise ConfigError("the credential's callable gave characters that cannot stand in a header")
         return token
 
-    @contextmanager
-    def _timed(self, what: str) -> Iterator[None]:
+    def _timed(self, what: str) -> _Timed:
         """Say so if a destination's own code, which is called on the event loop, holds it."""
-        began = time.perf_counter()
-        try:
-            with self._hooks.held.by(f"{self.name}: {what}"):
-                yield
-        finally:
-            took_s = time.perf_counter() - began
-            if took_s > HELD_S:
-                self._hooks.note(
-                    logging.WARNING,
-                    ("slow", self.name, what),
-                    "%s: %s held the event loop for %.2f s; let it return sooner",
-                    self.name,
-                    what,
-                    took_s,
-                    extra={"destination": self.name, "in": what, "seconds": round(took_s, 2)},
-                )
+        return _Timed(self._hooks, self.name, what)
+
+    def _is_sendable(self, request: Request) -> bool:
+        """Whether a destination's own code gave a request; one that is none would break inside the transport."""
+        if not isinstance(request, Request):
+            return False
+        head = (request.method, request.url, request.headers)
+        if head != self._sendable_head:  # nearly always that of the one before
+            if not _is_sendable_head(request):
+                return False
+            self._sendable_head = (request.method, request.url, dict(request.headers))
+        return all(issubclass(kind, (bytes, bytearray, memoryview)) for kind in set(map(type, request.body)))
 
 
-def _sendable(request: Request) -> bool:
-    """Whether a destination's own code gave a request; one that is none would break inside the transport."""
-    if not isinstance(request, Request):
-        return False
+class _Timed(By):
+    """See :meth:`DestinationCode._timed`."""
+
+    __slots__ = ("_call", "_hooks", "_name")
+
+    def __init__(self, hooks: Hooks, name: str, what: str) -> None:
+        super().__init__(hooks.held, f"{name}: {what}")
+        self._hooks, self._name, self._call = hooks, name, what
+
+    def __exit__(self, *_error: object) -> None:
+        super().__exit__()
+        took_s = time.perf_counter() - self.began
+        if took_s > HELD_S:
+            self._hooks.note(
+                logging.WARNING,
+                ("slow", self._name, self._call),
+                "%s: %s held the event loop for %.2f s; let it return sooner",
+                self._name,
+                self._call,
+                took_s,
+                extra={"destination": self._name, "in": self._call, "seconds": round(took_s, 2)},
+            )
+
+
+def _is_sendable_head(request: Request) -> bool:
     address = urlsplit(request.url)
     texts = (request.method, request.url, *request.headers, *request.headers.values())
     return (
@@ -207,5 +225,4 @@ def _sendable(request: Request) -> bool:
         and bool(address.hostname)
         and address.port != 0  # one that is no number raises
         and all(isinstance(text, str) and text.isprintable() for text in texts)
-        and all(issubclass(kind, (bytes, bytearray, memoryview)) for kind in set(map(type, request.body)))
     )

@@ -46,9 +46,8 @@ class Receipt(Struct, gc=False, eq=False):
     _destinations: Sequence[str]
     _delivery: Delivery
     _outcomes: dict[str, Outcome] | None = None
-    _waiter: Any = None
+    _waiters: Any = None
     _acceptance: Any = None
-    _waiting: int = 0
 
     async def outcomes(self, timeout_s: float | None = None) -> dict[str, Outcome]:
         """One outcome per destination, as soon as all are final, or the client has closed.
@@ -59,24 +58,19 @@ class Receipt(Struct, gc=False, eq=False):
         """
         if not self._complete() and not self._delivery.over:
             loop = asyncio.get_running_loop()
-            if self._waiter is None or self._waiter.done() or self._waiter.get_loop() is not loop:
-                self._waiter = loop.create_future()
-                self._waiter.add_done_callback(self._delivery.waiting.discard)
-                self._delivery.waiting.add(self._waiter)
-            waiter = self._waiter
-            self._waiting += 1
+            # one each: several may wait for the same receipt, and one giving up is not the others' affair
+            waiter: asyncio.Future[None] = loop.create_future()
+            self._waiters = [*(self._waiters or ()), waiter]
+            self._delivery.waiting.add(waiter)
+            timer = None if timeout_s is None else loop.call_later(timeout_s, _ring, waiter)
             try:
-                async with asyncio.timeout(timeout_s):
-                    # shielded: several may wait for the same receipt, and one giving up is not the others' affair
-                    await asyncio.shield(waiter)
-            except TimeoutError:
-                pass
+                await waiter
             finally:
-                self._waiting -= 1
-                if not self._waiting and self._waiter is waiter:
-                    # nobody waits any more: of an event that another process settles, nobody will ever hear here
-                    self._waiter = None
-                    self._delivery.waiting.discard(waiter)
+                if timer is not None:
+                    timer.cancel()
+                # of an event that another process settles, nobody will ever hear here
+                self._waiters = [one for one in self._waiters if one is not waiter] or None
+                self._delivery.waiting.discard(waiter)
         return self.known()
 
     def known(self) -> dict[str, Outcome]:
@@ -106,10 +100,11 @@ class Receipt(Struct, gc=False, eq=False):
             self._outcomes = {destination: outcome}
         else:
             self._outcomes[destination] = outcome
-        waiter = self._waiter
-        # the loop of somebody who waited may have ended since
-        if waiter is not None and self._complete() and not waiter.done() and not waiter.get_loop().is_closed():
-            waiter.set_result(None)
+        if self._waiters is not None and self._complete():
+            for waiter in self._waiters:
+                # the loop of somebody who waited may have ended since
+                if not waiter.get_loop().is_closed():
+                    _ring(waiter)
 
     def _complete(self) -> bool:
         return self._outcomes is not None and len(self._outcomes) >= len(self._destinations)
@@ -117,3 +112,8 @@ class Receipt(Struct, gc=False, eq=False):
     def __repr__(self) -> str:
         done = len(self._outcomes or ())
         return f"Receipt({self.event_id!r}, {done} of {len(self._destinations)} settled)"
+
+
+def _ring(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

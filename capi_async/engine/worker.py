@@ -111,7 +111,8 @@ class Worker:
         #: Records that storage did not take back.
         self._stranded: list[Record] = []
         self._stranded_until = 0.0
-        self._woken = asyncio.Event()
+        self._woken = False
+        self._waiter: asyncio.Future[None] | None = None
         #: Monotonic seconds at which it goes on by itself; in the past while it works.
         self._asleep_until = -math.inf
         #: What waited when the worker lay down to let a batch linger, and how much more would close that batch.
@@ -129,7 +130,9 @@ class Worker:
 
     def wake(self) -> None:
         """Something changed: an answer came, a wish to hurry."""
-        self._woken.set()
+        self._woken = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def look(self) -> None:
         """Records came, or came back: the worker wakes unless that changes nothing but the length of its queue."""
@@ -141,7 +144,7 @@ class Worker:
             # one that came back may be due before the timer rings, and does not lengthen the queue
             if depth.events > before and more < events and depth.bytes - then.bytes + more < size:
                 return
-        self._woken.set()
+        self.wake()
 
     def progressing(self) -> bool:
         """Whether waiting for room here makes sense."""
@@ -182,7 +185,7 @@ class Worker:
 
     def quiet(self, until: float) -> bool:
         """Whether nothing is under way, and nothing will be before this moment but probes of a broken platform."""
-        if self._under_way or self._woken.is_set():
+        if self._under_way or self._woken:
             return False
         until = until if self.breaker.state == "open" else self._clock.monotonic()
         return self._asleep_until > until
@@ -200,7 +203,7 @@ class Worker:
     async def run(self, group: Group) -> None:
         """Work until cancelled. Deliveries run in ``group``: a fault here takes none of them with it."""
         while True:
-            self._woken.clear()
+            self._woken = False
             try:
                 wait_s = await self._step(group)
             except SpoolError as error:  # what was held is stranded, and handed back when storage works again
@@ -316,7 +319,14 @@ class Worker:
         batch.started = self._clock.monotonic()
         self._under_way[id(batch)] = batch
         group.start_soon(self._deliver, batch, probe)
-        return 0.0
+        return 0.0 if self._has_more() else None
+
+    def _has_more(self) -> bool:
+        """Whether there may be anything to do besides what is under way: one look that spares a whole step."""
+        if self._splits or self._stranded or self._batcher.records or self.finishing or self.breaker.state != "open":
+            return True
+        carried = sum([len(batch.records) for batch in self._under_way.values()])
+        return self._spool.depth(self.name).events > carried
 
     async def _fill(self, limit: int | None) -> None:
         """Lease until a whole batch is at hand, but not what could not leave soon anyway."""
@@ -429,7 +439,8 @@ class Worker:
         self._answered_at = self._clock.monotonic()
         if probe and not answered:
             self.breaker.recall()
-        self.wake()
+        if self._has_more():
+            self.wake()
 
     async def _fresh(self, records: list[Record]) -> list[Record]:
         """The records that may still be sent; the others end here."""
@@ -542,12 +553,17 @@ class Worker:
 
     async def _sleep(self, seconds: float | None) -> None:
         self._asleep_until = math.inf if seconds is None else self._clock.monotonic() + seconds
+        if self._woken:
+            return
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self.wake)
         try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+            await waiter
         finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
             self._asleep_until = -math.inf
 
 
