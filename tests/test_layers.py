@@ -88,7 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sandbox", "spec", "spool.base", "sync", "transport",
     },
     "integrations": {"client", "clock", "context", "dashboard", "engine", "errors", "event", "log", "sync", "watch"},
-    "sandbox": {"bounded", "clock", "nearest"},
+    "sandbox": {"bounded", "clock", "nearest", "pages"},
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},
     "__main__": {"cli"},

@@ -148,13 +148,14 @@ def bars(values: Sequence[Sequence[int]], kinds: Sequence[str], about: str) -> H
     )
 
 
-def clock(seconds: float, *, day: bool = False) -> Html:
-    """A moment in UTC: the time, and the day where it is not today's."""
+def clock(seconds: float, *, day: bool = False, exact: bool = False) -> Html:
+    """A moment in UTC: the time, with its day, or to the millisecond."""
     try:
         moment = datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, OSError, ValueError):
         return tag("span", "?")
-    return tag("time", moment.strftime("%m-%d %H:%M:%S" if day else "%H:%M:%S"), datetime=moment.isoformat())
+    said = moment.strftime("%m-%d %H:%M:%S" if day else "%H:%M:%S.%f" if exact else "%H:%M:%S")
+    return tag("time", said[:-3] if exact and not day else said, datetime=moment.isoformat())
 
 
 def span(seconds: float) -> str:

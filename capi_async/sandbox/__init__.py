@@ -8,7 +8,8 @@
         sandbox.arrivals("snap")
         sandbox.tiktok_shop.place_order(value="59.39", paid=True)
 
-Over HTTP: ``GET /`` is a page; ``/_sandbox/arrivals``, ``/_sandbox/stats`` (``?detail=1``), ``/_sandbox/faults`` and
+Over HTTP: ``GET /`` is a page, whose buttons turn faults on and off and clear; ``/_sandbox/arrivals``,
+``/_sandbox/stats`` (``?detail=1``), ``/_sandbox/faults`` and
 ``/_sandbox/rates`` read and steer it; ``DELETE`` empties any of them, and all that was received at ``/_sandbox``. The
 header ``X-Sandbox-Dropped`` of the arrivals says how many of them are no longer listed. The token ``sandbox-token`` is
 right everywhere, and every account id of valid form exists. It keeps its own reading of each platform's rules and

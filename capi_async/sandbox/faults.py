@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, Literal, get_args
 
 from msgspec import Struct
@@ -68,14 +69,23 @@ class Faults:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._active: list[tuple[Fault, Counter[str]]] = []
+        self._numbers = count(1)
+        self._active: list[tuple[int, Fault, Counter[str]]] = []
         self._random: dict[str, random.Random] = {}
 
     def __iter__(self) -> Iterator[Fault]:
-        return (fault for fault, _ in self._active)
+        return (fault for _, fault, _ in self._active)
+
+    def numbered(self) -> list[tuple[int, Fault]]:
+        """Each with a number that no other one ever has."""
+        return [(number, fault) for number, fault, _ in self._active]
 
     def add(self, fault: Fault) -> None:
-        self._active.append((fault, Counter()))
+        self._active.append((next(self._numbers), fault, Counter()))
+
+    def remove(self, number: int) -> None:
+        """Take away the one of this number, if it is still there."""
+        self._active = [one for one in self._active if one[0] != number]
 
     def clear(self) -> None:
         self._active.clear()
@@ -88,7 +98,7 @@ class Faults:
         if source is None:
             source = self._random[platform] = random.Random(f"{self._seed}:{platform}:faults")
         latency_s, chosen = 0.0, None
-        for fault, fired in self._active:
+        for _, fault, fired in self._active:
             if fault.platform not in (platform, EVERY) or not path.startswith(fault.path):
                 continue
             if source.random() >= fault.rate or fired[platform] == fault.count:

@@ -6,8 +6,10 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import msgspec
@@ -15,11 +17,14 @@ from aiohttp import web
 
 from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.nearest import nearest
+from capi_async.pages.assets import ASSET_CACHE, ASSETS
+from capi_async.pages.guard import PAGE_HEADERS
 from capi_async.sandbox.admin import ADMIN, administer, error_reply
 from capi_async.sandbox.arrivals import Arrival, Arrivals, Stats
+from capi_async.sandbox.buttons import ACTIONS, press
 from capi_async.sandbox.checks import MB
 from capi_async.sandbox.faults import EVERY, Fault, Faults, Kind
-from capi_async.sandbox.page import CLEAR, page
+from capi_async.sandbox.page import Chosen, sandbox_page
 from capi_async.sandbox.platforms import platforms
 from capi_async.sandbox.platforms.base import TOKEN, Call, Reply, Service
 from capi_async.sandbox.platforms.tiktok_shop import TikTokShop
@@ -29,6 +34,8 @@ from capi_async.sandbox.rates import Rate
 _MAX_BODY = 32 * MB
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _NEWEST_SHOWN = 50
+# Among so many arrivals is looked for those that the page is to show; characters of a text that is looked for.
+_LOOKED_AT, _LONGEST_TEXT = 5_000, 200
 _HTML_ERROR = (
     b"<!doctype html><html><head><title>Error</title></head><body><h1>Temporarily unavailable</h1></body></html>"
 )
@@ -240,6 +247,10 @@ class Sandbox:
         """The active faults."""
         return list(self._faults)
 
+    def remove_fault(self, number: int) -> None:
+        """Take one fault away, by the number that the page shows it under; nothing happens if it is gone."""
+        self._faults.remove(number)
+
     def clear_faults(self) -> None:
         """Let every request go right again."""
         self._faults.clear()
@@ -278,13 +289,28 @@ class Sandbox:
         for platform in self._platforms.values():
             platform.clear()
 
-    def page(self, platform: str | None = None, *, still: bool = False) -> str:
-        """The HTML page at ``/``; its newest events are those of one platform (of all, if it is not served here)."""
+    def page(self, platform: str | None = None, *, verdict: str = "", text: str = "", still: bool = False) -> str:
+        """The HTML page at ``/``.
+
+        Args:
+            platform: Its newest events are those of this one (of all, if it is not served here).
+            verdict: ``accepted`` or ``refused``: only these.
+            text: Only those whose body, account or reason holds this.
+            still: The page does not load itself anew.
+        """
+        chosen = Chosen(
+            platform=platform if platform in self._platforms else "",
+            verdict=verdict if verdict in ("accepted", "refused") else "",
+            text=text.strip()[:_LONGEST_TEXT],
+            still=still,
+        )
+        looked_at = self._arrivals.newest(_LOOKED_AT, chosen.platform or None)
+        newest = list(islice(filter(chosen.takes, looked_at), _NEWEST_SHOWN))
         tallies = {name: it.tally for name, it in self._platforms.items()}
-        chosen = platform if platform in self._platforms else None
-        newest = self._arrivals.newest(_NEWEST_SHOWN, chosen)
         readings = {name: it.chosen for name, it in self._platforms.items()}
-        return page(self.base_url, tallies, newest, self._faults, TOKEN, self._shop, chosen, still, readings)
+        return sandbox_page(
+            self.base_url, tallies, newest, self._faults.numbered(), TOKEN, self._shop, chosen, readings
+        )  # fmt: skip
 
     def _platform(self, name: str) -> Service:
         try:
@@ -328,19 +354,32 @@ class Sandbox:
             return _response(error_reply(403, "this Host is not served here"))
         prefix, slash, rest = request.path.removeprefix("/").partition("/")
         if not prefix and not slash:
-            shown = self.page(request.query.get("platform"), still="still" in request.query)
-            return web.Response(text=shown, content_type="text/html", headers=_PAGE_HEADERS)
+            query = request.query
+            shown = self.page(
+                query.get("platform"), verdict=query.get("verdict", ""), text=query.get("q", ""), still="still" in query
+            )
+            return web.Response(body=shown.encode(), content_type="text/html", charset="utf-8", headers=PAGE_HEADERS)
         if prefix == ADMIN:
             if not self._may_steer(request):
                 return _response(error_reply(403, "this Origin may not steer the sandbox"))
-            if rest == CLEAR and request.method == "POST":
-                self.clear()
-                return web.Response(status=303, headers={"Location": "/"})
+            if request.method in ("GET", "HEAD") and (asset := ASSETS.get(rest)) is not None:
+                headers = {"Content-Type": asset.content_type, "Cache-Control": ASSET_CACHE}
+                return web.Response(body=asset.body, headers=headers)
+            if rest in ACTIONS and request.method == "POST":
+                return await self._press(rest, request)
             return _response(administer(self, request.method, rest, request.query, await request.read()))
         platform = self._platforms.get(prefix)
         if platform is None:
             return _response(error_reply(404, f"no platform /{prefix[:40]} here"))
         return await self._play(platform, request, slash + rest)
+
+    async def _press(self, action: str, request: web.BaseRequest) -> web.StreamResponse:
+        """A button of the page; then the page is shown as it was."""
+        try:
+            press(self, action, await request.read())
+        except (ValueError, msgspec.ValidationError) as error:
+            return _response(error_reply(400, str(error)))
+        return web.Response(status=303, headers={"Location": _own_query(request.headers.get("Referer", ""))})
 
     async def _play(self, platform: Service, request: web.BaseRequest, path: str) -> web.StreamResponse:
         latency_s, fault = self._faults.choose(platform.name, path)
@@ -414,13 +453,12 @@ async def serve(
 
 
 _READS = ("GET", "HEAD", "OPTIONS")
-_PAGE_HEADERS = {
-    # nobody may show the page in a frame either, and have its button pressed there
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "Cache-Control": "no-store",
-}
+
+
+def _own_query(referer: str) -> str:
+    """The page as it was shown, whoever claims to have shown it: its own address, with what was chosen there."""
+    query = urlsplit(referer).query
+    return f"/?{query}" if query and query.isascii() and query.isprintable() else "/"
 
 
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

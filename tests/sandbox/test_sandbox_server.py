@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 
 import aiohttp
@@ -538,7 +539,8 @@ async def test_the_page_shows_bodies_of_one_platform_and_is_cleared(sender, plat
     assert ["http-equiv" in page for page in (every, snap, meta)] == [True, True, False]
     assert "&lt;img src=x&gt;" in snap
     assert "The beginning of 1" in snap
-    assert not any("<img" in page or "<script" in page or "y" * 5_000 in page for page in (every, snap, unknown))
+    assert not any("<img" in page or "y" * 5_000 in page for page in (every, snap, unknown))
+    assert all(page.count("<script") == 1 for page in (every, snap, meta, unknown))  # our own file
     assert 'method="post" action="/_sandbox/clear"' in snap
     base = sender.sandbox.base_url
     for headers, status in (({"Origin": "https://attacker.example"}, 403), ({"Sec-Fetch-Site": "cross-site"}, 403)):
@@ -564,14 +566,86 @@ async def test_page_shows_what_arrived_and_escapes_it(sender, platforms):
     await sender.send("pinterest", path="/ad_accounts/1/events?test=true")
     reply = await sender.ask("GET", "/")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert "<script" not in reply.body
+    assert reply.body.count("<script") == 1  # our own file
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in reply.body
     assert "status 503" in reply.body
     assert "50% of requests" in reply.body
     assert "(test)" in reply.body
     assert f"{sender.sandbox.base_url}/pinterest" in reply.body
     assert "http-equiv" in reply.body
-    assert "src=" not in reply.body
+    assert reply.body.count("src=") == 1
+    policy = reply.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for name in re.findall(r'(?:src|href)="(/_sandbox/page-[^"]+)"', reply.body):
+        assert (await sender.ask("GET", name)).status == 200
+
+
+async def test_the_page_is_filtered_by_verdict_and_text(sender, platforms):
+    """Whatever the text: it is looked for in bodies and reasons, and shown as text."""
+    await sender.send("snap", platforms["snap"].event(event_id="good-one"))
+    await sender.send("snap", platforms["snap"].event(event_id="bad-one", event_time="nonsense"))
+    for query, shown in (
+        ("", [True, True]), ("?verdict=accepted", [True, False]), ("?verdict=refused", [False, True]),
+        ("?q=GOOD-one", [True, False]), ("?q=event_time&verdict=refused", [False, True]),
+        ("?q=nowhere", [False, False]), ("?verdict=%3Cscript%3E&platform=nope", [True, True]),
+    ):  # fmt: skip
+        page = (await sender.ask("GET", f"/{query}")).body
+        assert [f"<td>{one}</td>" in page for one in ("good-one", "bad-one")] == shown, query
+    hostile = (await sender.ask("GET", '/?q="><script>x</script>')).body
+    assert hostile.count("<script") == 1
+    assert "No such event among the newest." in hostile
+
+
+async def form(sender, action, origin=None, **fields):
+    """What the page's form sends."""
+    headers = {"Origin": origin or sender.sandbox.base_url, "Referer": f"{sender.sandbox.base_url}/?platform=snap"}
+    return await sender.ask("POST", f"/_sandbox/{action}", data=fields, headers=headers)
+
+
+async def test_faults_are_turned_on_and_off_from_the_page(sender, platforms):
+    """One by one, and all; then the page is shown as it was."""
+    reply = await form(sender, "fault-on", platform="snap", kind="status", status="429", percent="25", count="3")
+    assert (reply.status, reply.headers["Location"]) == (303, "/?platform=snap")
+    await form(sender, "fault-on", platform="*", kind="latency", latency_s="0.5", percent="100", count="")
+    first, second = sender.sandbox.faults()
+    assert first == Fault(platform="snap", kind="status", status=429, rate=0.25, count=3)
+    assert second == Fault(platform="*", kind="latency", latency_s=0.5)
+    page = (await sender.ask("GET", "/?still=1")).body
+    numbers = re.findall(r'name="number" value="(\d+)"', page)
+    assert len(numbers) == 2
+    for _ in range(2):  # pressed twice, it takes no other away
+        assert (await form(sender, "fault-off", number=numbers[0])).status == 303
+        assert sender.sandbox.faults() == [second]
+    await form(sender, "faults-off")
+    assert sender.sandbox.faults() == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {}, {"kind": "nonsense"}, {"kind": "status", "status": "x"}, {"kind": "status", "status": "99"},
+        {"kind": "hang", "percent": "101"}, {"kind": "hang", "percent": "nan"}, {"kind": "hang", "platform": "nope"},
+        {"kind": "hang", "count": "-1"}, {"kind": "latency", "latency_s": "-1"},
+    ],
+)  # fmt: skip
+async def test_a_fault_that_cannot_be_is_refused_in_words(sender, fields):
+    """As by the other way."""
+    reply = await form(sender, "fault-on", **fields)
+    assert (reply.status, "error" in reply.body) == (400, True)
+    assert (await form(sender, "fault-off", number="x")).status == 400
+    assert sender.sandbox.faults() == []
+
+
+@pytest.mark.parametrize("action", ["clear", "fault-on", "fault-off", "faults-off"])
+async def test_no_other_page_presses_a_button(sender, platforms, action):
+    """Whatever it sends along."""
+    sender.sandbox.fault("snap", "hang")
+    fields = {"kind": "hang", "number": "1"}
+    reply = await form(sender, action, origin="https://attacker.example", **fields)
+    assert reply.status == 403
+    assert (await sender.ask("GET", f"/_sandbox/{action}?kind=hang&number=1")).status == 404
+    assert len(sender.sandbox.faults()) == 1
 
 
 async def test_page_of_an_empty_sandbox_says_so(sender):
