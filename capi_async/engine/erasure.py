@@ -27,6 +27,8 @@ _TELLING: Final = (
 
 #: Up to so many texts are searched for one by one; of more, every text of a record is looked up instead.
 _FEW: Final = 32
+#: What may stand behind the end of a text in JSON.
+_BETWEEN_TEXTS: Final = (b":", b",", b"]", b"}")
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 #: Ids that platforms gave: one or several, as text or number.
@@ -127,8 +129,11 @@ class SubjectLooks:
         if not marks:
             raise ConfigError("the subject needs an email, a phone, an external_id or a lead_id that can be read")
 
+        # a text of JSON's own signs, such as ``:``, would be found between two others
+        whole = len(marks) > _FEW or any(mark[1:2] in _BETWEEN_TEXTS for mark in marks)
+
         def holds(said: bytes) -> bool:
-            if len(marks) <= _FEW:
+            if not whole:
                 if any(mark in said for mark in marks):
                     return True
             elif not marks.isdisjoint(_TEXT.findall(said)):

@@ -364,6 +364,8 @@ class Preparer:
             now: Seconds since the epoch.
         """
         try:
+            if self._watcher.on:  # what it keeps of an event takes longer than preparing it
+                return None
             if not self._names.knows(event) or event.time.timestamp() > now or not self._is_small(event):
                 return None
             ids = self._plan.identify(event.user, event.page)

@@ -107,6 +107,14 @@ def test_what_cannot_be_an_id_is_refused(odd: Any) -> None:
         SubjectLooks(None).add(User(), odd)
 
 
+@pytest.mark.parametrize("lead", [":", ",", ":[", ":1,", "],", "},"])
+def test_a_text_of_jsons_own_signs_is_not_found_between_two_others(lead: str) -> None:
+    """It would be everybody's."""
+    matches = matches_subject(User(), None, lead)
+    assert not matches(record({"a": ["b", "c"], "d": 1, "e": {"f": "g"}, "h": [], "i": "j"}))
+    assert matches(record({"lead_id": lead}))
+
+
 @given(lead=st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=30))
 def test_any_text_is_found_as_it_stands(lead: str) -> None:
     """Quotes, backslashes and letters of any script."""
