@@ -21,6 +21,7 @@ from capi_async.event import STANDARD_EVENTS
 from capi_async.nearest import nearest
 from capi_async.plain import shown
 from capi_async.spec import Destination
+from capi_async.traces import place_of
 
 GROUP: Final = "capi_async.destinations"
 #: The credential of every account that is made to try things out; the sandbox takes it.
@@ -259,7 +260,7 @@ def _loaded(point: Any) -> object:
     except Exception as error:  # a package's own code, run at import
         raise ConfigError(
             f"the installed package of destination type {point.name!r} cannot be imported "
-            f"({type(error).__name__}); mend or remove it"
+            f"({type(error).__name__} at {place_of(error)}); mend or remove it"
         ) from error
 
 

@@ -20,6 +20,7 @@ from capi_async.log import literal
 from capi_async.outcome import Response, Verdict, ambiguous
 from capi_async.spec import Destination, Request
 from capi_async.spool.base import Record
+from capi_async.traces import place_of, trace_of
 
 #: Seconds after which a destination's own code has held the event loop too long: it is named in the log. A busy machine
 #: may stop any code for some tenths of one.
@@ -63,7 +64,7 @@ class DestinationCode:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a destination's fault pauses it and nobody else
-            self.log_fault("request()", type(error).__name__)
+            self.log_fault("request()", type(error).__name__, error)
             reason = f"request() failed with {type(error).__name__}"
         return Verdict(kind="unauthorized", reason=reason, fix="mend the destination")
 
@@ -79,7 +80,7 @@ class DestinationCode:
             # it may hang like any server
             return await self._ask_credential(self._limits.request_timeout_s)
         except Fault as fault:
-            self.log_fault("its credential callable", fault.name)
+            self.log_fault("its credential callable", fault.name, fault.of)
             raise
 
     def fixed(self) -> bool:
@@ -103,7 +104,7 @@ class DestinationCode:
             raise
         except BaseException as error:  # what it cannot tell of must neither be sent nor be given up
             name = type(error).__name__
-            self.log_fault("owns()", name)
+            self.log_fault("owns()", name, error)
             raise Fault(name) from None
 
     def batch_limit(self, head: bytes) -> int:
@@ -150,24 +151,34 @@ class DestinationCode:
         try:
             return bool(self.destination.is_followed(head))
         except Exception as error:
-            self.log_fault("is_followed()", type(error).__name__)
+            self.log_fault("is_followed()", type(error).__name__, error)
             return False
 
     def unclassified(self, error: BaseException, count: int) -> list[Verdict]:
         """The verdicts where ``classify()`` failed: nobody knows what the platform did with the events."""
-        self.log_fault("classify()", type(error).__name__)
+        self.log_fault("classify()", type(error).__name__, error)
         return [ambiguous(f"classify() failed with {type(error).__name__}")] * count
 
-    def log_fault(self, where: str, error: str) -> None:
-        """Log that something failed, by the type of the error; the first at once, then a sum once a minute."""
-        # the type only: the text may quote an event
+    def log_fault(self, where: str, name: str, error: BaseException | None = None) -> None:
+        """Log that something failed, by the type of the error; the first at once, then a sum once a minute.
+
+        Args:
+            error: Told by the lines of code that it went through; never by its text, which may quote an event.
+        """
+        place = "" if error is None else place_of(error)
         self._hooks.note(
             logging.ERROR,
-            ("fault", self.name, where, error),
+            ("fault", self.name, where, name),
             f"{literal(self.name)}: {literal(where)} failed with %s; no event is lost by that, and it is tried again: "
-            "mend it if it is yours",
-            error,
-            extra={"destination": self.name, "in": where, "error": error},
+            "mend it if it is yours%s",
+            name,
+            f" ({place})" if place else "",
+            extra={
+                "destination": self.name,
+                "in": where,
+                "error": name,
+                **({} if error is None else {"trace": trace_of(error)}),
+            },
         )
 
     async def _reveal(self) -> str:

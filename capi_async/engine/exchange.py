@@ -157,7 +157,7 @@ class Exchange:
             if is_end(error, ending=self._ending()):
                 raise
             name = kind_of(error)
-            self._code.log_fault("the transport", name)
+            self._code.log_fault("the transport", name, error)
             self._health.window.fail()
             self._health.trouble(f"the transport failed with {name}", "user_code", "mend the transport")
             raise Fault(name) from None

@@ -40,11 +40,13 @@ class Fault(Exception):
 
     Attributes:
         name: The type of what it raised. Never the text, which may quote an event or a credential.
+        of: What it raised, for the lines of code that it went through; ``None`` if it raised nothing.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, of: BaseException | None = None) -> None:
         super().__init__(name)
         self.name = name
+        self.of = of
 
 
 class Guard(Generic[T]):
@@ -83,7 +85,7 @@ class Guard(Generic[T]):
             raise Fault("CancelledError")
         result = task.result()
         if isinstance(result, BaseException):
-            raise Fault(kind_of(result))
+            raise Fault(kind_of(result), result)
         return result
 
     @property

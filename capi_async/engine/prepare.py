@@ -30,6 +30,7 @@ from capi_async.pii.phone import is_written_out
 from capi_async.spec import ENCODER, Destination, Refusal, Wire
 from capi_async.spool.base import Record, Refused
 from capi_async.telemetry.base import Watcher
+from capi_async.traces import place_of, trace_of
 
 logger = Log(__name__)
 
@@ -514,10 +515,11 @@ def _failed(target: _Target, error: BaseException) -> Outcome:
     if now - target.said.get(name, -math.inf) >= EVERY_S:  # the sum comes with the outcomes
         target.said[name] = now
         logger.error(
-            "%s: to_wire() failed with %s; the event is rejected there, mend the destination",
+            "%s: to_wire() failed with %s; the event is rejected there, mend the destination (%s)",
             target.name,
             name,
-            extra={"destination": target.name, "error": name},
+            place_of(error),
+            extra={"destination": target.name, "error": name, "trace": trace_of(error)},
         )
     reason = f"the destination failed with {name}"
     fix = "mend the destination: its to_wire() raised"

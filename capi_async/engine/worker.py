@@ -469,7 +469,7 @@ class Worker:
         if isinstance(error, SpoolError):
             self._outage.failed(error)
         else:
-            self._code.log_fault(where, kind_of(error))
+            self._code.log_fault(where, kind_of(error), error)
 
     async def _act(
         self,
@@ -519,7 +519,7 @@ class Worker:
         try:
             await self._spool.note_sent(self.name, sent)
         except Exception as error:  # it costs a later answer, and no event
-            self._code.log_fault("keeping a request's id for followup", kind_of(error))
+            self._code.log_fault("keeping a request's id for followup", kind_of(error), error)
 
     async def _again(self, settlement: Settlement) -> None:
         for after_s, records in settlement.again.items():

@@ -671,3 +671,46 @@ async def test_what_never_returns_on_the_event_loop_is_named_while_it_holds_it(
     assert named == [True]
     assert [line[:5] for line in told.lines] == ["ERROR"]
     assert "nothing is taken or delivered meanwhile" in told.lines[0]
+
+
+@pytest.mark.parametrize("where", ["to_wire", "request", "classify"])
+async def test_a_fault_of_a_destination_is_logged_with_its_lines_and_without_a_word_of_the_event(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    """Module, line and function, of what led to it as well; an error's text and the values stay out."""
+
+    def quoting() -> None:
+        person = "ada@mail.example"
+        try:
+            {}[person]
+        except KeyError as error:
+            raise ValueError(f"no such person: {person}") from error
+
+    monkeypatch.setattr(Clumsy, "done", [])
+    clumsy = Clumsy(base_url=server.url, where=where, fault=quoting)
+    async with client(clumsy) as sender:
+        await sender.send_many(events(3))
+        await until(lambda: any("failed with ValueError" in one.getMessage() for one in caplog.records))
+        await sender.aclose(0)
+    told = next(one for one in caplog.records if "failed with ValueError" in one.getMessage())
+    assert "(tests.engine.test_user_code:" in told.getMessage()
+    assert "in quoting)" in told.getMessage()
+    trace: str = told.trace  # type: ignore[attr-defined]
+    assert trace.splitlines()[-1] == "ValueError"
+    assert "KeyError\n-- led to --" in trace
+    assert told.exc_info is None
+    assert "ada" not in caplog.text + trace
+
+
+async def test_a_credential_callable_that_fails_is_told_by_its_line(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def token() -> str:
+        raise LookupError("the vault said: token-of-ada")
+
+    async with client(acme(server, access_token=token)) as sender:
+        await sender.send(event(1))
+        await until(lambda: sender.states()["acme"].state == "paused")
+        await sender.aclose(0)
+    assert "in token)" in caplog.text
+    assert "ada" not in caplog.text

@@ -23,6 +23,7 @@ from capi_async.sandbox.platforms.snap_v2 import SnapV2
 from capi_async.sandbox.platforms.tiktok import TikTok
 from capi_async.sandbox.platforms.tiktok_pixel import TikTokPixel
 from capi_async.sandbox.platforms.webhook import Webhook
+from capi_async.traces import place_of
 
 PLATFORMS: tuple[type[Platform[Any]], ...] = (
     Snap,
@@ -55,7 +56,7 @@ def platforms() -> tuple[type[Platform[Any]], ...]:
         try:
             platform = point.load()
         except Exception as error:  # a package's own code, run at import
-            problem = f"its import raised {type(error).__name__}"
+            problem = f"its import raised {type(error).__name__} at {place_of(error)}"
         else:
             if isinstance(platform, type) and issubclass(platform, Platform) and platform.name == point.name:
                 found[platform.name] = platform
