@@ -45,7 +45,7 @@ from capi_async.spec import Destination, Transport, require_apart
 from capi_async.spool import open_spool
 from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, Spool, board_of
 from capi_async.spool.letters import forget_letters
-from capi_async.telemetry.base import Hook, StateName
+from capi_async.telemetry.base import Hook, StateName, tracer_of
 from capi_async.telemetry.metrics import Metrics
 from capi_async.telemetry.snapshot import Snapshot
 from capi_async.transport import HttpTransport
@@ -257,13 +257,18 @@ class Client:
             transport = self._http = HttpTransport(session=session, trust_env=trust_env, ssl=ssl)
         self._transport: Transport = transport
         self._hooks = tuple(hooks)
+        tracing = tracer_of(hooks)
+        for hook in hooks:
+            hook.on_attached(self._names, _looking(WeakMethod(self.snapshot)))
         self._engine: Dispatcher | None = None
         self._closed = False
         self._closing: asyncio.Future[CloseReport] | None = None
         #: Of a run whose storage had not let go at the deadline of its close.
         self._earlier: asyncio.Task[None] | None = None
         self._pid = 0
-        self._handover = Handover(self._names, max_events=max_intake_events)
+        self._handover = Handover(
+            self._names, max_events=max_intake_events, trace=None if tracing is None else tracing.current
+        )
         #: Events from other threads that a close found no room for.
         self._left_over = 0
         self._notices = Notices(logger, now=clock.monotonic)
@@ -1025,6 +1030,16 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({', '.join(self._names)})"
+
+
+def _looking(method: WeakMethod[Callable[[], Snapshot]]) -> Callable[[], Snapshot | None]:
+    """Gives a client's snapshot without holding the client; ``None`` once there is no client any more."""
+
+    def look() -> Snapshot | None:
+        bound = method()
+        return None if bound is None else bound()
+
+    return look
 
 
 def _loop_here() -> asyncio.AbstractEventLoop | None:

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "transport": {"errors", "outcome", "spec"},
     "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "followup", "thread"},
-    "telemetry": {"event", "outcome", "spool.base"},
+    "telemetry": {"errors", "event", "outcome", "spool.base"},
     "engine": {
         "amounts", "answer", "backoff", "clock", "errors", "event", "event_names", "followup", "limiter", "log",
         "outcome", "pii", "plain", "profiles", "redaction", "spec", "spool.base", "telemetry.base",

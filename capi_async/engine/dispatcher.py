@@ -28,6 +28,7 @@ from capi_async.engine.receipt import Delivery
 from capi_async.engine.sending_time import SendingTime
 from capi_async.engine.summary import Summary
 from capi_async.engine.task_group import Group
+from capi_async.engine.tracing import TracedIntake
 from capi_async.engine.worker import Worker
 from capi_async.errors import CapiError, ConfigError, SpoolError
 from capi_async.log import Log
@@ -35,7 +36,7 @@ from capi_async.outcome import PENDING, Outcome
 from capi_async.profiles import PROFILES, Profile
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Spool
-from capi_async.telemetry.base import Hook, Watcher
+from capi_async.telemetry.base import Hook, Watcher, tracer_of
 from capi_async.telemetry.metrics import Metrics
 from capi_async.thread import OwnedThread
 
@@ -144,6 +145,8 @@ class Dispatcher:
         self._notices = notices
         self._metrics = metrics
         self._beside = beside
+        #: Only with one, parts of the engine are the ones that know of traces.
+        self._tracing = tracer_of(hooks)
         self._hooks = Hooks(hooks, notices=notices, metrics=metrics, watcher=watcher, clock=clock)
         self._sending_time = SendingTime(always=settings.profile == "server")
         # it has nothing to do while the loop stands still, and can say what holds it
@@ -164,7 +167,8 @@ class Dispatcher:
             progressing=lambda name: self.workers[name].progressing(),
             put_back=self._put_back,
         )
-        self.intake = Intake(
+        make = Intake if self._tracing is None else partial(TracedIntake, self._tracing)
+        self.intake = make(
             preparer=preparer,
             thread=self._thread,
             spool=spool,
@@ -196,6 +200,7 @@ class Dispatcher:
                 linger_s=self._settings.linger_s,
                 max_attempts=self._settings.max_attempts,
                 forever=self._spool.durable,
+                tracing=self._tracing,
             )
             for destination in destinations
         }

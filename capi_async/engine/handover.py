@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from capi_async.answer import Answer
@@ -23,9 +23,11 @@ class Handover:
     Args:
         names: The client's destinations.
         max_events: Events that may wait here, beside as many in the intake itself.
+        trace: Gives the caller's trace context, in the caller's thread.
     """
 
-    def __init__(self, names: Sequence[str], *, max_events: int) -> None:
+    def __init__(self, names: Sequence[str], *, max_events: int, trace: Callable[[], str] | None = None) -> None:
+        self._trace = trace
         self._names = names
         self._max_events = max_events
         self._waiting: deque[tuple[Event, Receipt, Answer]] = deque()
@@ -49,6 +51,8 @@ class Handover:
             raise QueueFull("too many events wait to be taken over by the event loop; nothing was stored")
         stored = Answer()
         receipt = Receipt(event.event_id, self._names, self._delivery, _acceptance=stored)
+        if self._trace is not None:
+            receipt._trace = self._trace()
         self._waiting.append((event, receipt, stored))
         if self._closed and self._take_back((event, receipt, stored)):
             raise ClientClosed("the client is closed")

@@ -127,6 +127,21 @@ class Hooks:
             for listener in self._taken:
                 self._tell(listener, taken)
 
+    def straight(self, records: int, refused: int, prepare_s: float, whole_s: float) -> None:
+        """One event was prepared and stored where it was handed in."""
+        metrics = self.metrics
+        metrics.prepared_events += 1
+        metrics.prepare.add(prepare_s)
+        metrics.commit.add(whole_s - prepare_s)
+        metrics.send.add(whole_s)
+        if self._prepared or self._stored or self._taken:
+            for listener in self._prepared:
+                self._tell(listener, Prepared(events=1, duration_s=prepare_s))
+            for listener in self._stored:
+                self._tell(listener, Stored(records=records, refused=refused, duration_s=whole_s - prepare_s))
+            for listener in self._taken:
+                self._tell(listener, Taken(events=1, duration_s=whole_s))
+
     def _tell_all(self, listeners: Sequence[Callable[[T], object]], count: Callable[[T], object], news: T) -> None:
         count(news)
         for listener in listeners:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from capi_async.clock import Clock
 from capi_async.engine.backlog import Backlog
@@ -44,6 +44,12 @@ _ERASED_S = 5.0
 _CLOSED = "the client closed before this event was stored"
 
 
+#: What is done in the thread: records, refusals, and the seconds that making them took.
+Prepare: TypeAlias = Callable[
+    [Preparer, Sequence[Event], Sequence[Receipt], float], tuple[list[Record], list[Refused], float]
+]
+
+
 class Intake:
     """Takes events from callers, has them prepared, and commits them to the spool in order.
 
@@ -52,6 +58,7 @@ class Intake:
 
     Args:
         max_events: Events that may wait here before callers wait.
+        prepare: What prepares events in the thread, unless it is :func:`prepared`.
         straight: Whether lone events may be prepared on the event loop.
     """
 
@@ -68,7 +75,9 @@ class Intake:
         clock: Clock,
         max_events: int = 10_000,
         straight: bool = True,
+        prepare: Prepare | None = None,
     ) -> None:
+        self._prepare = prepare or prepared
         self._preparer = preparer
         self._thread = thread
         self._capacity = capacity
@@ -270,7 +279,7 @@ class Intake:
         slices, events, receipts = self._backlog.take(MAX_MICRO_BATCH)
         if not events:
             return slices, None
-        return slices, self._thread.submit(_prepared, self._preparer, events, receipts, self._clock.wall())
+        return slices, self._thread.submit(self._prepare, self._preparer, events, receipts, self._clock.wall())
 
     def _sweep_later(self) -> None:
         self._sweeping = asyncio.get_running_loop().call_later(0.1, self._sweep)
@@ -310,7 +319,7 @@ class Intake:
             self._sweeping = None
 
 
-def _prepared(
+def prepared(
     preparer: Preparer, events: Sequence[Event], receipts: Sequence[Receipt], now: float
 ) -> tuple[list[Record], list[Refused], float]:
     """Records, refusals, and the seconds that making them took."""

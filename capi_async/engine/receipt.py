@@ -48,6 +48,7 @@ class Receipt(Struct, gc=False, eq=False):
     _outcomes: dict[str, Outcome] | None = None
     _waiters: Any = None
     _acceptance: Any = None
+    _trace: str = ""
 
     async def outcomes(self, timeout_s: float | None = None) -> dict[str, Outcome]:
         """One outcome per destination, as soon as all are final, or the client has closed.

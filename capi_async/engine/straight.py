@@ -90,6 +90,7 @@ class Straight:
         if not self._capacity.plenty(self._names, 1, sum([len(record.body) for record in records])):
             return False
         append(records, refused)
+        self._hooks.straight(len(records), len(refused), took_s, time.perf_counter() - began)
         if refused:
             self._hooks.refused(refused)
         return True

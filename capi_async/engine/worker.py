@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -21,12 +22,14 @@ from capi_async.engine.outage import Outage
 from capi_async.engine.sending_time import LEAST_S, SendingTime
 from capi_async.engine.settlement import Settlement, absorbed, settle_batch
 from capi_async.engine.task_group import Group
+from capi_async.engine.tracing import TracedExchange
 from capi_async.errors import SpoolError
 from capi_async.followup import SentRequest
 from capi_async.log import Log
 from capi_async.outcome import Outcome, Response, Verdict
 from capi_async.spec import Destination, Transport
 from capi_async.spool.base import Depth, Record, Revoked, Spool
+from capi_async.telemetry.base import Tracing
 from capi_async.thread import OwnedThread, kind_of
 
 logger = Log(__name__)
@@ -58,6 +61,7 @@ class Worker:
         linger_s: Seconds that an event waits for company.
         ending: Whether the client is ending all tasks: only then is a CancelledError the end of ours.
         max_attempts: Failed requests that one event may be part of.
+        tracing: Has a span for each request.
         forever: Retry until a record expires, not until its attempts are used up (durable spools).
     """
 
@@ -77,6 +81,7 @@ class Worker:
         linger_s: float,
         max_attempts: int,
         forever: bool,
+        tracing: Tracing | None = None,
     ) -> None:
         limits = destination.effective_limits()
         self.destination = destination
@@ -94,7 +99,8 @@ class Worker:
         self._forever = forever
         self._code = DestinationCode(destination, hooks=hooks)
         self._health = Health(destination, spool=spool, hooks=hooks, clock=clock)
-        self._exchange = Exchange(
+        make = Exchange if tracing is None else partial(TracedExchange, tracing)
+        self._exchange = make(
             self._code, self._health, spool=spool, transport=transport, thread=thread, hooks=hooks, outage=outage,
             sending_time=sending_time, ending=ending, clock=clock,
         )  # fmt: skip

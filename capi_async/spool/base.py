@@ -45,6 +45,7 @@ class Record(Struct, gc=False, eq=False):
         epoch: Of the lease that holds it; 0 while nobody does.
         due_at: Monotonic seconds before which it is not given out.
         chunk: Where the spool keeps it, and ``at`` which place there; its own affair.
+        trace: Trace context of the call that handed it in, as W3C ``traceparent``; empty without tracing.
     """
 
     destination: str
@@ -65,6 +66,7 @@ class Record(Struct, gc=False, eq=False):
     due_at: float = 0.0
     chunk: Any = None
     at: int = 0
+    trace: str = ""
 
     def __repr__(self) -> str:
         return f"Record({self.destination!r}, event_id={self.event_id!r}, {len(self.body)} bytes)"

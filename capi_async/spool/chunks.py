@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -46,6 +47,12 @@ class _Columns(Struct, array_like=True, gc=False):
     order_keys: list[str | None]
 
 
+class _TracedColumns(_Columns, array_like=True, gc=False):
+    """The same with what only a client with tracing writes, and what releases before it skip."""
+
+    traces: list[str] = []
+
+
 class Fate(Struct, array_like=True, gc=False):
     """What happened to ``count`` neighbouring records from index ``at`` on.
 
@@ -82,8 +89,9 @@ _CHECKED: Final = b"\xc1"
 #: Start and stop of a run of indexes, and seconds since the epoch.
 Run: TypeAlias = tuple[int, int, float]
 
+_trace = attrgetter("trace")
 _encoder = msgspec.msgpack.Encoder()
-_columns = msgspec.msgpack.Decoder(_Columns)
+_columns = msgspec.msgpack.Decoder(_TracedColumns)
 _state = msgspec.msgpack.Decoder(State)
 _runs = msgspec.msgpack.Decoder(list[Run])
 
@@ -97,19 +105,21 @@ def encode(records: Sequence[Record | None]) -> bytes:
     heads = [record.head for record in kept]
     distinct = list(dict.fromkeys(heads))
     places = {head: index for index, head in enumerate(distinct)}
+    columns = (
+        [record.event_id for record in kept],
+        [record.body for record in kept],
+        distinct,
+        [0] if len(distinct) == 1 else [places[head] for head in heads],
+        _column([record.expires_at for record in kept]),
+        _column([record.resend_for_s for record in kept]),
+        _column([record.account for record in kept]),
+        _column([record.wire for record in kept]),
+        _column([record.accepted_at for record in kept]),
+        _column([record.order_key for record in kept]),
+    )
+    traced = any(map(_trace, kept))
     data = _encoder.encode(
-        _Columns(
-            [record.event_id for record in kept],
-            [record.body for record in kept],
-            distinct,
-            [0] if len(distinct) == 1 else [places[head] for head in heads],
-            _column([record.expires_at for record in kept]),
-            _column([record.resend_for_s for record in kept]),
-            _column([record.account for record in kept]),
-            _column([record.wire for record in kept]),
-            _column([record.accepted_at for record in kept]),
-            _column([record.order_key for record in kept]),
-        )
+        _TracedColumns(*columns, _column([record.trace for record in kept])) if traced else _Columns(*columns)
     )
     return zlib.crc32(data).to_bytes(4, "little") + data
 
@@ -128,7 +138,7 @@ def decode(destination: str, data: bytes) -> list[Record]:
         raise DamagedChunk("form") from error
     count = len(it.ids)
     heads = _spread([it.heads[index] for index in it.head_of], count)
-    return [
+    records = [
         Record(destination, *fields)
         for fields in zip(
             it.ids,
@@ -143,6 +153,10 @@ def decode(destination: str, data: bytes) -> list[Record]:
             strict=True,
         )
     ]
+    if it.traces:
+        for record, trace in zip(records, _spread(it.traces, count), strict=True):
+            record.trace = trace
+    return records
 
 
 def encode_state(state: State) -> bytes:

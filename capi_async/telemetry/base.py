@@ -2,94 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from msgspec import Struct
-
+from capi_async.errors import ConfigError
 from capi_async.outcome import Outcome, Verdict
-
-
-class RequestDone(Struct, frozen=True, kw_only=True):
-    """One request and its answer.
-
-    Attributes:
-        status: HTTP status; 0 if no answer came.
-        error: Kind of transport error, such as ``timeout``; empty if an answer came.
-        duration_s: Seconds from the first byte out to the answer read.
-    """
-
-    destination: str
-    events: int
-    bytes: int
-    status: int
-    error: str
-    duration_s: float
-
-
-class Settled(Struct, frozen=True, kw_only=True):
-    """Events that got their final outcomes together, in the order of ``event_ids``."""
-
-    destination: str
-    event_ids: Sequence[str]
-    outcomes: Sequence[Outcome]
-
-
-StateName: TypeAlias = Literal["open", "broken", "paused"]
-
-
-class StateChanged(Struct, frozen=True, kw_only=True):
-    """A destination paused (account refused), broke (does not answer) or opened again.
-
-    Attributes:
-        reason: In words; empty when it opens again.
-        fix: What to do about it.
-        waiting: Events that wait for it.
-        reason_code: One of :data:`~capi_async.telemetry.reasons.HELD_REASONS`; empty when it opens again.
-    """
-
-    destination: str
-    state: StateName
-    reason: str
-    fix: str = ""
-    waiting: int = 0
-    reason_code: str = ""
-
-
-class Prepared(Struct, frozen=True, kw_only=True):
-    """A group of events was normalised, hashed and mapped for all destinations.
-
-    Attributes:
-        duration_s: Seconds that it took in the prepare thread.
-    """
-
-    events: int
-    duration_s: float
-
-
-class Stored(Struct, frozen=True, kw_only=True):
-    """Records were committed to the spool together.
-
-    Attributes:
-        records: One per event and destination.
-        refused: Events that were refused before they were stored, one per destination.
-        duration_s: Seconds that storage took.
-    """
-
-    records: int
-    refused: int
-    duration_s: float
-
-
-class Taken(Struct, frozen=True, kw_only=True):
-    """What one caller handed in together is stored: its ``send()`` returns now.
-
-    Attributes:
-        duration_s: Seconds since it was handed in.
-    """
-
-    events: int
-    duration_s: float
+from capi_async.telemetry.news import (
+    Prepared as Prepared,
+)
+from capi_async.telemetry.news import (
+    RequestDone as RequestDone,
+)
+from capi_async.telemetry.news import (
+    Settled as Settled,
+)
+from capi_async.telemetry.news import (
+    StateChanged as StateChanged,
+)
+from capi_async.telemetry.news import (
+    StateName as StateName,
+)
+from capi_async.telemetry.news import (
+    Stored as Stored,
+)
+from capi_async.telemetry.news import (
+    Taken as Taken,
+)
+from capi_async.telemetry.snapshot import Snapshot
 
 
 class Hook:
@@ -98,6 +37,13 @@ class Hook:
     Methods are called on the event loop and must be quick. An exception in one is logged by its type and
     changes nothing for the delivery.
     """
+
+    def on_attached(self, destinations: Sequence[str], look: Callable[[], Snapshot | None]) -> None:
+        """A client was made with this hook.
+
+        Args:
+            look: Gives the client's snapshot, from any thread; ``None`` once there is no client any more.
+        """
 
     def on_request(self, done: RequestDone) -> None:
         """A request was answered or failed."""
@@ -116,6 +62,62 @@ class Hook:
 
     def on_state(self, change: StateChanged) -> None:
         """A destination changed its state."""
+
+
+class Operation(Protocol):
+    """Something that a tracer follows from its begin to its end."""
+
+    #: Its trace context as W3C ``traceparent``; empty if there is none.
+    context: str
+
+    def end(self, error: str, status: int, verdicts: Mapping[str, int]) -> None:
+        """It is over.
+
+        Args:
+            error: Type of the error that ended it; empty if none did.
+            status: Of a request: HTTP status; 0 if there was no answer.
+            verdicts: Of a request: kind to number of events.
+        """
+        ...
+
+
+class Tracing(Hook):
+    """A hook that also follows calls and requests; a client takes one. Without it, nothing is done for traces."""
+
+    def current(self) -> str:
+        """Trace context of the caller, in any thread, as W3C ``traceparent``; empty if there is none."""
+        raise NotImplementedError
+
+    def begin_send(self, events: int, parent: str) -> Operation:
+        """Events were handed in together.
+
+        Args:
+            parent: Their caller's context if it is not the current one.
+        """
+        raise NotImplementedError
+
+    def begin_request(
+        self, destination: str, platform: str, events: int, attempt: int, contexts: Sequence[str]
+    ) -> Operation:
+        """A request begins.
+
+        Args:
+            attempt: 1 for the first request that carries these events.
+            contexts: Those of the operations that :meth:`begin_send` gave for its events, in any process.
+        """
+        raise NotImplementedError
+
+
+def tracer_of(hooks: Sequence[Hook]) -> Tracing | None:
+    """The one that traces.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    found = [hook for hook in hooks if isinstance(hook, Tracing)]
+    if len(found) > 1:
+        raise ConfigError("hooks: only one of them may trace")
+    return found[0] if found else None
 
 
 class Watcher:

@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from capi_async.outcome import Outcome, OutcomeKind
-from capi_async.telemetry.base import Prepared, RequestDone, StateChanged, StateName, Stored
+from capi_async.telemetry.news import Prepared, RequestDone, StateChanged, StateName, Stored
 from capi_async.telemetry.reasons import FIELD_LABELS, REASONS, field_of, held_reason, reason_of
 
 #: Upper bounds of histograms, in seconds: of requests, of what happens in this process, from handing in to outcome.

@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from capi_async.outcome import OutcomeKind
 from capi_async.spool.base import Ledger
-from capi_async.telemetry.base import StateName
 from capi_async.telemetry.metrics import Ended, Histogram, Minute
+from capi_async.telemetry.news import StateName
 
 
 class Timing(Struct, frozen=True, kw_only=True):
