@@ -252,6 +252,58 @@ class Queues:
                 name, number, extra={"destination": name, "events": number},
             )  # fmt: skip
 
+    def note_requests(self, records: Sequence[Record]) -> bool:
+        """Note that requests are about to carry these; True if that must be on the disk before the first one leaves.
+
+        It must for a record that cannot be sent a second time.
+        """
+        now = self._clock.wall()
+        must_sync = False
+        carried: Chunk | None = None
+        start = stop = 0
+        for record in records:
+            if record.resend_for_s > 0 and not record.attempts:
+                # of a first attempt only the time is kept, as runs of records
+                if record.chunk is carried and record.at == stop:
+                    stop += 1
+                    continue
+                if carried is not None:
+                    carried.note_request(start, stop, now)
+                carried, start, stop = record.chunk, record.at, record.at + 1
+                self._touch(record.chunk)
+            elif not record.uncertain_since:
+                chunk = record.chunk
+                must_sync = must_sync or record.resend_for_s <= 0
+                if record.at not in chunk.attempted_at:
+                    chunk.attempted_at[record.at] = now
+                    chunk.touched = True
+                    self._touch(chunk)
+        if carried is not None:
+            carried.note_request(start, stop, now)
+        return must_sync
+
+    def note_release(self, record: Record, wait: tuple[float, float]) -> bool:
+        """Note that a leased record was given back; True if its chunk is to be written.
+
+        Args:
+            wait: Due (seconds since the epoch) and wait in seconds; a wait of 0 is none.
+        """
+        chunk: Chunk = record.chunk
+        if record.attempts:
+            chunk.attempted_at.pop(record.at, None)
+            chunk.waits.pop(record.at, None)
+            if wait[1] > 0:
+                chunk.waits[record.at] = wait
+            chunk.touched = True
+            return True
+        if chunk.tried or chunk.attempted_at:
+            # noted as about to be sent, and not sent: it must not seem later as if it might have arrived
+            chunk.unnote_request(record.at)
+            if chunk.attempted_at.pop(record.at, None) is not None:
+                chunk.touched = True
+            return chunk.touched or chunk.tried_changed
+        return False
+
     def end(self, records: Sequence[Record], outcome: Outcome) -> None:
         """Settle records in memory; the file follows with the next transaction."""
         kind = outcome.kind

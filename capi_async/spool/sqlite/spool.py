@@ -35,7 +35,7 @@ from capi_async.spool.sqlite.options import Options
 from capi_async.spool.sqlite.queue import Queue, Queues
 from capi_async.spool.sqlite.rates import SharedRates
 from capi_async.spool.sqlite.recalls import Recalls, delete_answered
-from capi_async.spool.sqlite.rows import Chunk, split
+from capi_async.spool.sqlite.rows import split
 from capi_async.spool.sqlite.store import Store
 from capi_async.thread import OwnedThread
 
@@ -241,31 +241,8 @@ class SqliteSpool:
             await self._recalls.apply_recalls()
         if self._queues.erase_on_return and await self._recalls.end_recalled(records):
             raise Revoked
-        now = self._clock.wall()
         writer = self._writer()
-        fragile = False
-        carried: Chunk | None = None
-        start = stop = 0
-        for record in records:
-            if record.resend_for_s > 0 and not record.attempts:
-                # of a first attempt only the time is kept, as runs of records
-                if record.chunk is carried and record.at == stop:
-                    stop += 1
-                    continue
-                if carried is not None:
-                    carried.note_request(start, stop, now)
-                carried, start, stop = record.chunk, record.at, record.at + 1
-                writer.touch(record.chunk)
-            elif not record.uncertain_since:
-                chunk = record.chunk
-                fragile = fragile or record.resend_for_s <= 0
-                if record.at not in chunk.attempted_at:
-                    chunk.attempted_at[record.at] = now
-                    chunk.touched = True
-                    writer.touch(chunk)
-        if carried is not None:
-            carried.note_request(start, stop, now)
-        await writer.marked(sync=fragile)
+        await writer.marked(sync=self._queues.note_requests(records))
         if any(record.epoch <= 0 for record in records):
             raise Revoked  # another process has taken them over, which was noticed as they were noted
 
@@ -294,22 +271,8 @@ class SqliteSpool:
             if record.epoch <= 0 or queue is None:
                 continue
             record.epoch = 0
-            chunk = record.chunk
-            if record.attempts:
-                chunk.attempted_at.pop(record.at, None)
-                chunk.waits.pop(record.at, None)
-                if after_s > 0:
-                    chunk.waits[record.at] = (wall, after_s)
-                chunk.touched = True
-                if self._committer is not None:
-                    self._committer.touch(chunk)
-            elif chunk.tried or chunk.attempted_at:
-                # noted as about to be sent, and not sent: it must not seem later as if it might have arrived
-                chunk.unnote_request(record.at)
-                if chunk.attempted_at.pop(record.at, None) is not None:
-                    chunk.touched = True
-                if (chunk.touched or chunk.tried_changed) and self._committer is not None:
-                    self._committer.touch(chunk)
+            if self._queues.note_release(record, (wall, after_s)) and self._committer is not None:
+                self._committer.touch(record.chunk)
             if after_s > 0:
                 queue.delay(record, due)
             else:
