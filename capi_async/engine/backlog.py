@@ -1,4 +1,4 @@
-"""What callers have handed in and is not stored yet: who waits for what, who gave up, who is told what."""
+"""Submissions that are not stored yet: which callers wait for what, and how each of them gets its answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from capi_async.engine.wait_queue import Slice, Submission, WaitQueue
 from capi_async.errors import CapiError, ClientClosed, SpoolError
 from capi_async.event import Event
 
-#: Seconds that preparing an event may take on a busy machine before a caller with a shorter timeout is told no.
+#: Seconds that preparing an event may take on a busy machine before a caller with a shorter timeout is refused.
 _PREPARING_S: Final = 0.5
 
 _CLOSED_MEANWHILE: Final = "the client closed while this event was being stored; it may be stored, and delivered"
@@ -28,12 +28,12 @@ class Backlog:
 
     Attributes:
         submissions: Those of which something is not taken into a micro-batch yet, the oldest first.
-        taken: Those of which something was taken, and of which the caller was told nothing yet, by identity.
-        queue: Those whose next event has no room.
+        taken: Submissions of which something was taken, and whose callers have no answer yet, by identity.
+        queue: Submissions whose next event has to wait for capacity.
         waiting: Events that are not taken into a micro-batch, or queued.
         woken: Set when there may be something to do.
-        unstored: Events whose callers were told no when the client closed.
-        unknown: Events that were being stored at that moment, of which nobody can tell.
+        unstored: Events whose callers were refused when the client closed.
+        unknown: Events that were being stored at that moment, so that it is unknown whether they are.
     """
 
     def __init__(self, *, clock: Clock, max_events: int) -> None:
@@ -52,12 +52,12 @@ class Backlog:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits to be prepared, or for room."""
+        """Whether nothing waits to be prepared, or for capacity."""
         return not self.submissions and not self.queue
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing here at all, and nobody who waits to hand in."""
+        """Whether there is nothing here at all, and no caller waits to hand in."""
         return not (self.submissions or self.taken or self.queue or self._blocked or self._expected)
 
     @property
@@ -75,7 +75,7 @@ class Backlog:
     def put(
         self, events: Sequence[Event], receipts: Sequence[Receipt], *, timeout_s: float | None, waited: bool
     ) -> asyncio.Future[None] | None:
-        """Hand events in; ``None`` if callers must wait. The future tells when all are stored.
+        """Hand events in; ``None`` if callers must wait. The future is done when all are stored.
 
         Args:
             waited: It was this caller's turn, see :meth:`turn`.
@@ -92,10 +92,10 @@ class Backlog:
         """Wait until a caller may try to hand in.
 
         Args:
-            again: It was let in before and found no room after all; it is the next one, not the last.
+            again: It was admitted before and found no capacity after all; it is the next one, not the last.
 
         Raises:
-            TimeoutError: There was no room within ``timeout_s``.
+            TimeoutError: There was no capacity within ``timeout_s``.
         """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         (self._blocked.appendleft if again else self._blocked.append)(turn)
@@ -111,7 +111,7 @@ class Backlog:
                 self.let_in()
 
     def let_in(self) -> None:
-        """Let in as many of the callers who are blocked as there is room for: each brings one event or more."""
+        """Admit as many of the blocked callers as there is capacity for: each brings one event or more."""
         while self._blocked and self.waiting + self._expected < self._max_events:
             self._let_in_one()
 
@@ -153,7 +153,7 @@ class Backlog:
         """Let a submission wait; nothing more is taken of it until all of it that was prepared is stored."""
         if submission.position is None:
             submission.future.add_done_callback(lambda _future: self._on_done(submission))
-        # somebody may have been forgotten while the others of the same micro-batch were stored
+        # a person may have been forgotten while the others of the same micro-batch were stored
         self.queue.position_of(submission).unstored = (
             deque(map(submission.without, events)) if submission.erasures else events
         )
@@ -175,7 +175,7 @@ class Backlog:
             self.woken.set()
 
     def leave(self, submission: Submission) -> None:
-        """Nobody waits for this submission any more: what is left of it is not stored."""
+        """The caller of this submission does not wait any more: what is left of it is not stored."""
         self.taken.pop(id(submission), None)
         if submission.position is None or not submission.queued:
             return
@@ -185,12 +185,12 @@ class Backlog:
         self.let_in()
 
     def tell_late(self) -> None:
-        """Tell callers whose time is up."""
+        """Answer the callers whose timeout has passed."""
         now = self._clock.monotonic()
         for submission in (*self.taken.values(), *self.submissions):
             if submission.deadline is None or submission.timeout_s is None or submission.appending:
                 continue
-            # whoever will not wait for room is told whether there is any, and that takes the time to prepare it
+            # a caller with a timeout of 0 learns whether there is capacity once its event was prepared
             spare_s = 0.0 if submission.queued else max(0.0, _PREPARING_S - submission.timeout_s)
             if submission.deadline + spare_s < now:
                 submission.fail(submission.full(f"no room within {submission.timeout_s} s"))
@@ -200,11 +200,11 @@ class Backlog:
         return list({id(one): one for one in (*self.submissions, *self.taken.values())}.values())
 
     def abandon(self, why: str, error: CapiError | None = None, *, appending: bool = True) -> None:
-        """Tell everybody who waits that nothing will come of it.
+        """Refuse all callers who wait.
 
         Args:
-            error: What they are told, if it is something else than that the client has closed.
-            appending: Also those whose events are being stored at this moment: of them nobody knows.
+            error: What they get, if it is something else than that the client has closed.
+            appending: Also those whose events are being stored at this moment: whether they are is unknown.
         """
         kept: list[Submission] = []
         for submission in self.all():

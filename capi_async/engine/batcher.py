@@ -36,12 +36,12 @@ class Batcher:
     Args:
         limit_of: Events that one request of a head may carry.
         max_bytes: Bytes of a request's body, envelope included.
-        linger_s: Seconds that a record waits for company.
+        linger_s: Seconds that a record waits for others to share its request.
         max_open: Heads that may be open at once; beyond it the batch that is due first closes early.
         now: Monotonic seconds.
     """
 
-    #: Room kept for what stands around the events: brackets, test codes, upload tags.
+    #: Bytes kept free for what a request holds besides the events: brackets, test codes, upload tags.
     ENVELOPE_BYTES = 1024
 
     def __init__(
@@ -75,7 +75,7 @@ class Batcher:
         self.records += len(records)
 
     def _add_together(self, records: Sequence[Record], now: float) -> bool:
-        """Nearly always all of them have one head, and there is room: looked at as a whole."""
+        """The usual case, checked for all records at once: they have one head, and all fit."""
         if not records:
             return True
         head = records[0].head

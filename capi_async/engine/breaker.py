@@ -14,7 +14,7 @@ class Breaker:
     """Holds requests back after failures in a row (``broken``) or a refusal of the whole account (``paused``).
 
     While it does, one probe at a time leaves, at growing intervals; an answer that accepts something lets all requests
-    leave again. Refusals of single events never hold others back, nor prolong that: anybody can make a bad event.
+    leave again. Refusals of single events never hold others back, nor prolong that: events come from anyone.
     The state ``open`` is the destination's, as users see it: requests leave.
 
     Args:
@@ -25,7 +25,7 @@ class Breaker:
     #: Requests without a single accepted event, while splitting, that pause a destination; or slow it down, if
     #: something was accepted a short while ago.
     MAX_FRUITLESS = 64
-    #: Seconds for which something accepted proves that the account works, whatever is refused after it.
+    #: Seconds for which something accepted proves that the account works, even if requests are refused after it.
     PROVEN_S = 60.0
     #: Seconds between two requests of a search that has long found nothing good, where the account is proven.
     PACE_S = 0.1
@@ -37,7 +37,7 @@ class Breaker:
         self._threshold = threshold
         self._failures = 0
         self._fruitless = 0
-        #: Answers in a row that refused something and accepted nothing, whoever was to blame.
+        #: Answers in a row that refused something and accepted nothing, whatever the cause.
         self._barren = 0
         self._accepted_at: float | None = None
         self._sent_at = 0.0
@@ -139,7 +139,7 @@ class Breaker:
         return fresh
 
     def retry_now(self) -> None:
-        """Something changed (a new credential, a wish of the user): probe at once."""
+        """Probe at once, because something changed: a new credential, or the user asks for it."""
         self._may_probe = True
         self._probes = 0
         self._next_probe = self._now()

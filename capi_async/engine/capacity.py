@@ -103,7 +103,7 @@ class Admission:
         """Weigh the records of one event: nothing if it is decided, else the destinations that it has to wait for.
 
         Args:
-            claimed: Destinations where somebody waits who came first.
+            claimed: Destinations for which an earlier submission waits.
         """
         if claimed and (before := claimed.intersection([record.destination for record in records])):
             return before

@@ -1,4 +1,4 @@
-"""What can be told of an event only where the client's destinations are known."""
+"""Checks of an event that need to know the client's destinations."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def check(event: Event, destinations: Sequence[str], *, at: str = "") -> None:
     """Does its currency exist, do the destinations that it names.
 
     Args:
-        destinations: The names that ``to`` may hold, in the order in which they are told.
-        at: Where the event stands among several, such as ``[3]``; it begins the path of the field.
+        destinations: The names that ``to`` may hold, in the order in which messages list them.
+        at: The index of the event among several, such as ``[3]``; it begins the path of the field.
 
     Raises:
-        EventError: ``field`` names the culprit.
+        EventError: ``field`` names what is wrong.
     """
     before = f"{at}." if at else ""
     if event.currency is not None and not is_currency(event.currency):

@@ -1,4 +1,4 @@
-"""Stores what was prepared: whole if there is plenty of room, else event by event, in the order of those who wait."""
+"""Stores what was prepared: whole if there is plenty of capacity, else event by event, in the callers' order."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ logger = Log(__name__)
 #: Events that are stored together, at most.
 MAX_MICRO_BATCH: Final = 256
 
-#: Seconds that storing may take at least, however little time a caller gave: to be told no is no use to anybody who
-#: asked in time. And how long those wait who said nothing, because they do not await.
+#: Seconds that storing may take at least, however short a timeout a caller gave: a call in time should not be
+#: refused for that. Also the timeout of callers that gave none, because they do not await.
 STORING_S: Final = 1.0
 _ENQUEUED_S: Final = 60.0
 
@@ -62,7 +62,7 @@ class Commit:
         self.quiet.set()
 
     async def store(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
-        """Store a prepared micro-batch, whole if there is plenty of room, else what there is room for."""
+        """Store a prepared micro-batch, whole if there is plenty of capacity, else what fits."""
         try:
             clean = not self._backlog.queue and not any(
                 submission.future.done() or submission.erasures for submission, _ in slices
@@ -79,7 +79,7 @@ class Commit:
                     self._backlog.taken.pop(id(submission), None)
 
     async def serve(self) -> bool:
-        """Store what there is room for by now, oldest submission first; whether there may be more of it."""
+        """Store what fits by now, oldest submission first; whether there may be more of it."""
         until = self._clock.monotonic() + _TURN_S
         stored = 0
         submission = self._backlog.queue.first()
@@ -94,7 +94,7 @@ class Commit:
             elif submission.stored > before:
                 self._backlog.queue.put(submission, waits)
             else:
-                # what it waited for remains its own, or two destinations could be full by turns for ever
+                # what it waited for remains its own, or two destinations could be full by turns without end
                 self._backlog.queue.put(submission, waits | position.waits)
             stored += submission.stored - before
             if stored:
@@ -105,7 +105,7 @@ class Commit:
         return False
 
     def failed(self, submissions: Sequence[Submission], error: BaseException) -> None:
-        """A fault that is no answer of storage costs those whose events it caught, and nobody else."""
+        """An unexpected error costs only the callers whose events it met."""
         name = type(error).__name__
         logger.error(
             "events could not be stored: storage failed with %s; their callers were told, see to the spool",
@@ -131,7 +131,7 @@ class Commit:
             for submission, _ in slices:
                 if not bounded or (submission.deadline is not None and submission.deadline <= now):
                     submission.refuse(error)
-            # those who said that they would wait longer
+            # callers that allowed a longer wait
             if not all(submission.future.done() for submission, _ in slices):
                 await self._store_apart(slices, records, refused)
             return
@@ -146,7 +146,7 @@ class Commit:
             self._stored(submission, taken, now)
 
     async def _store_apart(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
-        """Weigh event by event, and store together what there is room for; the rest waits."""
+        """Measure event by event, and store together what fits; the rest waits."""
         by_receipt: dict[int, Prepared] = {}
         for record in records:
             by_receipt.setdefault(id(record.receipt), ([], []))[0].append(record)
@@ -195,10 +195,10 @@ class Commit:
                 self._backlog.let_wait(submission, mine, full)
 
     async def _store_queued(self, submission: Submission, events: deque[Prepared]) -> frozenset[str]:
-        """Store events of a queued submission while there is room; the destinations that the next has to wait for."""
+        """Store events of a queued submission while they fit; the destinations that the next one has to wait for."""
         while events and not submission.future.done():
             admission = self._capacity.admission()
-            claimed = self._backlog.queue.claimed(submission)  # somebody waits there who came first
+            claimed = self._backlog.queue.claimed(submission)  # an earlier submission waits there
             ended: list[Refused] = []
             full = NOTHING
             before = len(events)
@@ -251,14 +251,14 @@ class Commit:
     def _stored(self, submission: Submission, count: int, now: float) -> None:
         submission.stored += count
         if submission.timeout_s is not None:
-            # the timeout bounds the wait for room, not the length of the list
+            # the timeout bounds the wait for capacity, not the length of the list
             submission.deadline = now + submission.timeout_s
         if submission.stored == len(submission.events) and not submission.future.done():
             submission.future.set_result(None)
             self._hooks.taken(submission.stored, now - submission.since)
 
     def _gives_up(self, submission: Submission) -> bool:
-        """Whether somebody without room does not wait for it, and was told."""
+        """Refuse a caller that does not wait for capacity, if there is none; whether that was done."""
         if self._capacity.overflow == "fail":
             submission.fail(submission.full("a queue is at its bound"))
         elif submission.deadline is not None and submission.deadline <= self._clock.monotonic():

@@ -1,6 +1,6 @@
 """A destination's own code, and that of its credential, called with care.
 
-Both may be the user's. Whatever they raise, or give instead of what they should, costs no event: it is logged once a
+Both may be the user's. An exception in them, or a result of the wrong type, costs no event: it is logged once a
 minute, and pauses or slows this destination and no other.
 """
 
@@ -96,26 +96,26 @@ class DestinationCode:
         """Whether records made for this account may be sent by this destination.
 
         Raises:
-            Fault: The destination cannot tell; it is in the log.
+            Fault: The destination's code failed; that is in the log.
         """
         try:
             return bool(self.destination.owns(account))
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # what it cannot tell of must neither be sent nor be given up
+        except BaseException as error:  # records whose request cannot be made must neither be sent nor be given up
             name = type(error).__name__
             self.log_fault("owns()", name, error)
             raise Fault(name) from None
 
     def batch_limit(self, head: bytes) -> int:
-        """Events that one request of this head may carry; one, which every platform takes, if nobody can tell."""
+        """Events that one request of this head may carry; one, which every platform takes, if its code fails."""
         most = self._limits.max_batch_events
         try:
             with self._timed("batch_limit()"):
                 limit: object = self.destination.batch_limit(head)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a destination's fault slows it and nobody else
+        except BaseException as error:  # a destination's fault slows that destination only
             problem = f"failed with {type(error).__name__}"
         else:
             if isinstance(limit, int) and limit >= 1:
@@ -132,7 +132,7 @@ class DestinationCode:
         return 1
 
     def classify(self, response: Response, count: int) -> list[Verdict]:
-        """What an answer means for each of ``count`` events; ambiguous for all if the destination cannot tell."""
+        """What an answer means for each of ``count`` events; ambiguous for all if the destination's code fails."""
         try:
             with self._timed("classify()"):
                 verdicts = list(self.destination.classify(response, count))
@@ -147,7 +147,7 @@ class DestinationCode:
         return verdicts
 
     def is_followed(self, head: bytes) -> bool:
-        """Whether the platform tells anything later of a request of this head; no if the destination cannot tell."""
+        """Whether the platform has later answers for a request of this head; no if the destination's code fails."""
         try:
             return bool(self.destination.is_followed(head))
         except Exception as error:
@@ -184,7 +184,7 @@ class DestinationCode:
     async def _reveal(self) -> str:
         token = (await self.destination.secret().reveal()).strip()
         if not token.isascii() or not token.isprintable():
-            # sent, it would break the request in a way that looks like a lost answer
+            # sent, it would break the request so that it seems as if its answer were lost
             raise ConfigError("the credential's callable gave characters that cannot stand in a header")
         return token
 

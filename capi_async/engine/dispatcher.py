@@ -44,9 +44,9 @@ logger = Log(__name__)
 
 #: Pause before a part that failed through a fault of ours is started again.
 _RESTART_S = 1.0
-#: Seconds from an end that nobody asked for until it is in the log.
+#: Seconds from an unrequested end until it is in the log.
 _TELL_S = 0.1
-#: Seconds between two looks at how late the event loop is.
+#: Seconds between two measurements of how late the event loop is.
 _LAG_S = 1.0
 #: Seconds between two messages about the same fault of the same part.
 _SAY_AGAIN_S = 60.0
@@ -61,12 +61,12 @@ _TICKS = 20
 _LEAST_SUMMARY_S: Final = 1.0
 #: Least seconds for sending and its answers where nothing is under way between calls.
 _LEAST_FLUSH_S: Final = 0.5
-#: Seconds that a client which is entered again waits for its earlier run to let go of the spool.
+#: Seconds that a client which is entered again waits for its earlier run to release the spool.
 _AFTER_S = 60.0
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What the engine is told by the client; see :class:`~capi_async.client.Client`."""
+    """The client's settings for the engine; see :class:`~capi_async.client.Client`."""
 
     deliver: bool
     overflow: Overflow
@@ -105,7 +105,7 @@ class Dispatcher:
         ended: Awaited when all tasks have ended, also when the loop ends without :meth:`stop`.
         not_handed_over: How many events of other threads the intake has not been given yet.
         after: The supervisor of an earlier run of the same client, which may still be closing the spool.
-        watcher: Told of events on their way while it is on.
+        watcher: Called with events on their way while it is on.
         beside: Runs in a task of its own while the spool is open; it does not return.
     """
 
@@ -137,9 +137,9 @@ class Dispatcher:
         self._after = after
         self._group: Group | None = None
         self._stopping = False
-        #: Whether the log has what an end that nobody asked for left behind.
+        #: Whether it was logged what an unrequested end left.
         self.told = False
-        #: Why nothing is taken or delivered any more, although nobody has closed the client; empty while all is well.
+        #: Why nothing is taken or delivered any more, although the client was not closed; empty while both happens.
         self.failed = ""
         self._freed = asyncio.Event()
         self._notices = notices
@@ -149,15 +149,15 @@ class Dispatcher:
         self._tracing = tracer_of(hooks)
         self._hooks = Hooks(hooks, notices=notices, metrics=metrics, watcher=watcher, clock=clock)
         self._sending_time = SendingTime(always=settings.profile == "server")
-        # it has nothing to do while the loop stands still, and can say what holds it
+        # it has nothing to do while the loop is blocked, and can name what blocks it
         self._thread = OwnedThread("capi_async-prepare", idle=self._hooks.held.look)
         self.workers = self._make_workers(destinations, transport)
         self._summary = Summary(
             self.workers, spool=spool, metrics=metrics, notices=notices, clock=clock, delivers=settings.deliver
         )
         breakers = {name: worker.breaker for name, worker in self.workers.items()}
-        #: What receipts of this run hang on; with ``deliver=False`` nobody here will ever settle them. Nothing in it
-        #: leads back to us: the garbage collector does not look into receipts, and would never find the circle.
+        #: What receipts of this run refer to; with ``deliver=False`` they are never settled here. Nothing in it
+        #: refers back to this object: the garbage collector does not track receipts, and would never find the cycle.
         self.delivery = Delivery(over=not settings.deliver, pending=partial(_pending, breakers))
         capacity = Capacity(
             spool,
@@ -284,7 +284,7 @@ class Dispatcher:
                         return False
                     self._freed.clear()
                     try:
-                        # the spool may also be emptied by a refusal or by another process: look again now and then
+                        # the spool may also be emptied by a refusal or by another process: check now and then
                         async with asyncio.timeout(0.1):
                             await self._freed.wait()
                     except TimeoutError:
@@ -311,7 +311,7 @@ class Dispatcher:
             async with asyncio.timeout(timeout_s):
                 await self.put_back()
         except (TimeoutError, SpoolError):
-            return False  # storage stands still, or fails: it gets everything back when it is closed
+            return False  # storage hangs, or fails: it gets everything back when it is closed
         while self.under_way or not self.intake.empty:
             left_s = until - self._clock.monotonic()
             if left_s <= 0:
@@ -327,10 +327,10 @@ class Dispatcher:
     async def stop(self, until: float) -> None:
         """End every task and wait for that; what is not settled stays in the spool.
 
-        What is being stored is waited for, and those who wait to be stored are told no.
+        What is being stored is waited for, and callers that wait to be stored are refused.
 
         Args:
-            until: Monotonic seconds at which this returns, whatever has not ended by then.
+            until: Monotonic seconds at which this returns at the latest.
         """
         self._stopping = True
         self.delivery.end()
@@ -357,7 +357,7 @@ class Dispatcher:
         return [one for worker in self.workers.values() for one in worker.callables()]
 
     def _say_end(self, supervisor: asyncio.Task[None]) -> None:
-        """Say what has not ended: closing is a hard bound all the same."""
+        """Log what has not ended; the deadline of closing holds nevertheless."""
         if guilty := self._callables():
             logger.error(
                 "a task refuses to end: %s swallows its cancellation; let CancelledError pass",
@@ -392,7 +392,7 @@ class Dispatcher:
         return group is not None and group.ending
 
     def _on_end(self, supervisor: asyncio.Task[None]) -> None:
-        """The supervisor has ended; if nobody asked it to, everybody is told."""
+        """The supervisor has ended; if that was not requested, all callers get an error."""
         error = None if supervisor.cancelled() else supervisor.exception()
         if self._stopping:
             return
@@ -408,7 +408,7 @@ class Dispatcher:
         self.intake.abandon(self.failed)
         self.delivery.end()
         self._freed.set()
-        # a loop that ends cancels all its tasks, and runs no timers any more: then there is nobody to be told
+        # a loop that ends cancels all its tasks, and runs no timers any more: then no caller is left
         self.loop.call_later(_TELL_S, logger.error, "%s", self.failed)
         self._say_unclosed()
 
@@ -433,9 +433,9 @@ class Dispatcher:
         return self._opened.done() and not self._opened.cancelled() and self._opened.exception() is None
 
     def _say_unclosed(self) -> None:
-        """Nobody closed the client before its loop ended or its tasks were cancelled: what memory holds is stuck."""
+        """The loop ended, or its tasks were cancelled, before the client was closed: log what memory still holds."""
         self.told = True
-        # what a durable spool holds is delivered later; what never reached it is lost with any
+        # what a durable spool holds is delivered later; what is not in it is lost with any spool
         left = {} if self._spool.durable else {name: self._spool.depth(name).events for name in self._names}
         unstored = self.intake.unstored + self.intake.waiting + self._not_handed_over()
         shown = {**left, "not stored": unstored, "perhaps not stored": self.intake.unknown}
@@ -450,13 +450,13 @@ class Dispatcher:
             warnings.warn(f"unclosed client, events in memory: {counts}", ResourceWarning, stacklevel=2)
 
     async def _put_back(self, name: str, lingering: bool) -> None:
-        """Let a worker hand back what it holds and has not sent, or only what lingers there."""
+        """Have a worker release what it holds and has not sent, or only what lingers there."""
         worker = self.workers[name]
         if worker.lingers or not lingering:
             await worker.put_back()
 
     async def put_back(self) -> None:
-        """Let every worker hand back what it holds and has not sent."""
+        """Have every worker release what it holds and has not sent."""
         for worker in self.workers.values():
             await worker.put_back()
 
@@ -476,14 +476,14 @@ class Dispatcher:
         return all(self._spool.depth(name).events == 0 for name in self._names)
 
     def _settled_all(self) -> bool:
-        """Whether nothing is pending by the ledger, whoever has to deliver it."""
+        """Whether nothing is pending by the ledger, in this process or another."""
         if not self._idle():
             return False
         if self._opened.exception() is not None:
             return True
         try:
             ledger = self._spool.ledger()
-        except SpoolError:  # nobody can tell
+        except SpoolError:  # unknown
             return False
         return not any(ledger[name].pending for name in self._names if name in ledger)
 
@@ -507,10 +507,10 @@ class Dispatcher:
             )
         except BaseException as error:
             if self.loop.is_closed():
-                return  # thrown away together with its loop: nobody can be told on it, and nothing awaited
+                return  # discarded together with its loop, on which nothing can be reported or awaited
             if not self._opened.done():
                 self._opened.set_exception(error)
-                self._opened.exception()  # mark as seen: nobody may be waiting
+                self._opened.exception()  # mark as retrieved: there may be no caller
             self.intake.closed = True
             self.intake.abandon("the spool did not open", error if isinstance(error, CapiError) else None)
             raise
@@ -537,7 +537,7 @@ class Dispatcher:
             raise
 
     async def _end(self, group: Group) -> None:
-        """End all tasks, then the spool, whatever fails in between."""
+        """End all tasks, then the spool, also if something fails in between."""
         try:
             await group.end()
         finally:
@@ -567,7 +567,7 @@ class Dispatcher:
         for name, worker in self.workers.items():
             try:
                 await worker.end()
-            except Exception as error:  # the others' records are to go back all the same
+            except Exception as error:  # the other workers' records are released nevertheless
                 logger.warning(
                     "%s: what was under way could not be handed back (%s); it is taken up at the next start",
                     name,
@@ -576,7 +576,7 @@ class Dispatcher:
                 )
 
     async def _sum_up(self) -> None:
-        """Say what came after the first of a kind, also when nothing more of it comes, and who falls behind."""
+        """Log the sums of repeated messages, also when no more of their kind follow, and who falls behind."""
         while True:
             await asyncio.sleep(EVERY_S)
             self._summary.look()
@@ -589,7 +589,7 @@ class Dispatcher:
             self._summary.say(every_s)
 
     async def _watch_loop(self) -> None:
-        """Measure how late the event loop is, whoever holds it."""
+        """Measure how late the event loop is."""
         while True:
             due = self.loop.time() + _LAG_S
             await asyncio.sleep(_LAG_S)

@@ -1,7 +1,7 @@
 """What a request carried is taken out of what its answer says: the credential, and what its events hold in clear.
 
-Destinations redact by pattern; only the engine knows the very token that was sent, and the events beside it. What a
-destination forgets to redact is redacted here as well.
+Destinations redact by pattern; only the engine knows the token that was sent, and the events of the request. What a
+destination does not redact is redacted here as well.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from capi_async.thread import OwnedThread
 MAX_READ_BYTES: Final = 1024 * 1024
 _MASK: Final = "<redacted>"
 _MAX_KNOWN: Final = 256
-#: Digests are recognised by their looks.
+#: Digests are recognised by their form.
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 #: Such as ``USD``, and numbers that count something.
 _COMMON: Final = re.compile(r"[A-Z]{3}|\d{1,4}|\d+[.,]\d+")
@@ -90,7 +90,7 @@ class Echoes:
 
 
 def _silent(verdict: Verdict) -> bool:
-    """Whether it says nothing in words, and its codes look like codes."""
+    """Whether it holds no words, and its codes have the form of codes."""
     return not (verdict.reason or verdict.field or verdict.fix) and _codes(verdict) == (verdict.code, verdict.trace_id)
 
 
@@ -136,13 +136,13 @@ def _without_values(
 
 
 def _values(bodies: Sequence[bytes], vocabulary: Container[str]) -> set[str]:
-    """Every text that the events hold, but for what is said of all events: their names, keys, currencies, figures."""
+    """Every text that the events hold, but for what many events share: their names, keys, currencies, figures."""
     found: set[str] = set()
     keys: set[str] = set()
     for body in bodies:
         try:
             waiting: list[Any] = [msgspec.json.decode(body)]
-        except UNREADABLE:  # no JSON: a destination of somebody's own
+        except UNREADABLE:  # no JSON: a destination that is not of this package
             continue
         while waiting:
             one = waiting.pop()
@@ -158,6 +158,6 @@ def _values(bodies: Sequence[bytes], vocabulary: Container[str]) -> set[str]:
         if value in vocabulary or _DIGEST.fullmatch(value) or _COMMON.fullmatch(value):
             continue
         values.add(value)
-        if _NAME.fullmatch(value):  # the platform may greet somebody by half of their name
+        if _NAME.fullmatch(value):  # the platform may quote a part of a name
             values.update(re.split(r"[ '’-]", value))
     return values

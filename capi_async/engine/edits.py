@@ -1,6 +1,6 @@
 """What a caller's own functions change of an event before it is mapped: ``before_send``, and a destination's ``value``.
 
-They are called in the prepare thread, and may raise anything: that costs their event, and is said of it in words.
+They are called in the prepare thread. An exception in one rejects its event, and the outcome says why.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _misled(reason: str, field: str = "") -> Outcome:
 
 
 def with_own_value(destination: Destination) -> Callable[[Event, Identifiers], Wire | Refusal]:
-    """The ``to_wire`` of a destination that is told another value than the event's."""
+    """The ``to_wire`` of a destination that gets another value than the event's."""
     to_wire, chosen = destination.to_wire, destination.value
 
     def choose(event: Event) -> Any:

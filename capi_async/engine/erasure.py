@@ -19,13 +19,13 @@ from capi_async.spool.base import Record, Refused
 
 logger = logging.getLogger(__name__)
 
-#: Identifiers that tell one person from another; names and places do not.
+#: Identifiers that distinguish persons; names and places do not.
 _TELLING: Final = (
     "email", "email_google", "email_reddit", "email_clear", "phone_digits", "phone_e164", "external_id",
     "external_id_lower", "external_id_plain", "external_id_clear",
 )  # fmt: skip
 
-#: Up to so many texts are searched for one by one; of more, every text of a record is looked up instead.
+#: Up to so many texts are searched for one by one; of more, every text of a record is searched for among them instead.
 _FEW: Final = 32
 #: What may stand behind the end of a text in JSON.
 _BETWEEN_TEXTS: Final = (b":", b",", b"]", b"}")
@@ -48,7 +48,7 @@ _OF_FORM: Final = re.compile(r": a value is left out(?: of [a-z0-9_]+)?: ")
 def matches_subject(subject: User, phone_region: str | None, lead_id: LeadIds = ()) -> Callable[[Record], bool]:
     """Whether a record carries an e-mail, phone, external id or lead id of ``subject``, in any platform's form.
 
-    Values that cannot be read are not looked for, and warned of.
+    Values that cannot be read are not searched for, and warned of.
 
     Raises:
         ConfigError: The subject names none that can be read.
@@ -75,7 +75,7 @@ class SubjectLooks:
         self._long_ids: set[bytes] = set()
 
     def add(self, subject: User, lead_id: LeadIds = ()) -> list[str]:
-        """Look for this person, too. Returns a sentence for each kind of value that cannot be read, without it.
+        """Search for this person, too. Returns a sentence for each kind of value that cannot be read, without it.
 
         Args:
             lead_id: Of a lead ad, or any other id that a platform gave the person. Found as a whole text, wherever it
@@ -101,7 +101,7 @@ class SubjectLooks:
         return list(dict.fromkeys(unread))
 
     def _add_lead(self, given: Any) -> str:
-        """Look for this id, too; returns why it cannot be one."""
+        """Search for this id, too; returns why it cannot be one."""
         number = plain_integer(given)
         text = str(number) if type(number) is int and 0 <= number < 2**63 else plain_text(given)
         if text is None:
@@ -123,7 +123,7 @@ class SubjectLooks:
         """Whether a record carries an identifier of one of them.
 
         Raises:
-            ConfigError: There is nothing to look for.
+            ConfigError: There is nothing to search for.
         """
         marks, long_ids = frozenset(self._marks), frozenset(self._long_ids)
         if not marks:

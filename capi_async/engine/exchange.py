@@ -150,7 +150,7 @@ class Exchange:
             async with asyncio.timeout(timeout_s + OVERTIME_S):
                 response = await self._transport.send(request, timeout_s=timeout_s)
             if not isinstance(response, Response):
-                raise TypeError  # named below, like whatever else a transport may do
+                raise TypeError  # named below, like any other error of a transport
         except TransportError:
             raise
         except BaseException as error:

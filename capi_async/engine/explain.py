@@ -1,4 +1,4 @@
-"""What would become of one event, offline and without anybody's data in the answer."""
+"""What would become of one event: offline, and without personal data in the answer."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Explanation(Struct, frozen=True, kw_only=True):
     warnings: Sequence[str] = ()
 
 
-#: Values shorter than this are masked only where they stand alone, not inside longer texts.
+#: Values shorter than this are masked only as whole texts, not inside longer ones.
 _MIN_INSIDE: Final = 4
 _MIN_PHONE: Final = 7
-#: Levels that are shown; any deeper is nobody's reading, and the stack has an end.
+#: Levels that are shown; deeper ones would not be read, and the stack is bounded.
 _MAX_DEPTH: Final = 100
 _TOO_DEEP: Final = "<nested too deeply to show>"
 _NO_JSON: Final = "<no JSON that could be shown>"
@@ -59,7 +59,7 @@ _LAYERS: Final = 16
 _EMAIL: Final = re.compile(r"[^\s@/?&=#,;:<>\"'()]+@[^\s@/?&=#,;:<>\"'()]+")
 #: Digits with what people write between them.
 _NUMBER: Final = re.compile(r"\+?\d[\d\s().\-/]{5,}\d")
-#: What stands between the parts of an address or a text, each of which may be encoded by itself.
+#: What separates the parts of an address or a text, each of which may be encoded by itself.
 _BETWEEN: Final = re.compile(r"([/?&=#;,|\s\"'<>()\[\]{}])")
 _WIDE_SIGNS: Final = str.maketrans({"\uff20": "@", "\ufe6b": "@"})
 
@@ -76,7 +76,7 @@ _FORMS: Final[Mapping[str, re.Pattern[str]]] = {
 }
 #: Keys of the event's name, left where it is the platform's own word.
 _NAMES: Final = frozenset({"event_name", "event_type", "event", "eventName"})
-#: Keys of the ids of what was bought: a short number is nobody's.
+#: Keys of the ids of what was bought: a short number there identifies no person.
 _ITEMS: Final = frozenset({"id", "content_id", "content_ids", "item_ids"})
 
 
@@ -105,7 +105,7 @@ def _fields(sources: Any) -> set[str]:
 
 
 def _masked(record: Record, mask: _Mask) -> Any:
-    """The wire object without anything that somebody could be known by, except digests."""
+    """The wire object without anything that identifies a person, except digests."""
     try:
         wire = msgspec.json.decode(record.body)
     except RecursionError:  # near the end of the caller's stack
@@ -182,7 +182,7 @@ class _Mask:
         self._free_keys = frozenset(_keys(event.properties)) | frozenset(_keys(event.extra))
 
     def of(self, value: Any, key: str = "", depth: int = 0) -> Any:
-        """``value``, which stands at ``key``, with all personal data masked."""
+        """``value``, found at ``key``, with all personal data masked."""
         if isinstance(value, (dict, list)) and depth >= _MAX_DEPTH:
             return _TOO_DEEP
         if isinstance(value, dict):
@@ -227,7 +227,7 @@ class _Mask:
         return "<phone>" if mine or (found[0].startswith("+") and len(digits) > _MIN_PHONE) else found[0]
 
     def _decoded(self, part: str) -> str:
-        """A part that is encoded, or its mask if it holds somebody once it is decoded."""
+        """A part that is encoded, or its mask if it holds personal data once it is decoded."""
         if part.isalnum() and part.isascii():
             return part
         text = part
@@ -273,7 +273,7 @@ def _keys(value: Any, depth: int = 0) -> Iterator[str]:
 def _is_nobodys(value: str, secrets: Mapping[str, str], name: str | None, key: str) -> bool:
     """Whether a text is merely written like something of the person's."""
     if form := _FORMS.get(key):
-        # what was put in the wrong place is masked all the same where it could reach the person
+        # what was put in the wrong place is masked, too, where it could identify the person
         return form.fullmatch(value) is not None and not any(
             mask.startswith(("<phone", "<click.")) and len(text) >= _MIN_INSIDE and text in value
             for text, mask in secrets.items()

@@ -12,7 +12,7 @@ from capi_async.spec import ENCODER, Destination
 
 #: Levels from which nesting, and not a fault of ours, is taken for what has exhausted the stack.
 _DEEP: Final = 50
-#: Levels of an event that are looked into for the field to name.
+#: Levels of an event that are searched for the field to name.
 _LEVELS: Final = 16
 #: Levels at which :func:`_depth` stops counting.
 _TOO_DEEP: Final = 10_000
@@ -22,7 +22,7 @@ def too_deep(event: Event, destination: Destination) -> Outcome | None:
     """A refusal that names what is nested so deeply; ``None`` if nothing of the event's is, so the fault is not its."""
     try:
         properties, extra = _depth(event.properties), _depth(destination.extra_of(event))
-    except BaseException:  # whatever an object of the caller's may raise when it is looked into
+    except BaseException:  # an object of the caller's may raise anything when it is read
         return None
     if max(properties, extra) < _DEEP:
         return None
@@ -35,7 +35,7 @@ def too_deep(event: Event, destination: Destination) -> Outcome | None:
 
 
 def _depth(value: object) -> int:
-    """Levels of objects and lists below ``value``; looks no further than where it is too deep."""
+    """Levels of objects and lists below ``value``; counts no further than where it is too deep."""
     levels = [iter((value,))]
     deepest = 0
     while levels and deepest < _TOO_DEEP:
@@ -86,7 +86,7 @@ def _no_json(value: object) -> bool:
 
 
 def _first(event: Event, guilty: Any) -> str:
-    """Path of the first leaf that is ``guilty``; called only when encoding has failed."""
+    """Path of the first leaf for which ``guilty`` is true; called only when encoding has failed."""
     for path, value in _leaves("", event, 0):
         if guilty(value):
             return path
@@ -94,7 +94,7 @@ def _first(event: Event, guilty: Any) -> str:
 
 
 def largest(event: Event) -> str:
-    """Path of what takes most of an event's bytes: one text, or whatever holds many small things."""
+    """Path of what takes most of an event's bytes: one text, or what holds many small things."""
     path, size = "", _size(event)
     value: Any = event
     for _ in range(_LEVELS):
@@ -112,7 +112,7 @@ def _size(value: object) -> int:
     """Bytes of its JSON."""
     try:
         return len(ENCODER.encode(value))
-    except BaseException:  # whatever an object of the caller's may raise when it is looked into
+    except BaseException:  # an object of the caller's may raise anything when it is read
         return 0
 
 

@@ -1,4 +1,4 @@
-"""Asks platforms what became of events after they took them, and sums up what they tell. Knows no platform."""
+"""Asks platforms what became of events after they took them, and sums up their answers. Knows no platform."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _UNKNOWN: Final = "the ids of its delivered requests are not known here: name th
 
 
 class FollowedUp(Struct, frozen=True, kw_only=True):
-    """What one destination's platform tells of events that were delivered.
+    """What one destination's platform answers later about events that were delivered.
 
     Attributes:
-        tells: In words, what it tells at all.
+        tells: In words, what its answers cover.
         told: Its counts, those of one subject, kind and reason summed up.
         requests, events: Where it is asked request by request: those that it answered about, and their events.
         unasked: Delivered requests that were not asked about, because there are more than ``limit``, or because the
@@ -53,7 +53,7 @@ async def follow_up(
     since: float,
     limit: int,
 ) -> list[FollowedUp]:
-    """Ask for each destination what its platform tells; destinations beside one another, requests at their pace.
+    """Ask the platform of each destination; destinations concurrently, requests at their pace.
 
     Args:
         spool: Where the ids of delivered requests are; ``None``: nowhere.
@@ -149,7 +149,7 @@ class _Asking:
         self._told[key] = one
 
     def _without_token(self, response: Response) -> Response:
-        # what is told is shown to people: should a credential be echoed, it must not be among it
+        # answers are shown to people: a credential that a platform echoes must not be in them
         if not self._token or self._token.encode() not in response.body:
             return response
         return replace(response, body=response.body.replace(self._token.encode(), b"***"))

@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 def is_end(error: BaseException, *, ending: bool) -> bool:
-    """Whether an error is the end of the running task, and not one of somebody's code, whatever it looks like.
+    """Whether an error is the end of the running task, rather than one raised by the user's code.
 
     Args:
-        ending: Whether the client is ending its tasks. Whoever lists all tasks and cancels this one does not close
+        ending: Whether the client is ending its tasks. Code that lists all tasks and cancels this one does not close
             the client by that: the cancellation is taken back, and the caller goes on as after any other error.
     """
     if isinstance(error, asyncio.CancelledError):
@@ -23,7 +23,9 @@ def is_end(error: BaseException, *, ending: bool) -> bool:
         while not ending and task is not None and task.cancelling():
             task.uncancel()
         return ending
-    if isinstance(error, GeneratorExit):  # somebody's own, unless a task that nobody runs any more is thrown away
+    if isinstance(
+        error, GeneratorExit
+    ):  # raised by the user's code, unless the task is discarded without being run any more
         return ending or not _in_task()
     return isinstance(error, KeyboardInterrupt)
 
@@ -53,7 +55,7 @@ class Guard(Generic[T]):
     """Awaits one callable of the user's, bounded in time.
 
     In a task of its own, so that what the callable raises cannot be taken for an end of ours (a CancelledError), and
-    so that one that refuses to be cancelled keeps nobody. At most one call that does so is left behind.
+    so that one that refuses to be cancelled blocks no caller. At most one call that does so is left behind.
     """
 
     def __init__(self, call: Callable[[], Awaitable[T]], *, name: str) -> None:

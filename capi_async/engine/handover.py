@@ -41,7 +41,7 @@ class Handover:
         return len(self._waiting)
 
     def put(self, event: Event) -> tuple[Receipt, Answer]:
-        """Hand in one event from any thread, without waiting; its receipt, and what tells that it is stored.
+        """Hand in one event from any thread, without waiting; its receipt, and an answer for when it is stored.
 
         Raises:
             QueueFull: Too many wait.
@@ -57,7 +57,7 @@ class Handover:
         if self._closed and self._take_back((event, receipt, stored)):
             raise ClientClosed("the client is closed")
         loop = self._loop
-        # looked at after the event is in the queue: whoever takes over clears it before it looks into the queue
+        # read after the event is in the queue: the loop clears it before it reads the queue
         if loop is not None and not self._coming:
             self._coming = True
             try:
@@ -69,7 +69,7 @@ class Handover:
         return receipt, stored
 
     def _take_back(self, item: tuple[Event, Receipt, Answer]) -> bool:
-        """Whether it was still in the queue; if not, its caller is told by whoever took it out."""
+        """Whether it was still in the queue; if not, what took it out answers its caller."""
         try:
             self._waiting.remove(item)
         except ValueError:
@@ -100,7 +100,7 @@ class Handover:
         """Wait until the intake has all of it; False if time ran out."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self._waiting:  # noqa: ASYNC110  # rare: only while the intake is full, which tells nobody
+                while self._waiting:  # noqa: ASYNC110  # rare: only while the intake is full, whose end is not signalled
                     await asyncio.sleep(_AGAIN_S)
         except TimeoutError:
             return False

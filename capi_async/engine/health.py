@@ -20,7 +20,7 @@ from capi_async.telemetry.base import StateChanged
 
 logger = Log(__name__)
 
-#: What is said of each state of a destination.
+#: The log message for each state of a destination.
 _SAYS: Final = {
     "open": ": open again; %d events wait and go now",
     "broken": ": broken: %s; %d events wait and are tried again; %s",
@@ -35,12 +35,12 @@ _FIXES: Final = {
 }
 
 #: No answer for so many seconds, with requests under way, is no progress, and nor is a longer wait that the platform
-#: asked for: new events need not wait for room at this destination.
+#: asked for: new events need not wait for capacity at this destination.
 STALL_S: Final = 5.0
 
 
 class Health:
-    """Learns from every answer, and says so when the state of the destination changes.
+    """Learns from every answer, and logs it when the state of the destination changes.
 
     Attributes:
         breaker: Whether requests may leave.
@@ -85,7 +85,7 @@ class Health:
         return max(-drawn, 0.001)
 
     async def withhold(self) -> None:
-        """Let the other processes on this spool know what the platform said about its rate."""
+        """Share with the other processes on this spool what the platform said about its rate."""
         limits, seconds = self._limits, self.bucket.closed_s()
         try:
             await self._spool.withhold_tokens(
@@ -130,7 +130,7 @@ class Health:
         else:
             if self.breaker.refused():
                 self._announce("open", "")
-            # an answer that names an event has looked at it, so the account is not what it refuses
+            # the platform has read an event that its answer names, so the account is not what it refuses
             named = any(verdict.kind == "rejected" and not verdict.suspect for verdict in verdicts)
             if not named and self.breaker.fruitless(proven=self.breaker.proven()):
                 fix = "check the account and the credential"

@@ -1,4 +1,4 @@
-"""Names code of the user's that holds the event loop and has not returned: the loop itself can tell nobody."""
+"""Names the user's code that blocks the event loop, from another thread: the blocked loop cannot report it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class By:
 
 
 class Held:
-    """What runs on the event loop at this moment. Written there, looked at by a thread."""
+    """What runs on the event loop at this moment. Written there, read by a thread."""
 
     def __init__(self, notices: Notices) -> None:
         self._notices = notices

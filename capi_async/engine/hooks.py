@@ -1,4 +1,4 @@
-"""Tells the hooks, whatever they do."""
+"""Calls the hooks; an exception in one is logged, never raised."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 _SLOW_S: Final = 0.1
 
 
-#: How loud each end is said. Deliveries and erasures are as they should be.
+#: Log level of each kind of outcome. Deliveries and erasures are what was asked for.
 _LEVELS: Final = {
     "skipped": logging.INFO,
     "rejected": logging.WARNING,
@@ -38,7 +38,7 @@ _NUMBER: Final = re.compile(r"[0-9A-Fa-f-]*[0-9][0-9A-Fa-f-]*")
 
 
 def line(text: str, most: int = 300) -> str:
-    """A text of somebody else as part of one line of a log: bounded, and without control characters."""
+    """A text from outside as a part of one line of a log: bounded, and without control characters."""
     return "".join(one if one.isprintable() else " " for one in text[:most])
 
 
@@ -46,7 +46,7 @@ class Hooks:
     """All listeners of one client: metrics, hooks, and the log, which hears of ends that are no delivery.
 
     Args:
-        watcher: Told as well while it is on, which may change at any moment.
+        watcher: Called as well while it is on, which may change at any moment.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Hooks:
         self._clock = clock
         self.metrics = metrics
         self.held = Held(notices)
-        # whoever does not listen costs nothing
+        # hooks that do not listen cost nothing
         self._request = _listeners(hooks, "on_request")
         self._settled = _listeners(hooks, "on_settled")
         self._state = _listeners(hooks, "on_state")
@@ -187,9 +187,9 @@ class Hooks:
         self._notices.note(level, kind, message, *arguments, extra=extra)
 
     def _tell(self, listener: Callable[[T], object], news: T) -> None:
-        """A listener's fault, whatever it raises, must not stop delivery.
+        """An exception in a hook must not stop delivery.
 
-        It is plain code, so that a CancelledError here is one of its own and never an end of the task that tells it.
+        It is plain code, so that a CancelledError here is one of its own, and never the end of the task that calls it.
         """
         began = time.perf_counter()
         try:

@@ -1,4 +1,4 @@
-"""Takes events from callers: submissions in, micro-batches out, room for every record or a clear no."""
+"""Admits submitted events while their destinations have capacity, and hands them on in micro-batches."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from capi_async.thread import OwnedThread
 #: wait for that behind the hop instead of before it, and those that come meanwhile for one more.
 _AHEAD_EVENTS = 64
 
-#: Seconds between two looks at those who wait: a destination that stops making progress wakes nobody.
+#: Seconds between two checks of callers that wait: a destination that stops making progress does not signal it.
 _LOOK_S = 0.25
 
 #: Seconds after which code of the user's that prepares events is named in the log, if it has not returned.
 _STUCK_S = 5.0
 
-#: Seconds that somebody who is forgotten waits for what was handed in before and is not stored yet. What takes longer
-#: is erased all the same when its turn comes.
+#: Seconds that an erasure waits for what was handed in before and is not stored yet. What takes longer
+#: is erased when its turn comes.
 _ERASED_S = 5.0
 
 _CLOSED = "the client closed before this event was stored"
@@ -53,7 +53,7 @@ Prepare: TypeAlias = Callable[
 class Intake:
     """Takes events from callers, has them prepared, and commits them to the spool in order.
 
-    An event without room waits with the rest of its submission, and costs nobody else's destinations anything.
+    An event without capacity waits with the rest of its submission, and holds up no other destination.
     At each destination those who wait are served in order, and before all that come later.
 
     Args:
@@ -94,7 +94,7 @@ class Intake:
         self._running = False
         self._busy = False
         self._sweeping: asyncio.TimerHandle | None = None
-        #: What was said of last to hold the thread.
+        #: What was last logged to block the thread.
         self._named: tuple[str, float] | None = None
         self.closed = False
 
@@ -110,17 +110,17 @@ class Intake:
 
     @property
     def unstored(self) -> int:
-        """Events whose callers were told no when the client closed."""
+        """Events whose callers were refused when the client closed."""
         return self._backlog.unstored
 
     @property
     def unknown(self) -> int:
-        """Events that were being stored when the client closed: nobody can tell of them."""
+        """Events that were being stored when the client closed: whether they are is unknown."""
         return self._backlog.unknown
 
     def at_once(self, event: Event, receipt: Receipt) -> bool:
         """Whether a lone event is stored already, see :class:`~capi_async.engine.straight.Straight`; else put it in."""
-        # with nobody before it, and with nothing in the thread
+        # nothing waits before it, and the thread is idle
         if self.closed or self._busy or not self._running or not self._backlog.idle:
             return False
         return self._straight.store(event, receipt)
@@ -128,7 +128,7 @@ class Intake:
     def put(
         self, events: Sequence[Event], receipts: Sequence[Receipt], *, timeout_s: float | None, waited: bool = False
     ) -> asyncio.Future[None] | None:
-        """Hand events in; ``None`` if callers must wait. The future tells when all are stored.
+        """Hand events in; ``None`` if callers must wait. The future is done when all are stored.
 
         Raises:
             ClientClosed: The client is closing.
@@ -146,7 +146,7 @@ class Intake:
         """Like :meth:`put`, but waits for the intake itself.
 
         Raises:
-            QueueFull: No room within ``timeout_s``.
+            QueueFull: No capacity within ``timeout_s``.
             ClientClosed: The client is closing.
         """
         started = self._clock.monotonic()
@@ -165,7 +165,7 @@ class Intake:
             waited = True
 
     def freed(self) -> None:
-        """Room came free in some queue."""
+        """Some destination has capacity again."""
         if self._backlog.queue:
             self._backlog.woken.set()
 
@@ -203,7 +203,7 @@ class Intake:
                         raise
                     self._commit.failed([submission for submission, _ in current if not submission.queued], error)
         except GeneratorExit:
-            raise  # thrown away together with a loop that was closed: nobody can be told on it
+            raise  # discarded together with a closed loop, on which no caller is left
         except BaseException as error:
             if not is_end(error, ending=self._ending()):
                 self._commit.failed(
@@ -220,7 +220,7 @@ class Intake:
     async def finish(self, until: float) -> None:
         """Take and store nothing more; return once what is being stored is, or at ``until`` (monotonic seconds).
 
-        Who waits to be stored is told no at once.
+        Callers that wait to be stored are refused at once.
         """
         self.closed = True
         self.abandon(_CLOSED, appending=False)
@@ -236,7 +236,7 @@ class Intake:
     async def erase(self, matches: Callable[[Record], bool], outcome: Outcome) -> dict[str, int]:
         """End what was handed in before, is not stored yet and ``matches``; how many per destination.
 
-        Returns when all that was handed in before is stored or waits for room, so that the spool knows of the rest.
+        Returns when all that was handed in before is stored or waits for capacity.
         """
         erasure = Erasure(matches, outcome)
         submissions = self._backlog.all()
@@ -249,13 +249,13 @@ class Intake:
             left_s = until - self._clock.monotonic()
             if left_s <= 0:
                 break
-            # one that has to wait for room is told to nobody: look now and then
+            # that one has to wait for capacity is not signalled: check now and then
             await asyncio.wait(waiting, timeout=min(left_s, 0.05))
         return erasure.found
 
     async def _rest(self) -> None:
         """Return when there may be something to do."""
-        self._backlog.woken.clear()  # first of all: whatever comes from here on is not missed
+        self._backlog.woken.clear()  # first of all, so that what comes from here on is not missed
         if not self._backlog.queue:
             self._busy = False
             await self._backlog.woken.wait()
@@ -285,7 +285,7 @@ class Intake:
         self._sweeping = asyncio.get_running_loop().call_later(0.1, self._sweep)
 
     def _sweep(self) -> None:
-        """Tell callers whose time is up, also while storage hangs. One timer for all: a timer each would cost more."""
+        """Answer the callers whose timeout has passed, also while storage hangs; one timer for all costs the least."""
         self._sweeping = None
         self._look_at_thread()
         self._backlog.tell_late()
@@ -312,7 +312,7 @@ class Intake:
         )
 
     def abandon(self, why: str, error: CapiError | None = None, *, appending: bool = True) -> None:
-        """Tell everybody who waits that nothing will come of it; see :meth:`Backlog.abandon`."""
+        """Refuse all callers who wait; see :meth:`Backlog.abandon`."""
         self._backlog.abandon(why, error, appending=appending)
         if self._sweeping is not None:
             self._sweeping.cancel()

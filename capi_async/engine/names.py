@@ -1,4 +1,4 @@
-"""Events that go by an unknown name which is nearly a standard one: said once, in words."""
+"""Unknown event names that are nearly standard ones: each is logged once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from capi_async.spec import Destination
 
 logger = Log(__name__)
 
-#: Names that are looked into; whoever makes them up from a page's data is told enough by then.
+#: Most names that are checked: an application that makes them up from data has been warned by then.
 _MAX_NAMES: Final = 2_048
-#: Names that are told.
+#: Most names that are logged.
 _MAX_TOLD: Final = 50
 
 
 class NameWatch:
-    """Tells of each name at most once, in a log line.
+    """Logs each name at most once.
 
     Args:
         destinations: Those that may know a name that is no standard one.
@@ -31,11 +31,11 @@ class NameWatch:
         self._told = 0
 
     def knows(self, event: Event) -> bool:
-        """Whether there is nothing to tell of the event's name."""
+        """Whether there is nothing to log of the event's name."""
         return event.name in self._seen
 
     def look(self, events: Sequence[Event]) -> None:
-        """Look at the names that have not been seen yet; this runs for every batch."""
+        """Check the names that have not been seen yet; this runs for every batch."""
         seen = self._seen
         new = {event.name for event in events} - seen
         if not new or self._told >= _MAX_TOLD or len(seen) + len(new) > _MAX_NAMES:

@@ -1,4 +1,4 @@
-"""What a user wants to know once, and not a thousand times: the first of a kind at once, then a sum a minute."""
+"""Log messages that may repeat a thousand times: the first of a kind at once, then a sum a minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 #: Seconds between two messages about the same kind.
 EVERY_S: Final = 60.0
-#: Kinds that are told apart. Of more than these, one that was quiet for a minute is forgotten, or the new one is said
+#: Kinds that are kept apart. Of more than these, one that was quiet for a minute is forgotten, or the new one is logged
 #: together with all others that are too many: a platform whose every answer reads differently fills no log.
 MAX_KINDS: Final = 256
 _OTHERS: Final = ("others",)
@@ -53,7 +53,7 @@ class Notices:
         self._every_s = every_s
         self._max_kinds = max_kinds
         self._kinds: dict[Hashable, _Kind] = {}
-        # reentrant: a signal's handler may have something to say while its thread says something
+        # reentrant: a signal's handler may log while its thread logs
         self._guard = threading.RLock()
         self._pid = os.getpid()
 
@@ -98,7 +98,7 @@ class Notices:
         self._flush(now, [one for one in list(self._kinds.values()) if now - one.said_at >= self._every_s])
 
     def flush(self) -> None:
-        """Say everything that was not said yet: the client closes."""
+        """Log every sum that was not logged yet: the client closes."""
         self._flush(self._now(), list(self._kinds.values()))
 
     def _flush(self, now: float, kinds: list[_Kind]) -> None:

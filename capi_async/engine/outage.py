@@ -1,4 +1,4 @@
-"""Storage that fails is no fault of a destination: said once for all of them, and once more when it works again."""
+"""Logs that storage fails, once for all destinations, and once more when it works again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _QUIET_S: Final = 5.0
 
 
 class Outage:
-    """What one client says about failures of its spool.
+    """What one client logs about failures of its spool.
 
     Args:
         now: Monotonic seconds.
@@ -27,12 +27,12 @@ class Outage:
         self._since: float | None = None
         self._failed_at = 0.0
         self._said_at: float | None = None
-        #: Whether the failures of now were said, so that their end is worth a line too.
+        #: Whether the present failures were logged, so that their end is logged as well.
         self._told = False
         self._unsaid = 0
 
     def failed(self, error: SpoolError) -> None:
-        """A call of the spool failed, and is tried again: the first is said at once, then one line a minute."""
+        """A call of the spool failed, and is tried again: the first is logged at once, then one line a minute."""
         now = self._now()
         self._failed_at = now
         if self._since is None:

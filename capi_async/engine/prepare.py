@@ -1,6 +1,6 @@
 """From events to records: consent, hash once, map for each destination, encode. Runs in the prepare thread.
 
-Destinations and what stands in an event are code of the user's: whatever it raises costs that event. The thread is not
+Destinations and the objects in an event are code of the user's: an exception in it costs that event. The thread is not
 the main one, so that not even a KeyboardInterrupt here is meant for us.
 """
 
@@ -89,7 +89,7 @@ class _Target:
     Attributes:
         leader: An earlier destination that makes the same bodies, see :attr:`Destination.head_settings`.
         off: What could be sent is skipped.
-        brief: It takes some microseconds for a small event, and runs nobody else's code.
+        brief: It takes some microseconds for a small event, and runs no code of others.
     """
 
     __slots__ = (
@@ -119,7 +119,7 @@ class _Stride(NamedTuple):
     """Events that are taken through all destinations together.
 
     Attributes:
-        usual: None of them needs to be looked at by itself; else all of them do.
+        usual: None of them needs to be checked by itself; else all of them do.
     """
 
     events: Sequence[Event]
@@ -141,7 +141,7 @@ class Preparer:
         phone_region: ISO 3166-1 alpha-2 country in which numbers without country code are read.
         before_send: Gives the event to send in the place of another one, or ``None``: it is skipped.
         off: Names of destinations to which nothing is sent: what could be, is skipped.
-        watcher: Told of what was prepared, while it is on.
+        watcher: Called with what was prepared, while it is on.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Preparer:
     def run(
         self, events: Sequence[Event], receipts: Sequence[Receipt], now: float
     ) -> tuple[list[Record], list[Refused]]:
-        """Prepare one micro-batch. Records of one destination stand together, in the order of ``events``.
+        """Prepare one micro-batch. Records of one destination follow one another, in the order of ``events``.
 
         Never raises on account of an event: what cannot be sent is refused, with a reason.
 
@@ -242,7 +242,7 @@ class Preparer:
     def _identify(
         self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], latest: datetime
     ) -> list[_Stride]:
-        """In their order, those that need a closer look apart from the others."""
+        """The events in their order, and apart from them those that need to be checked one by one."""
         try:
             ids: Sequence[Identifiers] = self._plan.identify_all(
                 [event.user for event in events], [event.page for event in events]
@@ -298,7 +298,7 @@ class Preparer:
             if len(wires) != len(stride.events):  # a StopIteration in to_wire() ends map() in silence
                 return self._one_by_one(target, stride, refused, now)
             bodies = [encode(wire.body) if type(wire) is Wire and wire.expires_at > now else None for wire in wires]
-        except BaseException:  # looked into once more, one by one, where what is to blame is named
+        except BaseException:  # prepared once more, one by one, which names what is wrong
             return self._one_by_one(target, stride, refused, now)
         return [
             Record(
@@ -327,7 +327,7 @@ class Preparer:
                 head: bytes | Refusal | None
                 try:
                     head = head_of(event)
-                except BaseException:  # looked into once more below
+                except BaseException:  # prepared once more below
                     head = None
                 if type(head) is bytes:
                     row.append(
@@ -358,7 +358,7 @@ class Preparer:
     def alone(self, event: Event, receipt: Receipt, now: float) -> tuple[list[Record], list[Refused]] | None:
         """What :meth:`run` gives for one small and usual event, on the event loop; ``None``: the thread is to do it.
 
-        Nothing is caught on account of the event, logged or said here: whatever is not as usual is for :meth:`run`.
+        Nothing is caught on account of the event, logged or said here: what is not as usual is left to :meth:`run`.
         Must not be called while :meth:`run` goes on in the thread.
 
         Args:
@@ -386,7 +386,7 @@ class Preparer:
                 self._watcher.prepared(records, refused)
         except KeyboardInterrupt:  # this is the main thread, perhaps
             raise
-        except BaseException:  # looked into once more in the thread, where what is to blame is named
+        except BaseException:  # prepared once more in the thread, which names what is wrong
             return None
         return records, refused
 
@@ -403,7 +403,7 @@ class Preparer:
     def _usual_one(
         self, target: _Target, event: Event, ids: Identifiers, now: float, before: Sequence[Record]
     ) -> Record | Outcome | None:
-        """The record of a usual event, or why the destination does not take it; ``None``: that needs a closer look."""
+        """The record of a usual event, or the refusal of the destination; ``None``: it has to be prepared by itself."""
         if event.to is not None and target.name not in event.to:
             return _NOT_ADDRESSED
         if self._require_consent and event.consent is None:
@@ -478,7 +478,7 @@ class Preparer:
             body = ENCODER.encode(made.body)
         except RecursionError as error:
             return too_deep(event, target.destination) or unencodable(event, error)
-        except BaseException as error:  # whatever an object of the caller's may raise when it is looked into
+        except BaseException as error:  # an object of the caller's may raise anything when it is read
             return unencodable(event, error)
         if len(body) > target.max_body:
             return Outcome(
@@ -527,6 +527,6 @@ def _failed(target: _Target, error: BaseException) -> Outcome:
 
 
 def _is_whole(refusal: Refusal) -> bool:
-    """Whether a destination's own code filled it in as it says: what it holds is counted, logged and stored."""
+    """Whether a destination's own code gave the types that it declares: they are counted, logged and stored."""
     texts = (refusal.field, refusal.reason, refusal.fix)
     return refusal.kind in ("skipped", "rejected") and all(isinstance(text, str) for text in texts)

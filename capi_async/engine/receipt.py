@@ -59,17 +59,17 @@ class Receipt(Struct, gc=False, eq=False):
         """
         if not self._complete() and not self._delivery.over:
             loop = asyncio.get_running_loop()
-            # one each: several may wait for the same receipt, and one giving up is not the others' affair
+            # one each: several may wait for the same receipt, and one that gives up must not cancel the others
             waiter: asyncio.Future[None] = loop.create_future()
             self._waiters = [*(self._waiters or ()), waiter]
             self._delivery.waiting.add(waiter)
-            timer = None if timeout_s is None else loop.call_later(timeout_s, _ring, waiter)
+            timer = None if timeout_s is None else loop.call_later(timeout_s, _wake, waiter)
             try:
                 await waiter
             finally:
                 if timer is not None:
                     timer.cancel()
-                # of an event that another process settles, nobody will ever hear here
+                # an event that another process settles is never settled here
                 self._waiters = [one for one in self._waiters if one is not waiter] or None
                 self._delivery.waiting.discard(waiter)
         return self.known()
@@ -83,7 +83,7 @@ class Receipt(Struct, gc=False, eq=False):
         """Return once the event is in the spool.
 
         Raises:
-            QueueFull: There was no room; nothing was stored.
+            QueueFull: There was no capacity; nothing was stored.
             SpoolError: Storage failed.
             ClientClosed: The client closed meanwhile.
 
@@ -103,9 +103,9 @@ class Receipt(Struct, gc=False, eq=False):
             self._outcomes[destination] = outcome
         if self._waiters is not None and self._complete():
             for waiter in self._waiters:
-                # the loop of somebody who waited may have ended since
+                # the loop of a caller that waited may have ended since
                 if not waiter.get_loop().is_closed():
-                    _ring(waiter)
+                    _wake(waiter)
 
     def _complete(self) -> bool:
         return self._outcomes is not None and len(self._outcomes) >= len(self._destinations)
@@ -115,6 +115,6 @@ class Receipt(Struct, gc=False, eq=False):
         return f"Receipt({self.event_id!r}, {done} of {len(self._destinations)} settled)"
 
 
-def _ring(waiter: asyncio.Future[None]) -> None:
+def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)

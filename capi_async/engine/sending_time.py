@@ -1,4 +1,4 @@
-"""When requests may be under way: always, or only while somebody waits for their answers."""
+"""When requests may be under way: always, or only while a caller waits for their answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-#: Seconds that a request gets at least; with less time left it is not begun, because it would only be left in doubt.
+#: Seconds that a request gets at least; with less time left it is not begun, because its outcome would stay unknown.
 LEAST_S: Final = 0.2
 
 

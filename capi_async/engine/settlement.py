@@ -23,7 +23,7 @@ class Settlement(Struct, gc=False):
     Attributes:
         final: Records with a final outcome, and ``outcomes`` in the same order.
         again: Seconds to wait (``None``: as the backoff says) to the records that are sent again.
-        split: Records whose request was refused for one of them, nobody knows which.
+        split: Records whose request was refused because of one of them that is not known.
     """
 
     final: list[Record]
@@ -147,11 +147,11 @@ def _doubt(
 
 
 def absorbed(record: Record, resend: Resend, now: float) -> bool:
-    """Whether another copy of this record, which may have arrived before, does no harm (or is wanted all the same)."""
+    """Whether another copy of this record, which may have arrived before, does no harm (or is wanted nevertheless)."""
     if resend != "safe":
         return resend == "always"
     if record.resend_for_s <= 0:
-        # whatever the clock says: one that was set back would have the attempt lie ahead
+        # without asking the clock: one that was set back would put the attempt into the future
         return False
     # the wall clock outlives the process, and may be stepped in between: the end of the window is not trusted
     margin_s = min(_CLOCK_MARGIN_S, record.resend_for_s / 10)

@@ -1,7 +1,7 @@
 """The tasks of one client, which end together.
 
 Not a library's task group: those keep what they own alive for good when an event loop is closed without ending its
-tasks, so that a client which nobody closed could not be told of; and a task that is cancelled before it began leaves
+tasks, so that an unclosed client could not be reported; and a task that is cancelled before it began leaves
 them with a coroutine that was never awaited.
 """
 

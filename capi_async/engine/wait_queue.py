@@ -1,4 +1,4 @@
-"""Callers who wait for room, in order: what each handed in, and the queue in which it waits."""
+"""Submissions that wait for capacity, in order."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Submission:
         stored: How many of them are in the spool.
         deadline: Monotonic seconds at which the caller gives up; ``None``: never.
         future: Resolved once all are stored.
-        appending: How many of them the spool is storing right now, so that nobody may be told otherwise.
+        appending: How many of them the spool is storing right now, so that they must not be reported as not stored.
         since: Monotonic seconds at which it was handed in.
         erasures: What was forgotten since then.
-        position: Where it stands in the queue, once it had to wait for room.
+        position: Its place in the queue, once it had to wait for capacity.
     """
 
     __slots__ = (
@@ -68,16 +68,16 @@ class Submission:
 
     @property
     def queued(self) -> bool:
-        """Whether it stands in the queue right now."""
+        """Whether it is in the queue right now."""
         return self.position is not None and bool(self.position.waits)
 
     def fail(self, error: CapiError) -> None:
-        """Tell the caller no."""
+        """Refuse the caller."""
         if not self.future.done():
             self.future.set_exception(error)
 
     def refuse(self, error: SpoolError, *, stored: bool | None = None) -> None:
-        """Tell the caller of storage that failed: an error of their own, which several callers cannot share.
+        """Raise for the caller that storage failed: each gets its own error, because several cannot share one.
 
         Args:
             stored: What is known of the event; ``None``: what the error says.
@@ -96,7 +96,7 @@ class Submission:
         return event
 
     def full(self, why: str) -> QueueFull:
-        """What this caller is told when there is no room."""
+        """The error for this caller when there is no capacity."""
         total = len(self.events)
         stored = "nothing was stored" if not self.stored else f"the first {self.stored} of {total} were stored"
         return QueueFull(f"{why}; {stored}", stored=False, stored_events=self.stored)
@@ -107,7 +107,7 @@ Slice: TypeAlias = tuple[Submission, int]
 
 
 class Position:
-    """Where a submission stands in the queue. Its number stays the same: one that has to wait again is not the last.
+    """The place of a submission in the queue. Its number stays the same: one that waits again keeps its turn.
 
     Attributes:
         waits: Destinations that its next event waits for; none while the submission is not queued.
@@ -123,10 +123,10 @@ class Position:
 
 
 class WaitQueue:
-    """Submissions whose next event has no room, oldest first, in one queue for each set of destinations waited for.
+    """Submissions whose next event waits for capacity, oldest first, in one queue for each set of full destinations.
 
-    All in one queue need the same full destinations, so that only the first of each is worth a look: thousands may
-    wait, and every answer of a platform makes somebody look.
+    All in one queue need the same full destinations, so that only the first of each has to be checked: thousands may
+    wait, and every answer of a platform leads to a check.
     """
 
     def __init__(self) -> None:
@@ -163,7 +163,7 @@ class WaitQueue:
         position.waits = NOTHING
 
     def first(self, *, after: int = 0) -> Submission | None:
-        """The oldest with a higher number than ``after`` that stands behind nobody who waits for just the same."""
+        """The oldest with a higher number than ``after`` that is the first of its queue."""
         heads = [queue[0] for queue in self._queues.values() if _number(queue[0]) > after]
         return min(heads, key=_number, default=None)
 
@@ -174,7 +174,7 @@ class WaitQueue:
         return NOTHING.union(*[_waits(head) for head in heads if before is None or _number(head) < before])
 
     def due_at(self) -> float | None:
-        """The earliest deadline of those who are first; the others are told by the sweep."""
+        """The earliest deadline of the first of each queue; the sweep answers the others."""
         return min(
             [queue[0].deadline for queue in self._queues.values() if queue[0].deadline is not None], default=None
         )

@@ -42,13 +42,13 @@ _UNKNOWN = Outcome(
     reason_code="configuration",
 )
 
-#: Seconds between two looks at the credential of a paused destination, if a callable gives it.
+#: Seconds between two readings of a paused destination's credential, if a callable gives it.
 LOOK_S = 5.0
 
-#: Records that a probe looks through at most for one that came after those that were refused.
+#: Most records that a probe searches for one that came after those that were refused.
 _REACH = 10_000
 
-#: Seconds between two tries to hand records back to storage that failed.
+#: Seconds between two tries to release records to storage that failed.
 _AGAIN_S = 1.0
 
 
@@ -56,9 +56,9 @@ class Worker:
     """Delivers what the spool holds for one destination.
 
     Args:
-        outage: What is said while storage fails.
+        outage: Logs failures of storage.
         sending_time: When requests may be under way.
-        linger_s: Seconds that an event waits for company.
+        linger_s: Seconds that an event waits for others to share its request.
         ending: Whether the client is ending all tasks: only then is a CancelledError the end of ours.
         max_attempts: Failed requests that one event may be part of.
         tracing: Has a span for each request.
@@ -121,7 +121,7 @@ class Worker:
         self._waiter: asyncio.Future[None] | None = None
         #: Monotonic seconds at which it goes on by itself; in the past while it works.
         self._asleep_until = -math.inf
-        #: What waited when the worker lay down to let a batch linger, and how much more would close that batch.
+        #: What waited when the worker began to let a batch linger, and how much more would close that batch.
         self._lingering: tuple[Depth, int, int] | None = None
         self._waiting_events = 0
         self._under_way: dict[int, Batch] = {}
@@ -153,7 +153,7 @@ class Worker:
         self.wake()
 
     def progressing(self) -> bool:
-        """Whether waiting for room here makes sense."""
+        """Whether waiting for capacity here makes sense."""
         if not self._health.promising():
             return False
         if not self._under_way:
@@ -198,7 +198,7 @@ class Worker:
 
     @property
     def lingers(self) -> bool:
-        """Whether all that is held here lets a batch linger, and nothing else waits behind it."""
+        """Whether all that is held here lets a batch linger, and nothing else waits."""
         return self._lingering is not None
 
     @property
@@ -232,7 +232,7 @@ class Worker:
             self._lingering = (depth, *left)
 
     async def end(self) -> None:
-        """All tasks have ended: hand back what they held, also what was under way. Then it is the spool's again."""
+        """After all tasks have ended, release what they held to the spool, also what was under way."""
         cut_off = [record for batch in self._under_way.values() for record in batch.records]
         self._under_way.clear()
         self._health.window.in_flight = 0
@@ -250,7 +250,7 @@ class Worker:
         return [*found, f"{self.name}: the transport"] if self._exchange.sending else found
 
     async def put_back(self) -> None:
-        """Hand back what waits here for company or for a token, so that the spool may dispose of it."""
+        """Release what lingers here or waits for a token, so that the spool may settle it."""
         held = [record for batch in reversed(self._splits) for record in batch.records] + self._batcher.drain()
         held += self._stranded
         self._splits.clear()
@@ -306,7 +306,7 @@ class Worker:
             batch = self._next(probing=probing)
         if batch is None:
             return _sooner(self._batcher.due_s(), self._spool.next_due_s(self.name))
-        # where it is found whatever happens meanwhile: shared tokens may be a round trip away
+        # listed before the wait for shared tokens, which may take a round trip, so that it is found meanwhile
         self._splits.append(batch)
         token_s = await self._health.token_s()
         if token_s > 0:
@@ -335,7 +335,7 @@ class Worker:
         return self._spool.depth(self.name).events > carried
 
     async def _fill(self, limit: int | None) -> None:
-        """Lease until a whole batch is at hand, but not what could not leave soon anyway."""
+        """Lease until a whole batch is here, but not what could not leave soon anyway."""
         if self._batcher.ready() or (self._splits and not self._aside):
             return
         room = self._limits.max_batch_events - self._batcher.records
@@ -361,9 +361,9 @@ class Worker:
         return len(leased)
 
     async def _newest(self) -> Batch | None:
-        """A probe of the newest record within reach: those before it were refused, and nobody knows whose fault it is.
+        """A probe of the newest record within reach: those before it were refused, whichever of them is at fault.
 
-        With every probe that is refused it looks further. What it looked through is handed back.
+        After every refused probe, it searches further. What it searched is released.
         """
         await self.put_back()
         reach = min(_REACH, self.breaker.doubts * self._limits.max_batch_events)
@@ -381,7 +381,7 @@ class Worker:
         """Only what this configuration made, or would make today, may be sent.
 
         Raises:
-            Fault: The destination cannot tell; it is paused.
+            Fault: The destination's code failed; it is paused.
         """
         strange = [
             record
@@ -435,7 +435,7 @@ class Worker:
         except BaseException as error:  # a fault of ours, of storage or of a user's code: it costs no event
             _doubt(batch)
             if self._ended(error):
-                raise  # whoever ends all tasks hands the records back
+                raise  # the records are released once all tasks have ended
             if not isinstance(error, Fault):
                 self._say_fault("delivery", error)
             after_s = DELIVERY.interval_s(max(one.attempts for one in batch.records))
@@ -484,7 +484,7 @@ class Worker:
         verdicts: list[Verdict],
         response: Response | None,
     ) -> None:
-        """Settle what is final, hand back what is tried again, halve what must be split."""
+        """Settle what is final, release what is tried again, halve what must be split."""
         settlement = settle_batch(
             records,
             verdicts,
@@ -516,7 +516,7 @@ class Worker:
                     self._splits.append(_part(batch, part))
 
     async def _note_sent(self, head: bytes, outcomes: Sequence[Outcome]) -> None:
-        """Keep the id of a request that the platform tells more of later; before its events are settled, or never."""
+        """Keep the id of a request that the platform has later answers for; before its events are settled, or never."""
         taken = Counter(one.trace_id for one in outcomes if one.kind == "delivered" and one.trace_id)
         if not taken or not self._code.is_followed(head):
             return

@@ -16,7 +16,7 @@ DAY: Final = 86_400.0
 
 
 class StorageOptions(Struct, frozen=True, kw_only=True):
-    """How stored events are kept, whatever stores them.
+    """How stored events are kept, in every durable spool.
 
     Attributes:
         keys: Stored events are encrypted with the first key; all keys decrypt.

@@ -1,4 +1,4 @@
-"""What a spool promises: records accepted from the caller and not yet settled, and the ledger over them."""
+"""The protocol of a spool: it holds records that were accepted and are not settled, and counts what became of all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from capi_async.outcome import Outcome
 
 
 class Busy(SpoolError):
-    """Somebody else has the storage to himself; nothing was stored, and trying again makes sense."""
+    """Another process has the storage locked; nothing was stored, and trying again makes sense."""
 
     def __init__(self, *args: object, stored: bool | None = False, stored_events: int = 0) -> None:
         super().__init__(*args, stored=stored, stored_events=stored_events)
@@ -41,8 +41,8 @@ class Record(Struct, gc=False, eq=False):
         attempts: Requests that carried it.
         failures: Those of them that count against the attempts allowed.
         uncertain_since: Seconds since the epoch of the first attempt whose answer never came, else 0.
-        receipt: Who is told of the outcome; only within the process that accepted it.
-        epoch: Of the lease that holds it; 0 while nobody does.
+        receipt: What the caller holds, which is settled with the outcome; only in the process that accepted the event.
+        epoch: Of the lease that holds it; 0 while it is not leased.
         due_at: Monotonic seconds before which it is not given out.
         chunk: Where the spool keeps it, and ``at`` which place there; its own affair.
         trace: Trace context of the call that handed it in, as W3C ``traceparent``; empty without tracing.
@@ -73,7 +73,7 @@ class Record(Struct, gc=False, eq=False):
 
 
 class Refused(Struct, gc=False, eq=False):
-    """An event that ended at the door of one destination: counted, never stored."""
+    """An event that was refused before it was stored for one destination: it is counted only."""
 
     destination: str
     event_id: str
@@ -82,7 +82,7 @@ class Refused(Struct, gc=False, eq=False):
 
 
 class Ledger(Struct, frozen=True, kw_only=True):
-    """Where every event accepted for one destination is.
+    """Counts of all events accepted for one destination.
 
     ``accepted`` equals the sum of all the others, at any moment: see :attr:`balanced`.
     """
@@ -108,12 +108,12 @@ class Ledger(Struct, frozen=True, kw_only=True):
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether every accepted event is counted once."""
         return self.accepted == self.settled + self.pending
 
 
 class Depth(Struct, frozen=True):
-    """What waits for one destination."""
+    """Unsettled records of one destination, and the bytes of their bodies."""
 
     events: int
     bytes: int
@@ -128,15 +128,15 @@ AppendNow: TypeAlias = Callable[[Sequence["Record"], Sequence["Refused"]], None]
 
 
 def ignore_settled(_destination: str, _event_ids: Sequence[str], _outcomes: Sequence[Outcome]) -> None:
-    """An ``OnSettled`` for those who do not listen."""
+    """An ``OnSettled`` that does nothing."""
 
 
 async def ignore_recall() -> None:
-    """A ``recall`` for those who hold nothing back."""
+    """A ``recall`` for callers that hold no leased records."""
 
 
 def size_of(records: Iterable[Record]) -> int:
-    """Bytes of their bodies."""
+    """Bytes of the bodies of these records."""
     return sum(map(len, map(_body, records)))
 
 
@@ -194,7 +194,7 @@ class DeadLetter(Struct, frozen=True):
 
 
 class LetterFilter(Struct, frozen=True, kw_only=True):
-    """Which dead letters are meant: those that meet all that is given.
+    """Chooses dead letters: those that meet every condition given.
 
     Attributes:
         reason: Text that the reason holds, or with ``whole_reason`` the reason itself.
@@ -298,7 +298,7 @@ class Spool(Protocol):
 
     #: Whether accepted records outlive the process.
     durable: bool
-    #: For people: where accepted events are, and what becomes of them when this process ends.
+    #: In words for people: where accepted events are, and what becomes of them when this process ends.
     where: str
 
     async def open(
@@ -325,7 +325,7 @@ class Spool(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of everything; nothing that was accepted is lost if the spool is durable."""
+        """Release all resources; nothing that was accepted is lost if the spool is durable."""
         ...
 
     async def append(
@@ -334,12 +334,12 @@ class Spool(Protocol):
         """Accept all or nothing, counters included.
 
         Args:
-            timeout_s: Seconds to wait for storage that somebody else has to himself; ``None``: the spool's default.
+            timeout_s: Seconds to wait for storage that another process has locked; ``None``: the spool's default.
 
         Raises:
-            Busy: Somebody else had the storage for so long; nothing was accepted.
+            Busy: Another process had the storage locked for so long; nothing was accepted.
             SpoolError: Storage failed. Its ``stored`` is False if nothing was accepted for certain, True if all was,
-                and ``None`` (the default) if that cannot be told: an answer that never came.
+                and ``None`` (the default) if that is unknown, as when an answer never came.
         """
         ...
 
@@ -373,14 +373,14 @@ class Spool(Protocol):
         ...
 
     async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
-        """Settle the oldest records that nobody holds until ``events`` and ``max_bytes`` fit; returns how many."""
+        """Settle the oldest records that are not leased until ``events`` and ``max_bytes`` fit; returns how many."""
         ...
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
         """Settle every record that ``matches``, dead letters and what other processes have taken up included.
 
         Returns how many were settled, per destination. What is under way at this moment is not stopped and not
-        counted; but it is not sent again: handed back, it is settled, and whatever it ends as, it is not kept.
+        counted. It is not sent again either: if it is released, it is settled, and it does not become a dead letter.
         """
         ...
 
@@ -402,15 +402,15 @@ class Spool(Protocol):
         """Request tokens of ``account`` that all processes on this spool share.
 
         Returns how many were taken, or minus the seconds until there may be one; ``None`` if nothing is shared,
-        so that every process goes by its own bucket.
+        so that every process uses a token bucket of its own.
 
         Raises:
-            SpoolError: They are out of reach.
+            SpoolError: The storage cannot be reached.
         """
         ...
 
     async def withhold_tokens(self, account: str, *, rate: float, burst: float, seconds: float) -> None:
-        """The platform said slow down: nobody on this spool gets a token for so long, and fewer for a while after."""
+        """A platform asked to slow down: no process on this spool gets a token for so long, then fewer for a while."""
         ...
 
     def next_due_s(self, destination: str) -> float | None:
@@ -432,7 +432,7 @@ class Spool(Protocol):
     async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
         """Which of these events were accepted for at least one destination, also after they were delivered.
 
-        Where this is remembered, it is so from the moment at which ``append`` accepts an event, whatever ends the
+        Where this is remembered, it is stored together with the event by ``append``, so that it survives the end of the
         process. A spool that remembers nothing returns an empty set.
         """
         ...

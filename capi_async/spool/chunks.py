@@ -1,6 +1,6 @@
 """A chunk: records of one destination that are stored together, and what happened to each of them. Pure.
 
-The records are stored column by column and never change; what happened to them is stored beside them.
+The records are stored column by column and never change; what happened to them is stored separately.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def fates_of(
     attempted_at: Mapping[int, float],
     waits: Mapping[int, tuple[float, float]],
 ) -> list[Fate]:
-    """What happened to the unsettled ones of these records, with neighbours of the same fate together.
+    """What happened to the unsettled ones of these records, with neighbouring records of the same fate together.
 
     Args:
         records: Each with the index under which it is stored.
@@ -282,7 +282,7 @@ def fates_of(
         if record is None or record.epoch == SETTLED:
             continue
         since = record.uncertain_since or (attempted_at.get(record.at, 0.0) if attempted_at else 0.0)
-        # a record that is about to be sent for the first time has no attempt yet; whoever reads this later counts it
+        # a record that is about to be sent for the first time has no attempt yet; what is stored counts that one
         attempts = record.attempts or (1 if since else 0)
         due, wait = waits.get(record.at, (0.0, 0.0)) if waits else (0.0, 0.0)
         if not (attempts or due):

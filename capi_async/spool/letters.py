@@ -1,4 +1,4 @@
-"""What is done with dead letters as a whole, in any spool: told by reason, erased."""
+"""Dead letters as a whole, in any spool: counted by reason, erased."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class MemorySpool:
         self._end_returned([record for record, _ in self._end_on_return.values()])
         for name in destinations:
             queue = self._queues.setdefault(name, _Queue())
-            # a loop that ended without closing left these behind; its last requests may have arrived
+            # still leased by a loop that ended without closing; its last requests may have arrived
             for record in reversed(queue.leased.values()):
                 record.epoch = 0
                 if record.attempts and not record.uncertain_since:
@@ -92,7 +92,7 @@ class MemorySpool:
         """See :func:`~capi_async.spool.base.append_now_of`."""
         woken: dict[str, None] = {}
         queues = self._queues
-        # records of one destination stand together: what concerns its queue is done once for all of them
+        # records of one destination follow one another: their queue is updated once for all of them
         for name, group in groupby(records, key=_destination):
             queue = queues[name]
             run = list(group)
@@ -154,7 +154,7 @@ class MemorySpool:
             self._end_returned(records)
         due = self._clock.monotonic() + after_s
         woken: dict[str, None] = {}
-        # backwards, because each of them goes in front of the one before
+        # backwards, because each record is put in front of the one before
         for record in records if after_s > 0 else reversed(records):
             queue = self._queues[record.destination]
             if queue.leased.pop(id(record), None) is None:
@@ -251,7 +251,7 @@ class MemorySpool:
     def oldest_at(self, destination: str) -> float | None:
         """See :meth:`~capi_async.spool.base.KnowsAge.oldest_at`."""
         queue = self._queues[destination]
-        # whoever waits for an older one of its order key is younger than that one
+        # a record that waits for an older one of its order key is younger than that one
         # copied first: another thread may ask
         ready, delayed, leased = list(islice(queue.ready, 1)), list(queue.delayed), list(queue.leased.values())
         waiting = [*ready, *(entry[2] for entry in delayed), *leased]
@@ -307,4 +307,4 @@ def _runs(records: Sequence[Record], outcomes: Sequence[Outcome]) -> Iterator[tu
 
 
 def _nobody(_destination: str) -> None:
-    """Wakes nobody: the spool is not open."""
+    """The ``wake`` of a spool that is not open."""

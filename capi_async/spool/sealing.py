@@ -9,14 +9,14 @@ import msgspec
 
 from capi_async.cipher import Cipher, UnknownKey
 
-#: What identifies one stored thing: its kind, its destination, and what tells it from all others of that kind there.
+#: What identifies one stored thing: its kind, its destination, and what distinguishes it from others of that kind.
 Place: TypeAlias = tuple[str | int | float, ...]
 
 Seal: TypeAlias = Callable[[bytes, Place], tuple[str, bytes]]
 OpenSealed: TypeAlias = Callable[[bytes, str, Place], bytes]
 
-#: In front of the key's name where the place is part of the seal; without it stands what earlier releases stored, whose
-#: seal named the destination only. An earlier seal does not open under this form, nor the other way round.
+#: Prefix of the key's name where the place is part of the seal. Names without it are of earlier releases, whose
+#: seal named the destination only. Neither seal opens in the form of the other.
 _BOUND: Final = "2:"
 
 #: What the log says of things that were stored in clear, or by an earlier release, and are not accepted.
@@ -41,11 +41,11 @@ _MAX_SETTLED: Final = 20_000
 
 
 class NotSealed(UnknownKey):
-    """Stored in clear where everything is to be encrypted: anybody who may write there can have made it."""
+    """Stored in clear where everything is to be encrypted: anyone with write access may have made it."""
 
 
 class SealedEarlier(UnknownKey):
-    """Sealed by an earlier release for its destination only: anybody who may write there can have moved it."""
+    """Sealed by an earlier release for its destination only: anyone with write access may have moved it."""
 
 
 def why_refused(error: UnknownKey) -> str:
@@ -62,7 +62,7 @@ class Sealing:
         keys: The first seals, all of them open; without any, everything is stored in clear.
         plain: What was stored in clear is accepted although there are keys.
         old_seals: What an earlier release sealed is accepted.
-        spool: What tells this spool from others with the same keys: it is part of every seal.
+        spool: Distinguishes this spool from others with the same keys, as a part of every seal.
 
     Raises:
         ConfigError: A key is malformed, or the extra ``encryption`` is not installed.
@@ -74,7 +74,7 @@ class Sealing:
         self._old_seals = old_seals
         self._seen: dict[int | str, str] = {}
         self._spool = spool
-        #: What is stored beside the sealed bytes: the form of the seal and the name of the key; empty if in clear.
+        #: What is stored with the sealed bytes: the form of the seal and the name of the key; empty if in clear.
         self.name = f"{_BOUND}{self._cipher.name}" if self._cipher else ""
 
     @property
@@ -83,7 +83,7 @@ class Sealing:
         return self._cipher is not None
 
     def seal(self, data: bytes, place: Place) -> tuple[str, bytes]:
-        """The name to store beside it, and the bytes to store."""
+        """The name to store with it, and the bytes to store."""
         if self._cipher is None:
             return "", data
         return self.name, self._cipher.seal(data, self._context(place))
@@ -120,16 +120,16 @@ class Sealing:
             raise SealedEarlier(name)
 
     def is_repeated(self, thing: int | str, at: str = "") -> bool:
-        """Whether :meth:`note` was told of a thing, and that it stands elsewhere than ``at``."""
+        """Whether :meth:`note` was called for this thing, with another place than ``at``."""
         return self._seen.get(thing, at) != at
 
     def note(self, thing: int | str, at: str) -> None:
-        """Remember where a thing stands, or stood: it stands nowhere else. The oldest are forgotten at some time."""
+        """Note the only place of a thing. Of many things, the oldest are forgotten."""
         if self._cipher is not None:
             self._seen[thing] = at
             if len(self._seen) > _MAX_SETTLED:
                 del self._seen[next(iter(self._seen))]
 
     def _context(self, place: Place) -> str:
-        # as JSON: no two places have the same text, whatever stands in their parts
+        # as JSON: no two places have the same text
         return msgspec.json.encode((self._spool, *place)).decode()

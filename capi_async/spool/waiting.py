@@ -10,7 +10,7 @@ from typing import Final
 
 from capi_async.spool.base import Record, size_of
 
-#: ``Record.epoch`` of a record that is settled, or that another process holds now; 0: nobody holds it, above: leased.
+#: ``Record.epoch`` of a record that is settled, or that another process holds now; 0: not leased, above 0: leased.
 SETTLED: Final = -1
 
 
@@ -60,7 +60,7 @@ class Waiting:
         sizes = [len(record.body) for record in taken]
         size = sum(sizes)
         if size > max_bytes:
-            # whatever its size, the first goes
+            # the first is taken whatever its size
             fitting = max(1, bisect_right(list(accumulate(sizes)), max_bytes))
             del taken[fitting:]
             size = sum(sizes[:fitting])
@@ -71,7 +71,7 @@ class Waiting:
         return taken
 
     def oldest(self) -> Record | None:
-        """Remove and return the oldest record that nobody leased; one that was tried is older than one that was not."""
+        """Remove and return the oldest record; records that were tried are older than those that were not."""
         delayed = self.delayed
         if delayed and not (self.ready and self.ready[0].accepted_at < delayed[0][2].accepted_at):
             return heapq.heappop(delayed)[2]

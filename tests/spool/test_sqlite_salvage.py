@@ -303,7 +303,7 @@ async def test_a_full_volume_leaves_the_damaged_file_as_it_is(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(salvage, "_copy_one", full)
-    with caplog.at_level(logging.ERROR), pytest.raises(SpoolError, match="see that there is room"):
+    with caplog.at_level(logging.ERROR), pytest.raises(SpoolError, match="see that there is space"):
         await sqlite(tmp_path, clock).open(NAMES, lambda _name: None)
     assert (tmp_path / "events.db").read_bytes() == broken
     assert not [file for file in tmp_path.iterdir() if "salvag" in file.name or "corrupt" in file.name]

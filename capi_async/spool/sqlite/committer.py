@@ -148,7 +148,7 @@ class _Append:
 
 
 class _Batch(Struct, gc=False, eq=False):
-    """A transaction, and who is told of it: appends, records with their outcomes, and callers who wait."""
+    """A transaction, and what its end is reported to: appends, records with their outcomes, callers who wait."""
 
     transaction: Transaction
     appends: list[_Append]
@@ -193,7 +193,7 @@ class Committer:
         self._ended: list[_Ended] = []
         #: Callers who wait until what they changed is written, however often that has to be tried.
         self._retrying: list[asyncio.Future[None]] = []
-        #: Callers who are told at once if it cannot be written.
+        #: Callers who get an error at once if it cannot be written.
         self._failing_fast: list[asyncio.Future[None]] = []
         self._sync = False
         self._running = False
@@ -335,7 +335,7 @@ class Committer:
                 raise
             if isinstance(error, NoSpace):
                 return False
-            # of our own errors the text is known, of others the type tells enough
+            # the text of our own errors is free of personal data; of others only the type is logged
             said = str(error) if isinstance(error, SpoolError) else type(error).__name__
             logger.error(
                 "spool: %s cannot be written (%s); see to the file, its volume and its permissions",
@@ -361,7 +361,7 @@ class Committer:
         return batch
 
     def _take_back(self, batch: _Batch, error: BaseException) -> None:
-        """Nothing was written: keep what is tried again, and tell those who do not wait for that."""
+        """After nothing was written: keep what is tried again, and raise for those who do not wait for that."""
         transaction = batch.transaction
         failure = self._failure(transaction, error)
         for change in transaction.changes:
@@ -383,11 +383,11 @@ class Committer:
             self._failing = True
 
     def _report(self, batch: _Batch) -> None:
-        """All was written: tell the spool, the receipts, and those who wait."""
+        """After all was written: call the spool, settle the receipts, and return to those who wait."""
         transaction = batch.transaction
         for change in transaction.changes:
             if not change.left or change in transaction.lost:
-                # its row is gone: a touch that came while it was being deleted would change another process's row
+                # its row is deleted: a touch meanwhile must not change what another process makes of it
                 self._dirty.pop(change.chunk.id, None)
         if transaction.lost:
             self._finished([change for change in transaction.changes if change not in transaction.lost])
@@ -444,7 +444,7 @@ class Committer:
         for future in futures:
             if not future.done():
                 future.set_exception(error)
-                future.exception()  # mark as seen: who waited may be gone
+                future.exception()  # mark as retrieved: the caller may have been cancelled
 
 
 def _add(transaction: Transaction, append: _Append) -> None:

@@ -60,7 +60,7 @@ class SpoolFile:
         self._inode = 0
         self._seen = -1
         self.owner = 0
-        #: The last transaction came as far as its commit.
+        #: The last transaction reached its commit.
         self._ending = False
 
     # Lifecycle.
@@ -169,7 +169,7 @@ class SpoolFile:
                     db.execute("DELETE FROM owner WHERE id = ?", (self.owner,))
                 self.space.shrink(everything=True)
         except (sqlite3.Error, OSError, SpoolError) as error:
-            # the next process that opens the file takes it over all the same
+            # the next process that opens the file takes it over in either case
             logger.warning(
                 "spool: %s could not be closed in order (%s); nothing is lost: the next process that opens it delivers",
                 self.path, error, extra={"path": str(self.path), "error": str(error)},

@@ -71,7 +71,7 @@ class DeadLetters:
     def matching(
         self, db: sqlite3.Connection, matches: Callable[[Record], bool], *, after: int, limit: int
     ) -> tuple[list[DeadLetter], int]:
-        """Those that match among ``limit`` behind ``after``; and the last one read, 0 at the end.
+        """Those that match among ``limit`` after ``after``; and the last one read, 0 at the end.
 
         One that cannot be read stays. Call it outside of a transaction.
         """

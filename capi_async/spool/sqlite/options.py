@@ -1,4 +1,4 @@
-"""What a spool's address says."""
+"""The settings in a SQLite spool's address."""
 
 from __future__ import annotations
 

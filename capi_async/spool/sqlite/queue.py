@@ -39,7 +39,7 @@ class Queue(OrderedWaiting):
 
     Attributes:
         events, bytes: Unsettled records that this process owns, and bytes of their bodies, in memory and in the file.
-        unloaded: Those of them that are in the file only: in chunks behind ``cursor``, and younger than all in memory;
+        unloaded: Those of them that are in the file only: in chunks after ``cursor``, and younger than all in memory;
             ``unloaded_bytes``: of their bodies.
         unowned: Events and bytes in the file that no process owns.
         foreign: Order key to the records that wait for another process to settle an older one.
@@ -199,7 +199,7 @@ class Queues:
         self.forget_chunks([change.chunk for change in changes])
 
     def keep_only(self, rows: Sequence[tuple[int, str, int, int]], under_way: Sequence[Change]) -> list[int]:
-        """Forget what is in memory of other rows than these, which are all that this process owns, as the file says.
+        """Forget what is in memory of other rows than these, which are all that this process owns by the file.
 
         Returns those of them that are neither in memory nor would ever be fetched.
 
@@ -376,7 +376,7 @@ class Queues:
         self.chunks.clear()
 
     def _unload(self, chunk: Chunk) -> None:
-        """Remove a chunk from memory, and keep its receipts, which are settled all the same."""
+        """Remove a chunk from memory, and keep its receipts, which are settled later."""
         kept: dict[int, Any] = {}
         for record in chunk.records:
             if record is not None and record.receipt is not None and record.epoch != SETTLED:

@@ -1,4 +1,4 @@
-"""Looks into a spool file and changes nothing: neither in it, nor beside it."""
+"""Reads a spool file without changing anything: neither the file, nor those that SQLite makes next to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from capi_async.spool.sqlite.options import Options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Seconds that a look waits for whoever has the file to himself.
+#: Seconds that a reading waits for a process that has the file locked.
 _BUSY_S: Final = 5.0
 
 
@@ -58,7 +58,7 @@ class SqliteReader:
                 raise ConfigError(f"spool: {self._path} was written by a newer capi_async; update")
 
     async def close(self) -> None:
-        """Nothing is open between two looks."""
+        """Nothing is open between two readings."""
 
     def ledger(self) -> Mapping[str, Ledger]:
         """See :meth:`~capi_async.spool.base.Spool.ledger`."""
@@ -87,7 +87,7 @@ class SqliteReader:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        # without a log nobody uses the file, and SQLite is told so: else it would make a log to look into it
+        # without a log no process uses the file. SQLite would make one to read it, unless it is opened as immutable
         used = self._path.with_name(self._path.name + "-wal").exists()
         place = f"{self._path.as_uri()}?{'mode=ro' if used else 'mode=ro&immutable=1'}"
         try:

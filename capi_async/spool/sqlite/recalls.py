@@ -1,7 +1,7 @@
 """Recalls: records that are to be erased or withdrawn before they are sent, also those that another process holds.
 
 A process that erases or withdraws records settles, in the file, those that no process has in memory. For the others
-it writes a recall: a row that names a chunk and which of its records are meant, and nothing that says whose they are.
+it writes a recall: a row that names a chunk and which of its records are meant, but not the person.
 The process that holds the chunk settles what it has not sent, and answers with two numbers: how many it stopped, and
 how many are under way. What is under way cannot be stopped. Its recall stays in the file, so that a process that takes
 the chunk over after a crash does not send it again.
@@ -35,7 +35,7 @@ from capi_async.spool.sqlite.store import Store
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that other processes get to answer, and seconds between two looks at their answers.
+#: Seconds that other processes have to answer, and seconds between two readings of their answers.
 ANSWER_S: Final = 5.0
 _LOOK_S: Final = 0.05
 
@@ -75,7 +75,7 @@ class Recall(Struct, frozen=True):
 
 
 def scan(store: Store, matches: Callable[[Record], bool], after: int) -> tuple[list[int], int]:
-    """Chunks behind ``after``, whoever owns them, that hold a match; and the last one read, 0 at the end."""
+    """Chunks after ``after``, of any owner, that hold a match; and the last one read, 0 at the end."""
     db = store.ready()
     rows = db.execute("SELECT id FROM chunk WHERE id > ? ORDER BY id LIMIT ?", (after, _ROWS_A_TURN)).fetchall()
     found: list[int] = []
@@ -102,7 +102,7 @@ def erase_in_file(
     """Settle what matches in these chunks and no process has in memory; write recalls for the rest.
 
     Args:
-        cursors: Destination to the chunk behind which this process's own are in the file only.
+        cursors: Destination to the chunk after which those of this process are in the file only.
         under_way: Chunks of this process to the records in them that cannot be stopped any more.
 
     Returns the records settled, and the ids of the recalls that other processes will answer, with their destinations.
@@ -133,7 +133,7 @@ def erase_in_file(
 def apply_on_disk(store: Store, cursors: Mapping[str, int]) -> list[Erased]:
     """Settle, in the file, what was recalled of chunks that no process has in memory, and answer.
 
-    These belong to no process, or to this one and lie behind their destination's cursor. Of a chunk that cannot be
+    These are owned by no process, or by this one and after their destination's cursor. Of a chunk that cannot be
     read nothing can be stopped: the process that leases it reports it.
     """
     db = store.ready()
@@ -186,7 +186,7 @@ def _unreadable(db: sqlite3.Connection) -> frozenset[int]:
 def settle_in_file(
     store: Store, db: sqlite3.Connection, chunk: int, chosen: Callable[[int, Record], bool], outcome: Outcome
 ) -> list[Erased]:
-    """Settle the chosen records of a chunk in the file, and write the row anew without their bodies.
+    """Settle the chosen records of a chunk in the file, and rewrite the row without their bodies.
 
     The caller changes the ledger.
     """
@@ -240,7 +240,7 @@ def answer(store: Store, answers: Sequence[tuple[int, int, int]]) -> None:
 
 
 def answers_to(store: Store, ids: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """Recalls, by id, to what was answered; one whose chunk is gone is answered, too: nothing was left to stop."""
+    """Recalls, by id, to their answers; one whose chunk does not exist any more had nothing left to stop."""
     db = store.ready()
     found = {}
     for number in ids:
@@ -310,7 +310,7 @@ class Recalls:
     Args:
         call: Runs a function in the thread of the store.
         writer: Gives the committer, which writes the changes.
-        recall: Has the workers hand back what they have not sent.
+        recall: Makes the workers release what they have not sent.
         settled: Called with everything that ends here, because no worker sees it.
     """
 

@@ -1,7 +1,7 @@
 """Rows of a spool file, each a chunk of records: as this process holds them, and as they are read from the file.
 
-A row may be damaged. It is read so that it costs only its own events, whatever SQLite, or the disk, says of it: these
-count as dead, and what is left of them is kept in the table ``damaged``.
+A row may be damaged. Reading it costs only its own events, whatever error SQLite or the disk reports: these count
+as dead, and what is left of them is kept in the table ``damaged``.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _chunk(destination: str, records: list[Record], size: int) -> Chunk:
 
 
 class Stored(Struct, gc=False):
-    """What stands in the file of a chunk."""
+    """A chunk as stored in the file."""
 
     destination: str
     attempted_at: float
@@ -120,12 +120,12 @@ class Stored(Struct, gc=False):
 
 
 def read_stored(db: sqlite3.Connection, number: int) -> Stored:
-    """All that stands in the file of a chunk.
+    """Read a chunk as stored in the file.
 
     Raises:
         DamagedChunk: Some of it is missing, or cannot be read.
     """
-    # cast: one bit of a row's head makes a text of bytes, which are intact all the same
+    # cast: one wrong bit in a row's header makes a text of bytes, which are intact nevertheless
     row = read_one(
         db,
         "SELECT destination, attempted_at, CAST(tried AS BLOB), keyed, sealed, CAST(state AS BLOB), CAST(data AS BLOB)"

@@ -1,7 +1,7 @@
 """A damaged spool file is read row by row, and what can be read goes on in a new file in its place.
 
 Nothing is written to the damaged file: it stays, under another name. The new file comes into its place in one step, so
-that whatever ends the process meanwhile, the next start finds the one or the other.
+that the next start finds the one or the other, also if the process is killed meanwhile.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Saved(Struct):
         events: Events that wait, which go on in the new file.
         letters: Dead letters.
         lost: Events that the ledger counts as pending and that cannot be read.
-        lost_letters: Dead letters that stand in the file and cannot be read.
+        lost_letters: Dead letters that are in the file and cannot be read.
         lost_rows: Rows of which it is not known how many events they hold.
         ledger: Whether the ledger could be read.
         other: Names of what else could not be read whole.
@@ -100,7 +100,7 @@ def salvage(path: Path, error: BaseException, decode: Decode, *, busy_s: float) 
 
     Raises:
         NothingReadable: Nothing can be read; the file is as it was.
-        SpoolError: There is no room, or no right, to do so; the file is as it was.
+        SpoolError: There is no space for it, or no permission; the file is as it was.
     """
     work, new = _beside(path, "-salvage"), _beside(path, "-salvaging")
     try:
@@ -120,7 +120,7 @@ def salvage(path: Path, error: BaseException, decode: Decode, *, busy_s: float) 
         said = failure.strerror if isinstance(failure, OSError) else failure
         raise SpoolError(
             f"{path} is damaged ({error}), and what can be read cannot be written into a new file ({said}); it was "
-            "left as it is: see that there is room for a copy of it, and start again"
+            "left as it is: see that there is space for a copy of it, and start again"
         ) from failure
     except NothingReadable:
         _remove(new)
@@ -227,7 +227,7 @@ def _readable(work: Path, new: Path) -> sqlite3.Connection:
 
 
 def _transplant(work: Path, new: Path) -> None:
-    """Give a file whose table of tables is broken that of a new one: the same tables lie at the same places."""
+    """Give a file whose table of tables is broken that of a new one: both have the same tables at the same pages."""
     with new.open("rb") as whole, work.open("r+b") as broken:
         size = int.from_bytes(whole.read(_HEADER)[16:18], "big")
         broken.seek(_HEADER)
@@ -276,7 +276,7 @@ class _Salvage:
         return saved
 
     def _chunks(self) -> None:
-        # a row whose own page is broken still stands in the index, and is told as lost
+        # a row whose own page is broken is still in the index, and is counted as lost
         indexed = self._run("SELECT id FROM chunk INDEXED BY chunk_line ORDER BY owner, destination, id", ())
         indexed += self._run(
             "SELECT id FROM chunk INDEXED BY chunk_line ORDER BY owner DESC, destination DESC, id DESC", ()
@@ -323,7 +323,7 @@ class _Salvage:
             (number, destination, left, size, attempted_at, bool(keyed), sealed, state, tried),
         )
         self._target.execute("INSERT INTO body (id, data) VALUES (?, ?)", (number, data))
-        # not read from their own table, of which nobody could tell whether it is whole
+        # not read from their own table, which may be incomplete
         keys = {key_number(record.order_key) for record in held if record.order_key is not None}
         self._target.executemany(
             "INSERT INTO order_key (destination, key, chunk) VALUES (?, ?, ?)",
@@ -381,7 +381,7 @@ class _Salvage:
             kept_ids.add_accepted_at(self._target, found)
 
     def _ledger(self) -> None:
-        """Counts that balance, whatever was lost: what cannot be read any more counts as dead."""
+        """Write counts that balance: what cannot be read any more counts as dead."""
         query = "SELECT destination, kind, n FROM ledger ORDER BY destination, kind"
         rows = self._run(query, (), table="ledger")
         if "ledger" in self._torn:
@@ -413,7 +413,7 @@ class _Salvage:
 
     def _see(self, table: str, number: int) -> None:
         if table in self._last and number > self._last[table]:
-            # the table that says it cannot be read: others may have been given, and settled, since
+            # the last number given cannot be read: higher ones may have been given, and their rows settled
             self._last[table] = number + _UNSEEN
 
     def _write_sequences(self) -> None:

@@ -85,7 +85,7 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
     Raises:
         ConfigError: It is no spool, and was left as it is; or one of a newer version.
         Damaged: It is not what SQLite wrote.
-        SpoolError: It is somebody else's, or cannot be opened.
+        SpoolError: It belongs to another user, or cannot be opened.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise SpoolError(f"{path}: the directory does not exist, or the name is a directory")
@@ -118,7 +118,7 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
 
 
 def refuse_foreign(path: Path) -> int:
-    """What this file is, by its first bytes; somebody else's is not even opened.
+    """Refuse a file that is no spool, by its first bytes, before SQLite opens it.
 
     Returns the mark in its header: ours, or 0 if there is none (yet).
 
@@ -143,13 +143,13 @@ def refuse_foreign(path: Path) -> int:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file's content is broken, rather than that the system refuses."""
+    """Whether an error means that the file's content is broken, rather than that the system refused an operation."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def report_damage(path: Path, error: BaseException) -> SpoolError:
-    """Set a damaged file aside, if it surely is a spool, and say so."""
+    """Rename a damaged file if it surely is a spool, and return the error that says so."""
     try:
         known = refuse_foreign(path) == APPLICATION
     except (ConfigError, SpoolError):
@@ -174,7 +174,7 @@ def report_damage(path: Path, error: BaseException) -> SpoolError:
 
 
 def is_of_row(error: sqlite3.Error) -> bool:
-    """Whether an error says that what is stored is broken, rather than that the file is locked, or the disk full."""
+    """Whether an error means that what is stored is broken, rather than that the file is locked, or the disk full."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:  # the driver's own: a text that is none
         return True
@@ -203,12 +203,12 @@ def read_one(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> Any:
 
 
 def place_of(destination: str, chunk: int) -> Place:
-    """Where the records of a chunk stand, as a part of their seal; a number is given to one chunk only, ever."""
+    """The place of a chunk's records, for their seal; a number is never given twice."""
     return "chunk", destination, chunk
 
 
 def key_number(order_key: str) -> int:
-    """What stands in the table ``order_key`` in place of an order key."""
+    """What the table ``order_key`` holds in place of an order key."""
     return int.from_bytes(order_digest(order_key), "little", signed=True)
 
 
@@ -277,11 +277,11 @@ def _tune(connection: sqlite3.Connection) -> None:
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise SpoolError(f"the file system cannot do what SQLite's write-ahead log needs (journal mode {mode})")
-    # what is deleted is overwritten where that costs no further writing; forgetting cleans up the rest, and at once
+    # what is deleted is overwritten where that costs no further writing; erasing a person overwrites the rest
     connection.execute("PRAGMA secure_delete = FAST").fetchall()
-    # forgetting writes the file anew, and not into a temporary one that others may read
+    # erasing a person rewrites the file: in memory, and not in a temporary file that others may read
     connection.execute("PRAGMA temp_store = MEMORY")
-    # the log is moved into the file beside the writing, see SpoolFile.checkpoint(); this is for when that lags behind
+    # the log is moved into the file by another thread, see Space.checkpoint(); this is for when that is too slow
     connection.execute("PRAGMA wal_autocheckpoint = 16000")
     connection.execute("PRAGMA journal_size_limit = 16777216")
     connection.execute("PRAGMA cache_size = -8000")

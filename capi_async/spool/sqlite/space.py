@@ -2,7 +2,7 @@
 
 Delivering needs space, too: that a request is about to be made, and how it ended, is written before anything else
 happens. So some space is kept free of new events, and some is held by a reserve file, which is deleted when the volume
-is full all the same. SQLite's write-ahead log, here "the log", takes space until it is moved into the file.
+is full nevertheless. SQLite's write-ahead log, here "the log", takes space until it is moved into the file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WARN_AGAIN_S: Final = 60.0
 #: Length of the log from which on moving it into the file gains space.
 _LONG_LOG_BYTES: Final = 128 * 1024
 
-#: Pages in the log from which on it is begun anew, and how few may be left to be moved then.
+#: Pages in the log from which on it is restarted, and how few may be left to be moved then.
 _LONG_LOG_PAGES: Final = 1_000
 _SHORT_REST_PAGES: Final = 200
 
@@ -64,7 +64,7 @@ class Volume:
         self._warned_at = -_WARN_AGAIN_S
         self._free = 0
         self._reserve = _RESERVE_BYTES
-        #: Monotonic seconds until which new events are refused without another look.
+        #: Monotonic seconds until which new events are refused without measuring again.
         self._full_until = 0.0
 
     def free_bytes(self, *, again: bool = False) -> int:
@@ -178,7 +178,7 @@ class Volume:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether an error says that the volume is full, or may say so."""
+    """Whether an error means that the volume is full, or may mean it."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0)
         # the last two: shared memory for the log's index could not be made
@@ -222,13 +222,13 @@ class Space:
         try:
             with closing(sqlite3.connect(place, uri=True, timeout=0.0, isolation_level=None)) as db:
                 _busy, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error:  # another process does it, or the file is gone, which is noticed elsewhere
+        except sqlite3.Error:  # another process does it, or the file was deleted, which is noticed elsewhere
             self.written = True
             return False
         return bool(frames > _LONG_LOG_PAGES and (frames - moved < _SHORT_REST_PAGES or frames > 4 * _LONG_LOG_PAGES))
 
     def finish_checkpoint(self) -> None:
-        """Move the rest, which was written meanwhile: only when all is moved does the log begin anew."""
+        """Move the rest, which was written meanwhile: only when all is moved does the log restart at its beginning."""
         self._ready().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def require(self, wanted: int) -> None:
@@ -297,7 +297,7 @@ class Space:
                 try:
                     db.execute("VACUUM")
                 except sqlite3.Error as error:
-                    # a broken page, or no space for a second copy: what was deleted has been overwritten all the same
+                    # a broken page, or no space for a second copy: what was deleted has been overwritten in either case
                     if not (schema.is_damage(error) or is_full(error)):
                         raise
             busy, _frames, _moved = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -103,7 +103,7 @@ class SqliteSpool:
 
     @property
     def options(self) -> Options:
-        """What the address of the spool says."""
+        """The settings in the address of the spool."""
         return self._options
 
     async def open(
@@ -129,7 +129,7 @@ class SqliteSpool:
             await self._call(self._store.open if fresh else self._store.release_all)
         except BaseException:
             if fresh:
-                # cancelled, it goes on in its thread: it is closed there, before the next one opens a store of its own
+                # if this was cancelled, opening continues in the thread: the store is closed there before the next open
                 self._closed = thread.submit(self._store.close)
                 self._store = self._make_store()
                 thread.stop()
@@ -265,7 +265,7 @@ class SqliteSpool:
         after_s = min(after_s, MAX_WAIT_S)
         wall, due = self._clock.wall() + after_s, self._clock.monotonic() + after_s
         woken: dict[str, None] = {}
-        # backwards, because each of them goes in front of the one before
+        # backwards, because each record is put in front of the one before
         for record in records if after_s > 0 else reversed(records):
             queue = self._queues.by_destination.get(record.destination)
             if record.epoch <= 0 or queue is None:

@@ -126,7 +126,7 @@ class Store(SpoolFile):
         return ids
 
     def insert(self, db: sqlite3.Connection, chunk: Chunk, *, mine: bool) -> int:
-        """Write a new chunk, for this process or for nobody; returns its id."""
+        """Write a new chunk, owned by this process or by none; returns its id."""
         number = db.execute(
             'INSERT INTO chunk (destination, owner, "left", size, attempted_at, keyed, sealed)'
             " VALUES (?, ?, ?, ?, 0, ?, ?)",
@@ -179,8 +179,8 @@ class Store(SpoolFile):
     # Reading.
 
     def load(self, destination: str, *, after: int, records: int, max_bytes: int) -> Loaded:
-        """What this process owns behind chunk ``after``: about ``records`` or ``max_bytes``, at least one chunk."""
-        # by the index alone: one row that cannot be read must not hide those behind it
+        """Load what this process owns after chunk ``after``: about ``records`` or ``max_bytes``, at least one chunk."""
+        # by the index alone: one row that cannot be read must not hide those after it
         found = self.ready().execute(
             "SELECT id FROM chunk INDEXED BY chunk_line WHERE owner = ? AND destination = ? AND id > ?"
             " ORDER BY id LIMIT ?",
@@ -271,7 +271,7 @@ class Store(SpoolFile):
             return select(db, wanted)
 
     def erase_letters(self, matches: Callable[[Record], bool], kind: str, after: int) -> tuple[Counter[str], int]:
-        """Remove dead letters behind ``after`` that match; how many per destination, and the last one loaded at."""
+        """Remove dead letters after ``after`` that match; how many per destination, and the last one read."""
         matching, last = self.letters.matching(self.ready(), matches, after=after, limit=_LETTERS_A_TURN)
         with self.transaction(sync=True) as db:
             self.space.overwrite(db, True)
@@ -285,11 +285,11 @@ class Store(SpoolFile):
     def replay(self, wanted: LetterFilter, permitted: Callable[[str], bool] | None, now: float) -> Mapping[str, int]:
         """Make dead letters pending again, or final if they are too old or not permitted; how many, per destination.
 
-        An uncertain one is sent once more because somebody asks for it: it counts as never attempted.
+        An uncertain one is sent once more because the caller asks for it: it counts as never attempted.
         """
         with self.transaction(sync=False) as db:
             letters = select(db, wanted)
-        # asked before the file is locked: the callable may look somewhere else, and take its time
+        # asked before the file is locked: the callable may be slow, or read something else
         refused = {one.id for one in letters if permitted is not None and not permitted(one.event_id)}
         replayed: Counter[str] = Counter()
         for start in range(0, len(letters), _LETTERS_A_TURN):
@@ -364,7 +364,7 @@ class Store(SpoolFile):
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
-            # the file has broken pages, or the volume no room for a copy: trying again and again would not help
+            # the file has broken pages, or the volume no space for a copy: trying again would not help
             logger.warning(
                 "spool: %s cannot be written anew (%s): what was forgotten is overwritten where it stood, but pages "
                 "that are damaged or were freed earlier may still hold something; free space on the volume, or let the "
