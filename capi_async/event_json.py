@@ -51,6 +51,10 @@ def _require_bounds(data: bytes | str) -> None:
 _AT: Final = re.compile(r"(?P<text>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>[^`]{0,64})")
 _TEXT_OR_DIGEST: Final = re.compile(r"Expected `str \| object(?P<kinds>[^`]*)`, got `(?P<got>\w+)`")
+_AS_TEXT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("int", "float"), "; write it in quotes"),
+    **dict.fromkeys(("date", "datetime"), "; write it as text, such as 1997-12-26"),
+}
 _EXPECTED: Final = re.compile(r"(Expected|Object missing required field|Invalid enum value|Invalid RFC3339)")
 
 
@@ -101,8 +105,8 @@ def _translated(error: msgspec.ValidationError, kind: type[Struct], plain: Calla
         return EventError(path, f"needs an amount, as a number or decimal text; {RIGHT}")
     if found := _TEXT_OR_DIGEST.match(text):
         kinds = "text, a digest or a list of them" if "array" in found["kinds"] else "text or a digest"
-        quotes = "; write it in quotes" if found["got"] in ("int", "float") else ""
-        return EventError(path, f"needs {kinds}, got {found['got']}{quotes}")
+        fix = _AS_TEXT.get(found["got"], "")
+        return EventError(path, f"needs {kinds}, got {found['got']}{fix}")
     if text.startswith("Invalid enum value"):
         text = "not one of the values this field takes"
     return EventError(path, text if _EXPECTED.match(text) else text.partition("`")[0].strip())

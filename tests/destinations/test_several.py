@@ -132,6 +132,13 @@ def test_json_takes_lists_and_errors_name_the_place(field: str) -> None:
         assert refused.value.field == f"user.{field}[1].digest"
 
 
+def test_a_date_in_a_mapping_is_told_how_to_be_written() -> None:
+    """Mappings hold plain values only, as JSON does."""
+    for born in (date(1997, 2, 16), ["1997-02-16", date(1997, 2, 17)]):
+        with pytest.raises(EventError, match="got date; write it as text, such as 1997-12-26"):
+            Event.from_dict({"name": "lead", "user": {"date_of_birth": born}})
+
+
 @given(
     first=st.text(st.characters(exclude_categories=["Cs"]), min_size=4, max_size=12),
     second=st.text(st.characters(exclude_categories=["Cs"]), min_size=4, max_size=12),

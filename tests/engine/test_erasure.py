@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from capi_async import ConfigError, Event, Page, User
 from capi_async.destinations import Webhook
+from capi_async.destinations.linkedin import LinkedIn
 from capi_async.destinations.meta import Meta
 from capi_async.destinations.snap import Snap
 from capi_async.destinations.tiktok import TikTok
 from capi_async.engine.erasure import SubjectLooks, matches_subject
 from capi_async.engine.prepare import Preparer
-from capi_async.platform_fields import MetaFields, SnapFields, TikTokFields
+from capi_async.platform_fields import LinkedInFields, MetaFields, SnapFields, TikTokFields
 from capi_async.spec import ENCODER
 from capi_async.spool.base import Record
 
@@ -42,6 +43,8 @@ STORED = [
     (Snap(pixel_id="9633c2ae-0115-495a-aca9-b976db485fc8", access_token="T"), {"snap": SnapFields(lead_id=LEAD)}),
     (TikTok(pixel_code="C4ABCDEF0123456789AB", access_token="T", crm_event_set_id="7000000000000000001"),
      {"source": "crm", "tiktok": TikTokFields(lead_id=LEAD)}),
+    (LinkedIn(access_token="T", conversions={"lead": "104013"}),
+     {"linkedin": LinkedInFields(lead=f"urn:li:leadGenFormResponse:{LEAD}")}),
     (Webhook(url="https://hook.example/", identifiers_as="clear"), {"meta": MetaFields(lead_id=LEAD)}),
     (Webhook(url="https://hook.example/", identifiers_as="clear", template={"n": ["$.meta.lead_id", "$.snap.lead_id"]}),
      {"meta": MetaFields(lead_id=1), "snap": SnapFields(lead_id=LEAD)}),
