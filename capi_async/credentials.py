@@ -8,8 +8,9 @@
     GoogleAds(..., access_token=ServiceAccount("/run/secrets/service-account.json"))  # extra: google
 
 A token is asked for once for all callers of a process, and with ``shared=`` for all processes of a host; it is renewed
-before it ends. While it is still good, an endpoint that cannot be reached costs nothing. Calling one blocks until there
-is a token; destinations call it in a thread of its own.
+before it ends, and when the platform refuses it although it has not ended (once in five minutes at most). While it is
+still good, an endpoint that cannot be reached costs nothing. Calling one blocks until there is a token; destinations
+call it in a thread of its own.
 
 Sources, read 2026-11: RFC 6749 section 6 (refresh token), RFC 7523 (signed assertion), Google's pages on OAuth.
 """
@@ -20,6 +21,7 @@ import base64
 import hashlib
 import http.client
 import logging
+import math
 import os
 import threading
 import time
@@ -124,6 +126,9 @@ class _Renewed:
         self._lock = threading.Lock()
         self._held: _Held | None = None
         self._refused: tuple[float, CredentialError] | None = None
+        #: A token that the platform refused before its end, and until when no other is given up for that.
+        self._dead = ""
+        self._trusted_until = -math.inf
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def __repr__(self) -> str:
@@ -150,6 +155,18 @@ class _Renewed:
             return self._renewed()
         finally:
             self._lock.release()
+
+    def refused(self, token: str) -> None:
+        """The platform does not take this token: whoever asks next gets a new one.
+
+        Not again within five minutes: a token that lacks a right is refused however new it is.
+        """
+        held = self._held
+        if held is None or held.token != token or self._now() < self._trusted_until:
+            return
+        self._trusted_until = self._now() + _REFUSED_S
+        self._dead, self._held = token, None
+        logger.warning("the platform refuses an access token before its end; a new one is asked for")
 
     def _renewed(self) -> str:
         held = self._held
@@ -179,7 +196,8 @@ class _Renewed:
                 found = _held.decode(file.read_bytes())
             except (OSError, msgspec.MsgspecError, UnicodeError):
                 found = None
-            if found is not None and found.of == self.key() and self._now() < found.ends_at - self._early_s:
+            good = found is not None and found.of == self.key() and self._now() < found.ends_at - self._early_s
+            if found is not None and good and found.token != self._dead:
                 return found
             made = self._ask()
             beside = file.with_name(f"{file.name}.{os.getpid()}")

@@ -57,7 +57,8 @@ class Secret:
 
     Holds text, or a callable (plain or async) that is asked before each request, so that rotated
     credentials take effect without a restart. A plain one is called in a thread of its own: it may block, as the
-    clients of most secret stores do.
+    clients of most secret stores do. One that has a method ``refused(token)`` is told of a token that the platform does
+    not take; that method must not block.
     """
 
     __slots__ = ("_source",)
@@ -99,6 +100,11 @@ class Secret:
         if not isinstance(value, str) or not value.strip():
             raise ConfigError("the credential's callable gave no text")
         return value
+
+    def refused(self, token: str) -> None:
+        """Tell the callable, if it wants to know, that the platform does not take this token of it."""
+        if callable(tell := getattr(self._source, "refused", None)):
+            tell(token)
 
     async def _ask(self, source: Callable[[], str | Awaitable[str]]) -> object:
         if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(getattr(source, "__call__", None)):  # noqa: B004

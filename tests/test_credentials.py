@@ -152,6 +152,38 @@ def test_two_processes_share_one_token(endpoint: Endpoint, tmp_path: Path) -> No
     assert other() == "token-2"
 
 
+def test_a_token_that_is_refused_before_its_end_is_renewed_and_not_again_and_again(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    """A second refusal within five minutes means that the fault is another; a token of yesterday's says nothing."""
+    clock = Clock()
+    for settings in ({}, {"shared": tmp_path / "token"}):
+        endpoint.asked.clear()
+        token = refreshed(endpoint, clock, **settings)
+        token.refused("token-0")
+        assert token() == "token-1"
+        token.refused("token-0")
+        assert token() == "token-1"
+        token.refused("token-1")
+        assert [token(), token()] == ["token-2", "token-2"]
+        token.refused("token-2")
+        assert token() == "token-2"
+        clock.now += 301
+        token.refused("token-2")
+        assert token() == "token-3"
+
+
+def test_whoever_holds_a_credential_passes_a_refusal_on(endpoint: Endpoint) -> None:
+    """Text and plain functions do not ask for it."""
+    token = refreshed(endpoint, Clock())
+    secret = Secret(token)
+    assert asyncio.run(secret.reveal()) == "token-1"
+    secret.refused("token-1")
+    assert asyncio.run(secret.reveal()) == "token-2"
+    Secret("text").refused("text")
+    Secret(lambda: "text").refused("text")
+
+
 def test_an_endpoint_out_of_reach_costs_nothing_while_a_token_is_good(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:

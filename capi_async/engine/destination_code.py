@@ -92,6 +92,16 @@ class DestinationCode:
         except BaseException:  # a destination's fault is named where its credential is asked for
             return False
 
+    def refused(self, token: str) -> None:
+        """Let the credential know that the platform does not take this token of it."""
+        try:
+            with self._timed("refused() of its credential"):
+                self.destination.secret().refused(token)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # it is asked for the next token all the same
+            self.log_fault("refused() of its credential", type(error).__name__)
+
     def owns(self, account: str) -> bool:
         """Whether records made for this account may be sent by this destination.
 

@@ -132,6 +132,8 @@ class Exchange:
             verdicts = self._code.unclassified(error, count)
         closed_s = self._health.bucket.closed_s()
         self._health.learn(response, verdicts, token)
+        if response.status == 401 and any(verdict.kind == "unauthorized" for verdict in verdicts):
+            self._code.refused(token)
         if self._health.bucket.closed_s() > closed_s:
             await self._health.withhold()
         return verdicts

@@ -158,6 +158,46 @@ async def test_events_that_wait_for_a_new_token_go_out_with_it(sandbox: Sandbox,
     assert sandbox.stats()["linkedin"].accepted == 3
 
 
+class Renewable:
+    """Gives a token until it is refused, and then the next."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.tokens = list(tokens)
+
+    def __call__(self) -> str:
+        return self.tokens[0]
+
+    def refused(self, token: str) -> None:
+        if token == self.tokens[0] and len(self.tokens) > 1:
+            self.tokens.pop(0)
+        else:
+            raise ValueError("what a credential's own code raises costs no event")
+
+
+async def test_a_token_that_is_refused_before_its_end_is_replaced_without_a_restart(
+    sandbox: Sandbox, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """LinkedIn says the same of an expired token and of one that it has ended."""
+    token = Renewable("ended-4711", "sandbox-token")
+    client = connect([linkedin(sandbox, access_token=token, linger_s=0.01)])
+    receipt = await client.send(event("purchase", 1))
+    assert (await receipt.outcomes(timeout_s=10))["linkedin"].kind == "delivered"
+    assert token.tokens == ["sandbox-token"]
+    assert "4711" not in caplog.text
+
+
+async def test_a_credential_whose_own_code_fails_keeps_the_events(
+    sandbox: Sandbox, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The fault is named by its kind."""
+    client = connect([linkedin(sandbox, access_token=Renewable("ended-4711"), linger_s=0.01)])
+    await client.send(event("purchase", 1))
+    assert not await client.flush(0.5)
+    assert client.ledger()["linkedin"].pending == 1
+    assert "refused() of its credential failed with ValueError" in caplog.text
+    assert "4711" not in caplog.text
+
+
 async def test_doctor_asks_for_the_ad_accounts_rules(sandbox: Sandbox) -> None:
     """Nothing is counted by that."""
     transport = HttpTransport()
