@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from msgspec.structs import replace
 
 from capi_async.destinations.refusals import BAD_PAGE as BAD_PAGE
 from capi_async.event import NO_CLICK, Event
-from capi_async.pii.clicks import checked, in_address
+from capi_async.pii.clicks import checked, fits, in_address
 
 ODD_PAGE: Final = "page.url: is no http(s) address and was left out"
 
 
 def is_web(url: str) -> bool:
     """Whether this is an address of the web that names a host; blanks are encoded before anybody asks."""
-    scheme = url[:8]
-    if scheme == "https://" or (not scheme.startswith("http") and (scheme := scheme.lower()) == "https://"):
-        return url[8:9] not in _NO_HOST
-    return scheme[:7] == "http://" and url[7:8] not in _NO_HOST
+    return _WEB(url) is not None
 
 
-_NO_HOST: Final = frozenset({"", "/", "?", "#"})
+#: What cannot stand in a host (a percent sign is an encoded blank); none begins with a point or a hyphen.
+_NO_HOST: Final = r"\s/?#@:\\\[\]%,;|<>\"'(){}$&*+=!^`~"
+_WEB: Final = re.compile(
+    r"https?://(?:[^/?#\\@]*+@)?"
+    rf"(?:\[[0-9a-f:.]+\]|[^.\-{_NO_HOST}][^{_NO_HOST}]*+)"
+    r"(?::[0-9]{0,5})?(?![^/?#\\])",
+    re.IGNORECASE,
+).match
+
+
+def page_of(url: str | None, warnings: list[str]) -> str | None:
+    """The page's address, or a note and nothing where it is none of the web: for platforms that can do without."""
+    if url is None or is_web(url):
+        return url
+    warnings.append(ODD_PAGE)
+    return None
 
 
 def without_odd_clicks(event: Event, fields: tuple[str, ...]) -> tuple[Event, tuple[str, ...]]:
@@ -45,7 +58,13 @@ def with_good_clicks(event: Event, fields: tuple[str, ...], parameter: str) -> t
         url, referrer = page.url, page.referrer
         if (url is None or parameter not in url) and (referrer is None or parameter not in referrer):
             return event, ()
-    if (page.url or page.referrer) and getattr(click, fields[0]) is None and (found := in_address(page, parameter)):
+    held = getattr(click, fields[0])
+    if (
+        (page.url or page.referrer)
+        and (held is None or not fits(fields[0], held))
+        and (found := in_address(page, parameter))
+        and (held is None or fits(fields[0], found))
+    ):
         click = replace(click, **{fields[0]: found})
     elif click is NO_CLICK:
         return event, ()

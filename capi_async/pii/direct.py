@@ -22,7 +22,7 @@ _IPV4: Final = int(socket.AF_INET)
 _inet_pton: Final = socket.inet_pton
 _LONGEST_NAME: Final = 63
 #: First bytes of networks that are nobody's in public, in part or as a whole.
-_LOOK_CLOSER: Final = frozenset({0, 10, 100, 127, 169, 172, 192, *range(224, 256)})
+_LOOK_CLOSER: Final = frozenset({0, 10, 100, 127, 169, 172, 192, 198, *range(224, 256)})
 #: Two quotes may stand around a word that stands for nothing.
 _LONGER_THAN_QUOTED_PLACEHOLDERS: Final = LONGEST_PLACEHOLDER + 2
 _lines_of_five: Final = re.compile(r"(?:[0-9]{5}\n)*+").fullmatch

@@ -16,7 +16,16 @@ from typing import Any, Final, TypeAlias
 from capi_async.event import Hashed, variant_of
 from capi_async.pii import normalize
 from capi_async.pii.hashing import EMPTY_DIGEST, looks_hashed, sha256_hex
-from capi_async.pii.refused import EMPTY_HASH, LOOKS_HASHED, PLACEHOLDER, Empty, Refused, is_placeholder
+from capi_async.pii.refused import (
+    EMPTY_HASH,
+    ID_PLACEHOLDERS,
+    LOOKS_HASHED,
+    PLACEHOLDER,
+    PLACEHOLDERS,
+    Empty,
+    Refused,
+    is_placeholder,
+)
 
 Text: TypeAlias = str | None
 #: A rule takes the raw value and the alpha-2 code of the event's country.
@@ -153,6 +162,7 @@ RULES: Final[Mapping[str, Mapping[str, tuple[Rule, bool]]]] = {
 _ALSO: Final = {"state_code_na": "state_code", "gender_binary": "gender"}
 #: Attribute to the digests that there can be of it, where there are so few.
 _ONLY: Final = {"gender_binary": (frozenset({sha256_hex("f"), sha256_hex("m")}), normalize.NOT_BINARY)}
+_IDS: Final = frozenset({"mobile_ad_id", "idfv"})
 _MAY_BE_DIGEST: Final = frozenset(RULES) - {"ip", "user_agent"}
 _Key: TypeAlias = Any
 # What was refused, and why: one attribute, the value as a whole (""), or several in words of their own (None).
@@ -206,6 +216,7 @@ class TextField(dict[_Key, tuple[Any, ...]]):
         self._picks = [itemgetter(place) if rule else None for place, rule in enumerate(self._rules)]
         self._idle = not filled
         self._notes = notes
+        self._nothing = ID_PLACEHOLDERS if name in _IDS else PLACEHOLDERS
         self._size = size
 
     def columns(self, keys: Sequence[_Key], odd: set[int]) -> Columns:
@@ -266,7 +277,7 @@ class TextField(dict[_Key, tuple[Any, ...]]):
         if isinstance(value, str):
             if not value:
                 return self.blank, ()
-            if len(value) <= _MAX_HELD and is_placeholder(value):
+            if len(value) <= _MAX_HELD and is_placeholder(value, self._nothing):
                 return self.blank, (("", PLACEHOLDER),)
             if len(value) >= 64 and self.name in _MAY_BE_DIGEST and looks_hashed(value.strip()):
                 return self.blank, (("", LOOKS_HASHED),)

@@ -15,10 +15,12 @@ from capi_async.pii.normalize import email, email_google, email_reddit, phone, t
 from capi_async.pii.phone import TRUNK_ZERO
 from capi_async.pii.refused import (
     EMPTY_HASH,
+    ID_PLACEHOLDERS,
     LOOKS_HASHED,
     MAX_LENGTH,
     PLACEHOLDER,
     PLACEHOLDERS,
+    VARIABLE_SIGNS,
     Empty,
     Refused,
     is_placeholder,
@@ -86,6 +88,7 @@ class ListField:
         self._rules = [(attribute, *rule) for attribute, rule in rules.items() if attribute in wanted]
         self._attributes = tuple(rules)
         self._notes = notes
+        self._nothing = ID_PLACEHOLDERS if name == "external_id" else PLACEHOLDERS
 
     def read(self, values: Values, region: str | None = None) -> Places:
         """The places of what one user has; ``region`` is the country of phone numbers without its code."""
@@ -119,7 +122,7 @@ class ListField:
                 else:
                     self._notes.warn(self.name, _DIGITS_READ)
                     self._digest(Hashed(digits), found, refusals)
-            elif isinstance(value, str) and is_placeholder(value):
+            elif isinstance(value, str) and is_placeholder(value, self._nothing):
                 refusals["", PLACEHOLDER] = None
             elif isinstance(value, str):
                 self._text(value, region, found, refusals)
@@ -283,7 +286,7 @@ class ExternalIds(ListField):
         if "'" in text or '"' in text or "*" in text or not text or not text.isascii():
             return self._general(values, None)
         small = text.lower()
-        if small in PLACEHOLDERS:
+        if small in ID_PLACEHOLDERS or text[0] in VARIABLE_SIGNS:
             return self._general(values, None)
         hashed, lower, plain, clear = self._kinds
         digests = (sha256((small if lower or plain else text).encode()).hexdigest(),)

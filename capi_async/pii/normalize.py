@@ -140,8 +140,12 @@ def spaced(text: str) -> str:
         return text.lower()
     text = _lower(_checked(text))
     if not text.isalnum():
-        text = _composed(_without(text, "PSC")).strip()
+        text = _composed(_without(text.translate(_BLANKS), "PSC")).strip()
     return _some(text)
+
+
+#: Tabs and line ends stand between two names as a space does.
+_BLANKS: Final = dict.fromkeys(range(9, 14), " ")
 
 
 def letters(text: str) -> str:
@@ -315,17 +319,39 @@ def idfv(text: str) -> str:
 
 
 _UNSPECIFIED: Final = frozenset({bytes(4), bytes(16)})
-#: Addresses of no public network (RFC 6890 and its registries). Those of documentation are let pass: nobody has them.
-_NOT_PUBLIC_V6: Final = tuple(map(ipaddress.IPv6Network, ("::/127", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8")))
+#: All of IPv6 that is given to anybody, but for what its first 23 bits keep for protocols and tests (RFC 6890, RFC 4291
+#: and their registries). Networks for documentation are let pass, of both families: nobody has them.
+_GLOBAL_V6: Final = ipaddress.IPv6Network("2000::/3")
+_PROTOCOLS_V6: Final = ipaddress.IPv6Network("2001::/23")
+#: Networks that hold an IPv4 address, and its place in the bytes: translators (RFC 6052) and 6to4.
+_HOLD_V4: Final = (
+    (ipaddress.IPv6Network("64:ff9b::/96"), slice(12, 16)),
+    (ipaddress.IPv6Network("2002::/16"), slice(2, 6)),
+)
 #: Of IPv4: networks by their first byte, and those by the first and a range of the second.
 _NOT_PUBLIC_FIRST: Final = frozenset({0, 10, 127, *range(224, 256)})
-_NOT_PUBLIC_SECOND: Final = {100: range(64, 128), 169: range(254, 255), 172: range(16, 32), 192: range(168, 169)}
+_NOT_PUBLIC_SECOND: Final = {
+    100: range(64, 128), 169: range(254, 255), 172: range(16, 32), 192: range(168, 169), 198: range(18, 20),
+}  # fmt: skip
+#: Of protocols (192.0.0.0/24) and of relays that are no more (192.88.99.0/24).
+_NOT_PUBLIC_THREE: Final = frozenset({bytes((192, 0, 0)), bytes((192, 88, 99))})
 
 
 def is_public_v4(packed: bytes) -> bool:
     """Whether an IPv4 address, as four bytes, is of a public network."""
     first = packed[0]
-    return first not in _NOT_PUBLIC_FIRST and packed[1] not in _NOT_PUBLIC_SECOND.get(first, ())
+    return (
+        first not in _NOT_PUBLIC_FIRST
+        and packed[1] not in _NOT_PUBLIC_SECOND.get(first, ())
+        and not (first == 192 and packed[:3] in _NOT_PUBLIC_THREE)
+    )
+
+
+def _is_public_v6(address: ipaddress.IPv6Address) -> bool:
+    for network, place in _HOLD_V4:
+        if address in network:
+            return is_public_v4(address.packed[place])
+    return address in _GLOBAL_V6 and address not in _PROTOCOLS_V6
 
 
 _with_port: Final = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9a-f:.]+)\](?::[0-9]{1,5})?").fullmatch
@@ -370,7 +396,7 @@ def _public(text: str) -> str:
     if family == socket.AF_INET6:
         address = ipaddress.IPv6Address(packed)
         if address.ipv4_mapped is None:
-            if any(address in network for network in _NOT_PUBLIC_V6):
+            if not _is_public_v6(address):
                 raise Refused(_NOT_PUBLIC_IP)
             return text
         packed, text = address.ipv4_mapped.packed, str(address.ipv4_mapped)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from capi_async.destinations.tiktok import TikTok
+from capi_async.destinations.tiktok.names import WEB_EVENTS, checked_name
 from capi_async.errors import ConfigError
 from capi_async.event import STANDARD_EVENTS, App, ClickIds, Consent, Device, Event, Item, Page, User
 from capi_async.spec import DAY, ENCODER, HOUR, SLICE_BYTES, Wire
@@ -726,3 +727,11 @@ def test_reasons_repeat_neither_source_ids_nor_personal_data() -> None:
     assert PIXEL not in found.reason
     assert "jane" not in found.reason
     assert "555" not in found.reason
+
+
+@pytest.mark.parametrize("name", ["pageview", "PAGE_VIEW", "page-view"])
+def test_another_spelling_of_the_page_view_names_the_one_that_the_pixel_sends(name: str) -> None:
+    """Deduplication needs the very same name, and TikTok's pages know two."""
+    warnings: list[str] = []
+    assert checked_name(TikTok(pixel_code="C00000000SANDBOX0001", access_token="t"), Event(name), WEB_EVENTS, warnings)
+    assert "'Pageview'" in warnings[0]

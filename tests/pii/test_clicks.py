@@ -9,7 +9,7 @@ import pytest
 
 from capi_async.destinations import CutMeShort, Pinterest, Snap, SnapV2, TikTok, TikTokPixel
 from capi_async.event import ClickIds, Event, Page, User
-from capi_async.pii.clicks import in_address
+from capi_async.pii.clicks import fits, in_address
 from capi_async.spec import Destination
 from capi_async.testing.mapping import requests
 
@@ -28,6 +28,9 @@ from capi_async.testing.mapping import requests
         ("https://myshop.example/", "https://shop.example/?ttclid=theirs", None),
         (None, "https://shop.example/?ttclid=old", "old"),
         ("https://[broken/", "https://shop.example/?ttclid=old", None),
+        ("https://shop.example/?ttclid=undefined&ttclid=E.C", None, "E.C"),
+        ("https://shop.example/?ttclid=__CLICKID__", "https://shop.example/?ttclid=old", "old"),
+        ("https://shop.example/?ttclid=null", None, "null"),  # which is told and left out where ids are checked
     ],
 )
 def test_click_id_is_found_in_the_address_and_on_the_same_site(
@@ -67,3 +70,57 @@ def test_every_platforms_click_id_is_read_from_the_landing_page(destination: Des
     assert '"Given-1"' in sent
     assert '"Click-1"' not in sent
     assert '"undefined"' not in _sent(destination, page=Page(url=f"{url}?{parameter}=undefined"))
+    nobodys = ClickIds(**dict.fromkeys(given, "undefined"))
+    assert '"Click-1"' in _sent(destination, page=Page(url=f"{url}?{parameter}=Click-1"), click=nobodys)
+
+
+OPAQUE = ("sc_click_id", "sc_cookie1", "epik", "ttclid", "ttp", "fbclid", "gclid", "rdt_cid", "rdt_uuid", "cms_rf")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["undefined", "Null", '"nan"', "null.null", "None|None", "(not provided)", "nil", "unknown", "false", "0", "-1",
+     "-", "{{click_id}}", "{ttclid}", "${id}", "<%= id %>", "{% id %}", "[CLICK_ID]", "__CLICKID__", "%CLICKID%",
+     "%%id%%", "%7B%7Bclick.id%7D%7D", "%22undefined%22", "#REF!", "#VALUE!",
+     "jane@a.example", "https://shop.example/?ttclid=E.C", "?fbclid=IwAR", "fbclid=IwAR", "ttclid=E.C",
+     "a&b", "a b", "a%20b", "a;b", "a,b", "'a'", "f(){}", "\u00e4", "\u200b", "x" * 1001, "fb.1.x.abc",
+     "_fbp=fb.1.2.3"],
+)  # fmt: skip
+@pytest.mark.parametrize("field", OPAQUE)
+def test_what_no_program_makes_an_id_of_is_none(field: str, text: str) -> None:
+    """Neither words for nothing, nor variables of templates, nor addresses, nor parameters with their names."""
+    assert not fits(field, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["E.C.P.Cg-x_9", "01K8Z_aB.tt.1", "dj0yJnU9QUE9PQ", "Zm9vYg==", "Zm9v%2BYg%3D%3D", "a+b/c=", "3184745837461983612",
+     "34dd6077-e3a0-4b1c-9f91-a690ea0e335d", "Cj0KCQ~x_Y-z", "IwAR0_aem_x-Y", "1", "nil2", "nulls", "noneOther"],
+)  # fmt: skip
+@pytest.mark.parametrize("field", OPAQUE)
+def test_ids_of_every_alphabet_that_platforms_use_are_taken(field: str, text: str) -> None:
+    """Tokens, numbers, UUIDs and Base64, also percent-encoded."""
+    assert fits(field, text)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "fit"),
+    [
+        ("fbc", "fb.1.1795682408206.IwAR_x-y", True),
+        ("fbc", "fb.2.1795682408206.PAZXh0bg.AQ", True),
+        ("fbc", "fb.1.1795682408206.undefined", False),
+        ("fbc", "fb.1.1795682408206.null", False),
+        ("fbc", "fb.1.1795682408206.{{fbclid}}", False),
+        ("fbc", "fb.1.1795682408206.a;b", False),
+        ("fbc", "fb.1.1795682408206.\u00e4", False),
+        ("fbc", "fb.1.1795682408206000.abc", False),
+        ("fbp", "fb.1.1795682408206.1098115397", True),
+        ("fbp", "fb.0.1795682408206.1098115397.AQYBAQIA", True),
+        ("fbp", "fb.1.1795682408206.undefined", False),
+        ("fbp", "fb.1.1795682408206.1abc", False),
+        ("fbp", "fb.1.1795682408206.-5", False),
+    ],
+)
+def test_metas_cookies_hold_an_id(field: str, text: str, fit: bool) -> None:
+    """A cookie that was made of nothing has the form outside, and nothing inside."""
+    assert fits(field, text) is fit

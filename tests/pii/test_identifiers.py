@@ -313,8 +313,10 @@ PLACES = (
 @pytest.mark.parametrize("field", PLACES)
 @pytest.mark.parametrize(
     "text",
-    ["null", "undefined", "nan", "NaN", "None", "(not set)", "[object Object]", " NULL ", "N/A", '"null"', "<NA>"],
-)
+    ["null", "undefined", "nan", "NaN", "None", "(not set)", "[object Object]", " NULL ", "N/A", '"null"', "<NA>",
+     "{{customer.name}}", "{name}", "${name}", "<%= name %>", "[FIRST_NAME]", "__NAME__", "%NAME%", "#REF!", "#VALUE!",
+     "[object HTMLElement]", "(not provided)"],
+)  # fmt: skip
 def test_what_stands_for_nothing_is_nobodys(field: str, text: str) -> None:
     """It is left out and said, alone and among many: everybody without a value would be one person."""
     plan = Plan(IDENTIFIER_SOURCES)
@@ -340,3 +342,22 @@ def test_a_word_for_nothing_is_no_external_id_however_it_is_quoted(text: str) ->
 def test_an_external_id_that_only_begins_like_a_word_for_nothing_is_taken(text: str) -> None:
     """Only the whole text stands for nothing."""
     assert Plan(["external_id_plain"]).identify(User(external_id=text)).external_id_plain is not None
+
+
+@pytest.mark.parametrize("field", ["external_id", "mobile_ad_id", "idfv"])
+@pytest.mark.parametrize("text", ["0", "-1", "guest", "Anonymous", "unknown", "-", "false", "nil"])
+def test_the_id_of_everybody_is_nobodys(field: str, text: str) -> None:
+    """Guests of a shop have one id; a customer whose name is Nil has a name."""
+    found = Plan(IDENTIFIER_SOURCES).identify(User(**{field: text}, first_name="Nil"))
+    assert field in found.refused
+    assert not [name for name in filled(found) if IDENTIFIER_SOURCES[name] == field]
+    assert found.first_name_plain is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["{3F2504E0-4F89-11D3-9A0C-0305E82C3301}", "00", "10", "_x", "$5", "guest-7", "%7", "<3"]
+)
+def test_an_id_that_begins_like_a_variable_is_taken(text: str) -> None:
+    """Windows writes ids in braces."""
+    found = Plan(["external_id", "external_id_lower", "external_id_plain"]).identify(User(external_id=text))
+    assert None not in (found.external_id, found.external_id_lower, found.external_id_plain)

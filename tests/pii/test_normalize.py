@@ -53,6 +53,12 @@ def test_dates_that_could_be_another_day_are_refused(given: str) -> None:
         ("100.128.0.1", "100.128.0.1"),
         ("192.167.0.1", "192.167.0.1"),
         ("169.253.1.1", "169.253.1.1"),
+        ("198.17.255.255", "198.17.255.255"),
+        ("192.0.1.1", "192.0.1.1"),
+        ("2a00:1450:4001:81b::200e", "2a00:1450:4001:81b::200e"),
+        ("2001:200::1", "2001:200::1"),
+        ("2002:808:808::1", "2002:808:808::1"),
+        ("64:ff9b::8.8.8.8", "64:ff9b::8.8.8.8"),
     ],
 )
 def test_addresses_of_both_kinds_pass(given: str, expected: str) -> None:
@@ -63,6 +69,8 @@ def test_addresses_of_both_kinds_pass(given: str, expected: str) -> None:
     "given",
     ["0.0.0.0", "   0.0.0.0  ", "::", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.4:x", "::1",  # noqa: S104
      "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.1.1", "100.64.0.1", "224.0.0.1", "255.255.255.255",
+     "198.18.0.1", "198.19.255.255", "192.0.0.8", "192.88.99.1", "240.0.0.1", "::8.8.8.8", "64:ff9b::10.0.0.1",
+     "64:ff9b:1::1", "2002:a00:1::1", "100::1", "2001::1", "2001:2::1", "5f00::1", "4000::1", "1::1",
      "fe80::1", "fd00::1", "ff02::1", "::ffff:10.0.0.1", "10.0.0.1, 192.168.0.1", "null", ",",
      "1.2.3.*", "fe80::1%eth0", "localhost", "1.2.3.4\0", "\ud800", "１.2.3.4"],
 )  # fmt: skip
@@ -317,3 +325,9 @@ def test_a_us_zip_without_its_leading_zero_is_refused(given: str) -> None:
     """It would be another place."""
     with pytest.raises(Refused, match="leading zero"):
         normalize.zip_us5(given, "us")
+
+
+@pytest.mark.parametrize("given", ["Mary Ann", "mary\tann", "MARY\nAnn", "\tMary\u000bAnn\r\n"])
+def test_a_name_in_two_parts_keeps_them_apart(given: str) -> None:
+    """A tab or a line end between two names parts them as a space does."""
+    assert normalize.spaced(given) == "mary ann"

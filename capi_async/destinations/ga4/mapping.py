@@ -95,7 +95,10 @@ def params_of(name: str, event: Event, ids: Identifiers, warnings: list[str], lo
         made["method"] = event.method
     page = {"page_location": ids.page_url, "page_referrer": ids.page_referrer, "page_title": event.page.title}
     for key, text in page.items():
-        if not text or (key != "page_title" and not is_web(text)):
+        if text and key != "page_title" and not is_web(text):
+            warnings.append(f"{key} is no http(s) address and was left out")
+            continue
+        if not text:
             continue
         if len(text) > _LONGER[key] and key != "page_title":
             text = text.partition("?")[0].partition("#")[0]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
-from urllib.parse import unquote
 
 from capi_async.destinations import refusals
 from capi_async.destinations.extinfo import extinfo, may_track
@@ -20,14 +18,13 @@ from capi_async.destinations.meta.wire import (
     MetaUser,
 )
 from capi_async.event import ClickIds, Consent, Event
-from capi_async.pii.clicks import is_click_id, is_meta_cookie
+from capi_async.pii.clicks import best_of, in_query, is_click_id, is_meta_cookie
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import DAY, Refusal, epoch_millis
 
 UNKNOWN_CLICK_TIME: Final = "fbc: click.fbclid_seen is unknown, so the event's time stands in for it"
 ODD_FBCLID: Final = "fbc: the click id has not the form of one and was left out"
 
-_FBCLID: Final = re.compile(r"[?&]fbclid=([^&]+)")
 EXPIRED_CLICK: Final = "fbc: the click is older than 90 days, so Meta does not attribute it; left out"
 LATER_CLICK: Final = "fbc: the click is later than the event, so one of the two times is wrong; left out"
 #: For how long Meta attributes a click.
@@ -51,9 +48,10 @@ def click_cookie(
     Source: .../conversions-api/parameters/fbp-and-fbc and Meta's diagnostic on expired click ids, read 2026-11.
     """
     cookie = click.fbc
-    fbclid = click.fbclid or _from_url(page_url) or _from_url(referrer)
+    given = (click.fbclid,) if click.fbclid else ()
+    fbclid = best_of([*given, *_from_url(page_url), *_from_url(referrer)])
     doubt = None
-    if fbclid and not is_click_id(fbclid):
+    if fbclid and not is_meta_cookie(fbclid) and not is_click_id(fbclid):
         fbclid, doubt = None, ODD_FBCLID
     made, guessed = cookie, False
     # the caller has left out a cookie that is none
@@ -79,12 +77,8 @@ def _seen_s(cookie: str) -> float:
     return stamp / 1000 if stamp >= _FIRST_MILLIS else stamp
 
 
-def _from_url(url: str | None) -> str | None:
-    if url is None or "fbclid=" not in url:
-        return None
-    found = _FBCLID.search(url.partition("#")[0])
-    # decoded once and not otherwise touched: the id is opaque, and its case counts
-    return unquote(found[1]).strip() or None if found else None
+def _from_url(url: str | None) -> Sequence[str]:
+    return () if url is None or "fbclid=" not in url else in_query(url, "fbclid")
 
 
 def _same_click(in_cookie: str, fbclid: str) -> bool:

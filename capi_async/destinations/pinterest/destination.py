@@ -15,6 +15,7 @@ from typing import ClassVar, Final, get_args
 from msgspec import Struct
 
 from capi_async.destinations import refusals
+from capi_async.destinations.base import page_of
 from capi_async.destinations.pinterest.answers import read
 from capi_async.destinations.pinterest.mapping import (
     action_source,
@@ -193,7 +194,7 @@ class Pinterest(Platform, frozen=True, kw_only=True):
             int(at),
             event.event_id,
             user_data(event, ids, ids.external_id if self.keep_external_id_case else ids.external_id_plain),
-            ids.page_url,
+            page_of(ids.page_url, warnings),
             None,
             self.partner_name,
             custom_data(event),

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from capi_async.destinations import refusals
-from capi_async.destinations.base import ODD_PAGE, is_web
+from capi_async.destinations.base import page_of
 from capi_async.destinations.platform import Platform
 from capi_async.destinations.reddit.answers import verdicts
 from capi_async.destinations.reddit.mapping import SOURCES, metadata_of, user_of
@@ -156,10 +156,7 @@ class Reddit(Platform, frozen=True, kw_only=True):
             return _NO_TIME
         tracking_type = name if name in TRACKING_TYPES else CUSTOM
         custom = None if tracking_type != CUSTOM else event.name if name == CUSTOM else name
-        url = ids.page_url if event.source == "website" else None
-        if url is not None and not is_web(url):
-            warnings.append(ODD_PAGE)
-            url = None
+        url = page_of(ids.page_url, warnings) if event.source == "website" else None
         return RedditEvent(
             millis,
             SOURCES.get(event.source, "OTHER"),

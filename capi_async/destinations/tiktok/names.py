@@ -184,7 +184,8 @@ def _looked_up(name: str, known: frozenset[str]) -> tuple[str, tuple[str, ...]] 
     if real := _alias_of(name):
         return Refusal("rejected", "name", f"{shown(name)!r} is reserved by TikTok", f"use {real!r} or another name")
     folded = _folded(name)
-    for standard in known:
+    # of two spellings of one name, the one that the browser pixel sends
+    for standard in sorted(known, key=lambda one: (one == "PageView", one)):
         if _folded(standard) == folded:
             return name, (f"{shown(name)!r} is stored as a custom event: TikTok's own is written {standard!r}",)
     return name, ()

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import ClassVar, Final
 
 from capi_async.destinations import refusals
+from capi_async.destinations.base import page_of
 from capi_async.destinations.tiktok.account import CURRENCIES, WEB_IDENTITY, TikTokAccount, unlisted
 from capi_async.destinations.tiktok.answers import read_answer
 from capi_async.destinations.tiktok.names import PIXEL_EVENTS, PIXEL_NAMES, checked_name
@@ -102,7 +103,7 @@ class TikTokPixel(TikTokAccount, frozen=True, kw_only=True):
             return Refusal("rejected", "time", "is no date in UTC", "check the event's time")
         if (currency := event.currency) is not None and currency not in CURRENCIES:
             warnings.append(unlisted(currency))
-        click, url, referrer = event.click, ids.page_url, ids.page_referrer
+        click, url, referrer = event.click, page_of(ids.page_url, warnings), ids.page_referrer
         user = PixelUser(
             hashed[0] if (hashed := ids.external_id) else None,
             hashed[0] if (hashed := ids.email) else None,
