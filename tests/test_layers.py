@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "profiles": set(),
     "pages": set(),
     "watch": {
-        "clock", "errors", "limiter", "log", "outcome", "redaction", "spool.base", "telemetry.base",
+        "clock", "errors", "log", "outcome", "redaction", "spool.base", "telemetry.base",
         "telemetry.metrics", "telemetry.snapshot",
     },
     "modes": {"errors", "plain", "profiles"},

@@ -79,9 +79,9 @@ class Hooks:
         """Records that a worker settled."""
         latest = records[-RECENT_AT_ONCE:]
         self.metrics.settled(destination, [record.event_id for record in latest], outcomes, self._clock.wall())
-        if self._watcher.on:
-            self._watcher.ended(destination, [record.event_id for record in records], outcomes)
         loud = any(outcome.kind != "delivered" for outcome in outcomes)
+        if self._watcher.on:
+            self._watcher.settled(destination, records, outcomes, fine=not loud)
         if loud or self._settled:
             self._tell_settled(destination, [record.event_id for record in records], outcomes, loud=loud)
 

@@ -138,5 +138,8 @@ class Watcher:
     def answered(self, destination: str, records: Sequence[Any], verdicts: Sequence[Verdict], status: int) -> None:
         """A request was answered, or failed (``status`` 0): the verdict on each record, in their order."""
 
+    def settled(self, destination: str, records: Sequence[Any], outcomes: Sequence[Outcome], *, fine: bool) -> None:
+        """Records of a request got their final outcomes; ``fine``: all of them were delivered."""
+
     def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
-        """Events got their final outcomes."""
+        """Events got their final outcomes otherwise."""

@@ -5,7 +5,6 @@ What is not known to be harmless is masked: a new field of a platform shows its 
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Final
 
@@ -15,14 +14,25 @@ from capi_async.redaction import redact
 
 #: Keys whose values say nothing of a person, in lower case and without marks between their words.
 _HARMLESS: Final = frozenset({
-    "actionsource", "amount", "apiversion", "apptrackingtransparencyenabled", "clientdedupid", "consent", "contentids",
+    "actionsource", "apiversion", "apptrackingtransparencyenabled", "clientdedupid", "contentids",
     "contenttype", "conversionaction", "conversiondatetime", "conversiontype", "currency", "currencycode",
     "customeventname", "dataprocessingoptions", "dataprocessingoptionscountry", "dataprocessingoptionsstate",
     "deliverycategory", "event", "eventid", "eventname", "eventsource", "eventsourcetype", "eventtime",
     "eventtimestamp", "eventtype", "invoiceid", "itemcount", "itemids", "itemprice", "limiteddatause", "numberitems",
     "numitems", "optout", "optouttype", "orderid", "partneragent", "partnername", "predictedltv", "price", "quantity",
-    "status", "timestamp", "timestampmicros", "trackingtype", "transactionid", "type", "value",
+    "timestamp", "timestampmicros", "trackingtype", "transactionid", "value",
 })  # fmt: skip
+#: Of these only numbers, also as text: a property of the caller's may be called so too.
+_AMOUNTS: Final = frozenset(
+    {"amount", "itemcount", "itemprice", "numberitems", "numitems", "predictedltv", "price", "quantity", "value"}
+)
+#: Words of platforms, shown wherever they stand.
+_WORDS: Final = frozenset({
+    "app", "consent_denied", "consent_granted", "currency", "denied", "email", "granted", "mobile_app", "offline",
+    "online", "phone", "product", "product_group", "server", "system_generated", "unspecified", "web",
+    "website", "yes", "no",
+})  # fmt: skip
+_AMOUNT: Final = re.compile(r"-?\d{1,12}(\.\d{1,6})?")
 #: Keys that are harmless below these only: an id of what was bought, the name of an event.
 _BELOW: Final = {
     "id": frozenset({"contents", "items", "lineitems", "products"}),
@@ -49,7 +59,7 @@ def masked(body: bytes) -> str:
         found = msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return "(no JSON that could be shown)"
-    shown = json.dumps(_masked(found, "", "", 0), indent=2, ensure_ascii=False)
+    shown = msgspec.json.format(msgspec.json.encode(_masked(found, "", "", 0)), indent=2).decode()
     return shown if len(shown) <= _LARGEST else shown[:_LARGEST] + "\n…"
 
 
@@ -74,8 +84,12 @@ def _masked(value: Any, key: str, above: str, depth: int) -> Any:
     if isinstance(value, str):
         if _DIGEST.fullmatch(value):
             return f"<{_ALGORITHMS[len(value)]} {value[:_SHOWN].lower()}…>"
-        return _text(value, key) if harmless else f"<{key or 'text'}>"
-    return value if harmless else f"<{key or 'number'}>"
+        if value.lower() in _WORDS:
+            return value
+        if key in _AMOUNTS:
+            return value if _AMOUNT.fullmatch(value) else f"<{key}>"
+        return _text(value, key) if harmless else f"<{_shown_key(key)}>"
+    return value if harmless or key in _AMOUNTS else f"<{_shown_key(key)}>"
 
 
 def _text(value: str, key: str) -> str:
@@ -86,6 +100,10 @@ def _text(value: str, key: str) -> str:
     if key in ("eventtime", "conversiondatetime", "timestamp"):
         return said if all(char in "0123456789-+:.TZ " for char in said) else f"<{key}>"
     return redact(said, limit=_MOST)
+
+
+def _shown_key(key: str) -> str:
+    return redact(key, limit=_MOST) or "text"
 
 
 def _key(name: Any) -> str:

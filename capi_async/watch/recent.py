@@ -11,7 +11,6 @@ from typing import Any, Concatenate, Final, ParamSpec
 from msgspec.structs import replace
 
 from capi_async.clock import Clock
-from capi_async.limiter import TokenBucket
 from capi_async.log import Log
 from capi_async.outcome import Outcome, Verdict
 from capi_async.telemetry.base import Watcher
@@ -25,7 +24,7 @@ P = ParamSpec("P")
 #: Events that are kept, unless somebody asks for another number.
 EVENTS: Final = 500
 #: New events a second that are kept for long, and at once: masking takes time, and nobody reads more.
-_PER_S, _BURST = 20.0, 250.0
+_PER_S, _BURST = 20, 100
 #: Attempts of one event at one destination that are kept.
 _ATTEMPTS: Final = 8
 #: Seconds that the prepare thread keeps the GIL while it masks.
@@ -52,6 +51,36 @@ def _harmless(
     return run
 
 
+class _Room:
+    """How many more events may be kept. It grows once a second and not bit by bit.
+
+    So those that are kept under load come together, and nearly all requests carry none of them.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._left = _BURST
+        self._grows_at = clock.monotonic() + 1.0
+
+    def used_up(self) -> bool:
+        """Whether no more may be kept at the moment."""
+        if self._left > 0:
+            return False
+        now = self._clock.monotonic()
+        if now < self._grows_at:
+            return True
+        self._left = min(_BURST, int(_PER_S * (now - self._grows_at + 1.0)))
+        self._grows_at = now + 1.0
+        return False
+
+    def take(self) -> bool:
+        """Keep one more, if that is allowed."""
+        if self.used_up():
+            return False
+        self._left -= 1
+        return True
+
+
 class Recent(Watcher):
     """Keeps the newest events, masked. Is told by the engine; may be read from any thread.
 
@@ -66,10 +95,12 @@ class Recent(Watcher):
         self._most = EVENTS
         self._by_wish = False
         self._seen: dict[str, Seen] = {}
+        #: Destination to the events among them that have not ended there.
+        self._open: dict[str, set[str]] = {}
         #: Those of the micro-batch that is being prepared.
         self._fresh: dict[str, Seen] = {}
-        self._room = TokenBucket(rate=_PER_S, burst=_BURST, now=clock.monotonic)
-        self._room_for_ends = TokenBucket(rate=_PER_S, burst=_BURST, now=clock.monotonic)
+        self._room = _Room(clock)
+        self._room_for_ends = _Room(clock)
         self.missed = 0
         #: Whether events are prepared here, and not only sent: then those that are not among the recent came too fast.
         self._prepares = False
@@ -96,6 +127,7 @@ class Recent(Watcher):
         self.on = False
         with self._lock:
             self._seen.clear()
+            self._open.clear()
             self._fresh.clear()
             self.missed = 0
 
@@ -104,10 +136,13 @@ class Recent(Watcher):
     @_harmless
     def identified(self, events: Sequence[Any], ids: Sequence[Any]) -> None:
         """See :class:`~capi_async.telemetry.base.Watcher`."""
-        now = self._clock.wall()
         self._prepares = True
+        if self._room.used_up():
+            self.missed += len(events)
+            return
+        now = self._clock.wall()
         for index, (event, known) in enumerate(zip(events, ids, strict=True)):
-            if self._room.take() > 0:
+            if not self._room.take():
                 self.missed += len(events) - index
                 return
             seen = Seen(event_id=event.event_id, order_id=event.order_id or "", name=event.name, at=now, legs={})
@@ -145,7 +180,10 @@ class Recent(Watcher):
         held = self._seen
         if not self._prepares:
             self._meet(destination, records)
-        mine = [at for at, record in enumerate(records) if record.event_id in held]
+        open_here = self._open.get(destination)
+        if not open_here:
+            return
+        mine = [at for at, record in enumerate(records) if record.event_id in open_here]
         if not mine:
             return
         now = self._clock.wall()
@@ -166,47 +204,60 @@ class Recent(Watcher):
                 del leg.attempts[:-_ATTEMPTS]
 
     @_harmless
+    def settled(self, destination: str, records: Sequence[Any], outcomes: Sequence[Outcome], *, fine: bool) -> None:
+        """See :class:`~capi_async.telemetry.base.Watcher`."""
+        # nearly every request carries nothing that is kept: that it does not is found out once, not per event
+        if self._open.get(destination) or not fine:
+            self.ended(destination, [record.event_id for record in records], outcomes)
+
+    @_harmless
     def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """See :class:`~capi_async.telemetry.base.Watcher`."""
         now = self._clock.wall()
-        held = self._seen
-        first = outcomes[0] if outcomes else None
-        alike = first is not None and first.kind in ("delivered", "skipped") and outcomes.count(first) == len(outcomes)
-        if alike and held.keys().isdisjoint(event_ids):
-            return
+        held, open_here = self._seen, self._open.setdefault(destination, set())
         with self._lock:
             for event_id, outcome in zip(event_ids, outcomes, strict=True):
                 seen = held.get(event_id)
                 if seen is None:
                     # of what came too fast, or before anybody asked, at least what went wrong
-                    if outcome.kind in ("delivered", "skipped", "forgotten") or self._room_for_ends.take() > 0:
+                    if outcome.kind in ("delivered", "skipped", "forgotten") or not self._room_for_ends.take():
                         continue
                     seen = Seen(event_id=event_id, at=now, legs={})
                     self._keep(event_id, seen)
                 _end(seen.legs.setdefault(destination, Leg(attempts=[])), outcome, now)
+                open_here.discard(event_id)
                 if outcome.kind == "forgotten":
-                    self._seen.pop(event_id, None)
+                    self._drop(event_id)
 
     def _meet(self, destination: str, records: Sequence[Any]) -> None:
         """Events that another process prepared."""
-        for record in records:
+        for index, record in enumerate(records):
             seen = self._seen.get(record.event_id)
             if seen is not None and destination in seen.legs:
                 continue
-            if seen is None and self._room.take() > 0:
-                self.missed += 1
-                continue
+            if seen is None and not self._room.take():
+                self.missed += len(records) - index
+                return
             leg = Leg(wire=masked(record.body), attempts=[])
             with self._lock:
                 if seen is None:
                     self._keep(record.event_id, Seen(event_id=record.event_id, at=self._clock.wall(), legs={}))
                 self._seen[record.event_id].legs[destination] = leg
+                self._open.setdefault(destination, set()).add(record.event_id)
 
     def _keep(self, event_id: str, seen: Seen) -> None:
-        self._seen.pop(event_id, None)
+        self._drop(event_id)
         self._seen[event_id] = seen
+        for name, leg in seen.legs.items():
+            if leg.kind == "pending":
+                self._open.setdefault(name, set()).add(event_id)
         while len(self._seen) > self._most:
-            del self._seen[next(iter(self._seen))]
+            self._drop(next(iter(self._seen)))
+
+    def _drop(self, event_id: str) -> None:
+        seen = self._seen.pop(event_id, None)
+        for name in () if seen is None else seen.legs:
+            self._open.setdefault(name, set()).discard(event_id)
 
     # What a page asks.
 

@@ -44,7 +44,10 @@ def full_event(name: str = "purchase") -> Event:
         ),
         items=[Item(id="sku-1", quantity=3, price="24.13", name="Tea")],
         consent=Consent(ad_storage=True, ad_user_data=True, ad_personalization=True, region="US-CA"),
-        properties={"nickname": "Janeqx", "note": "call 4155550123", "score": 4155550123},
+        properties={
+            "status": "Janeqx", "type": "Doeqx", "value": "Janeqx", "amount": "Quuxville", "consent": "Janeqx",
+            "Jane.Q.Doe@example.com": 1, "nickname": "Janeqx", "note": "call 4155550123", "score": 4155550123,
+        },
     )  # fmt: skip
 
 
