@@ -25,7 +25,8 @@ from capi_async.platform_fields import (
     TikTokFields,
 )
 from capi_async.sync import SyncClient
-from capi_async.telemetry.base import Hook
+from capi_async.telemetry.base import Hook, RequestDone, Settled, StateChanged
+from capi_async.telemetry.outcome_hook import EventOutcome, on_outcome
 
 __all__ = [
     "App",
@@ -42,6 +43,7 @@ __all__ = [
     "Device",
     "Event",
     "EventError",
+    "EventOutcome",
     "Hashed",
     "Hook",
     "Item",
@@ -53,12 +55,16 @@ __all__ = [
     "PinterestFields",
     "QueueFull",
     "Receipt",
+    "RequestDone",
+    "Settled",
     "SnapFields",
     "SpoolError",
+    "StateChanged",
     "SyncClient",
     "TikTokFields",
     "TransportError",
     "User",
+    "on_outcome",
 ]
 
 __version__ = "0.1.0"

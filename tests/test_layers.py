@@ -93,7 +93,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},
     "__main__": {"cli"},
-    "": {"client", "engine", "errors", "event", "outcome", "platform_fields", "sync", "telemetry.base"},
+    "": {"client", "engine", "errors", "event", "outcome", "platform_fields", "sync", "telemetry.base",
+        "telemetry.outcome_hook"},
 }  # fmt: skip
 
 #: Parts that a framework or a test tool loads, which is there then.
