@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Final
 
-from capi_async.bench.contenders import ENTRIES
+from capi_async.bench.contenders import AT, ENTRIES
 from capi_async.bench.report import Figures, Report
 
 _WIDTH: Final = 960
@@ -26,7 +26,7 @@ _STYLE: Final = (
 _SUBTITLE: Final = (
     "From the row of an order to the answer of a local sink; median of the repeats, line from the least to the most"
 )
-_PANELS: Final = {entry.key: entry.panel for entry in ENTRIES}
+_PANELS: Final = {entry.key: entry.panel for entry in (*ENTRIES, *AT.values())}
 
 
 def _kind(one: Figures) -> str:

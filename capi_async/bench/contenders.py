@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
+
+from capi_async.destinations import destination_types
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -125,3 +128,23 @@ def chosen(only: list[str] | None) -> list[Entry]:
     if unknown:
         raise ValueError(f"no contender {', '.join(unknown)}; there are {', '.join(known)}")
     return [known[key] for key in only]
+
+
+#: Share of the events that a destination gets whose platform takes few of them in a request.
+_FEW: Final = {"cutmeshort": 0.02, "ga4": 0.1, "tiktok_pixel": 0.2, "webhook": 0.3}
+
+#: Type of a destination to this library alone at it.
+AT: Final[Mapping[str, Entry]] = {
+    name: _ours(f"at_{name}", f"send_many, {name}", to=name, share=_FEW.get(name, 0.5)) for name in destination_types()
+}
+
+
+def at_destinations(types: list[str]) -> list[Entry]:
+    """This library alone, at each of these types of destinations.
+
+    Raises:
+        ValueError: No such type.
+    """
+    if unknown := [name for name in types if name not in AT]:
+        raise ValueError(f"no destination {', '.join(unknown)}; there are {', '.join(AT)}")
+    return [AT[name] for name in types]

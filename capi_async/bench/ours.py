@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from capi_async.bench.feed import Feed, Row
 from capi_async.client import Client
-from capi_async.destinations import Meta, Pinterest, Snap, SnapV2, TikTok
-from capi_async.event import Event, Item, Page, User
+from capi_async.destinations import Meta, Pinterest, Snap, SnapV2, TikTok, destination_types, row_of
+from capi_async.event import NO_CLICK, ClickIds, Event, Item, Page, User
 from capi_async.spec import Destination
 
 #: What the sink takes for a credential.
@@ -22,7 +22,19 @@ CALLERS: Final = 2
 _TIMEOUT_S: Final = 120.0
 
 
-def event_of(row: Row) -> Event:
+#: What a type of destination knows nobody without, and the seeded events lack.
+_NEEDED: Final[Mapping[str | int, Mapping[str, Any]]] = {
+    "ga4": {"click": ClickIds(ga_client_id="1234567890.1700000000")},
+    "cutmeshort": {"external_id": "customer-1"},
+}
+
+
+def needed(to: str | int) -> Mapping[str, Any]:
+    """What :func:`event_of` is given besides, for this type of destination."""
+    return _NEEDED.get(to, {})
+
+
+def event_of(row: Row, click: ClickIds = NO_CLICK, external_id: str | None = None) -> Event:
     """The row as a canonical event; what a caller of this library would write."""
     return Event(
         row.name,
@@ -33,7 +45,7 @@ def event_of(row: Row) -> Event:
         user=User(
             email=row.email,
             phone=row.phone,
-            external_id=row.external_id,
+            external_id=row.external_id or external_id,
             first_name=row.first_name,
             last_name=row.last_name,
             city=row.city,
@@ -45,6 +57,7 @@ def event_of(row: Row) -> Event:
         ),
         page=Page(url=row.url),
         items=tuple([Item(id=product, price=price, quantity=quantity) for product, price, quantity in row.items]),
+        click=click,
     )
 
 
@@ -60,7 +73,7 @@ def _meta(base: str, name: str = "meta", **options: Any) -> Destination:
 
 
 def destinations(base: str, wanted: str | int, **options: Any) -> list[Destination]:
-    """By name, or the first so many of Snap, Meta, Pinterest, TikTok, a second Snap account, and then round again."""
+    """By type, or the first so many of Snap, Meta, Pinterest, TikTok, a second Snap account, and then round again."""
     if wanted == "meta":
         return [_meta(base, **options)]
     if wanted == "snap_v2":
@@ -72,6 +85,12 @@ def destinations(base: str, wanted: str | int, **options: Any) -> list[Destinati
                 **options,
             )
         ]
+    if isinstance(wanted, str) and wanted in destination_types():
+        row = row_of(wanted)
+        # of a webhook any 2xx is a yes: the sink does not say one for each event
+        address = {row.address: f"{base}/{wanted}"}
+        fast = {"requests_per_s": 1_000_000.0, "burst": 1_000.0}
+        return [row.load()(**{**row.settings(), row.credential: TOKEN, **address, **fast, **options})]
     found: list[Destination] = []
     for index in range(int(wanted)):
         again = "" if index < 5 else f"_{index}"
@@ -132,6 +151,7 @@ class Ours:
         url = "memory" if spool == "memory" else f"{spool}:///{self._folder.name}/events.db"
         made = destinations(base, to, **options)
         self.copies = len(made)
+        self._more = needed(to)
         self._client = Client(made, spool=url, linger_s=0.0 if way == "single" else 0.05)
 
     async def open(self) -> None:
@@ -159,9 +179,9 @@ class Ours:
                 group.create_task(caller)
 
     async def _many(self, batches: Iterator[list[Row]]) -> None:
-        client = self._client
+        client, more = self._client, self._more
         for rows in batches:
-            await client.send_many([event_of(row) for row in rows], timeout_s=_TIMEOUT_S)
+            await client.send_many([event_of(row, **more) for row in rows], timeout_s=_TIMEOUT_S)
 
     async def _one_by_one(self, rows: Iterator[Row]) -> None:
         client = self._client

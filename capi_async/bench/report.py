@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from capi_async.bench.contenders import ENTRIES, Entry
+from capi_async.bench.contenders import AT, ENTRIES, Entry
 from capi_async.bench.harness import Run
 
-_ENTRIES: Final[Mapping[str, Entry]] = {entry.key: entry for entry in ENTRIES}
+_ENTRIES: Final[Mapping[str, Entry]] = {entry.key: entry for entry in (*ENTRIES, *AT.values())}
 
 
 class Figures(Struct, frozen=True, kw_only=True):

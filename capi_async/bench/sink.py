@@ -42,7 +42,7 @@ class Platform(NamedTuple):
 
     Attributes:
         mark: Stands once in every event.
-        answer: Success; ``%d`` is the number of events received.
+        answer: Success; ``%d`` is the number of events received, ``%b`` an entry for each.
         events: Event ids of a body.
     """
 
@@ -90,6 +90,23 @@ def _form_or_json(body: bytes) -> list[str]:
     return [one.id if isinstance(one, _Event) else _EVENT.decode(one).id for one in _TEXTS.decode(data)]
 
 
+def _at(value: Any, path: str) -> Any:
+    for key in path.split(".") if path else ():
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _ids_at(events: str, key: str) -> Callable[[bytes], list[str]]:
+    """Reads the ids at this place of each event in the list at that place of the body; of a lone one, its own."""
+
+    def read(body: bytes) -> list[str]:
+        decoded = msgspec.json.decode(body)
+        found = _at(decoded, events)
+        return [str(_at(one, key)) for one in (found if isinstance(found, list) else [decoded])]
+
+    return read
+
+
 PLATFORMS: Final[dict[bytes, Platform]] = {
     b"snap": Platform(
         b'"event_name":', b'{"status":"VALID","reason":"Events have been processed successfully."}', _ids
@@ -98,6 +115,17 @@ PLATFORMS: Final[dict[bytes, Platform]] = {
     b"meta": Platform(b"event_name", b'{"events_received":%d,"messages":[],"fbtrace_id":"A"}', _form_or_json),
     b"pinterest": Platform(b'"event_name":', b"", _ids),
     b"tiktok": Platform(b'"event":', b'{"code":0,"message":"OK","request_id":"R","data":{}}', _ids),
+    b"tiktok_pixel": Platform(b'"event":', b'{"code":0,"message":"OK","data":{}}', _ids_at("batch", "event_id")),
+    b"cutmeshort": Platform(b'"invoiceId":', b'{"status":true,"data":"successful"}', _ids_at("", "invoiceId")),
+    b"google_ads": Platform(b'"transactionId":', b'{"requestId":"R"}', _ids_at("events", "transactionId")),
+    b"ga4": Platform(b'"timestamp_micros":', b"", _ids_at("events", "params.transaction_id")),
+    b"reddit": Platform(
+        b'"conversion_id":',
+        b'{"data":{"message":"Successfully processed %d conversion events."}}',
+        _ids_at("data.events", "metadata.conversion_id"),
+    ),
+    b"webhook": Platform(b'"event_id":', b"{}", _ids_at("", "event_id")),
+    b"linkedin": Platform(b'"eventId":', b'{"elements":[%b]}', _ids_at("elements", "eventId")),
     b"segment": Platform(b'"messageId":', b'{"success":true}', _ids),
     b"posthog": Platform(b'"distinct_id":', b'{"status":"Ok"}', _ids),
 }
@@ -184,7 +212,7 @@ def _answer(head: bytes, body: bytes) -> tuple[bytes, bytes]:
     if method == b"DELETE":
         Sink.counts = Counts(keep=b"keep=0" not in path)
         return b"200 OK", b"{}"
-    name = path.split(b"/", 2)[1]
+    name = path.partition(b"?")[0].split(b"/", 2)[1]
     if name not in PLATFORMS:
         return b"404 Not Found", b"{}"
     found = Sink.counts.add(name, path, body)
@@ -196,6 +224,8 @@ def _answer(head: bytes, body: bytes) -> tuple[bytes, bytes]:
             statuses,
         )
     answer = PLATFORMS[name].answer
+    if b"%b" in answer:
+        return b"200 OK", answer % b",".join([b'{"status":201}'] * found)
     return b"200 OK", answer % found if b"%d" in answer else answer
 
 

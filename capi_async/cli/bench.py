@@ -26,6 +26,10 @@ def bench(
     ] = 100_000,
     repeats: Annotated[int, typer.Option(help="Runs of each contender, after a first one.", min=1, metavar="N")] = 5,
     only: Annotated[list[str] | None, typer.Option(help="Only this contender; may be repeated.", metavar="KEY")] = None,
+    destinations: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead, capi_async alone at this type of destination; may be repeated.", metavar="TYPE"),
+    ] = None,
     events_file: Annotated[
         Path | None,
         typer.Option(help="Events from this JSON Lines file instead of seeded ones.", metavar="FILE", exists=True),
@@ -67,7 +71,7 @@ def bench(
     if quick:
         events, repeats = max(100, events // 10), min(repeats, 2)
     try:
-        entries = contenders.chosen(only)
+        entries = contenders.at_destinations(destinations) if destinations else contenders.chosen(only)
         where = environment.Peers((peers or environment.default_folder()).absolute())
         if install_peers:
             where.install({entry.peer for entry in entries if entry.peer})
@@ -75,7 +79,7 @@ def bench(
         runs, missing = harness.compare(
             entries, where, events=events, repeats=repeats, events_file=events_file, say=say
         )
-        more = latency.accept_us(harness.cores()[0]) | latency.import_ms() if not only else {}
+        more = latency.accept_us(harness.cores()[0]) | latency.import_ms() if not only and not destinations else {}
     except (ValueError, RuntimeError, harness.Void) as error:
         raise ConfigError(str(error)) from None
     found = reporting.report(runs, missing, repeats=repeats, more=more, described=before)

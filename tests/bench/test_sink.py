@@ -7,8 +7,13 @@ from urllib.parse import urlencode
 
 import pytest
 
+from capi_async.bench import feed, ours, sink
 from capi_async.bench.harness import Void, agree
 from capi_async.bench.sink import Counts, Tally
+from capi_async.destinations import destination_types
+from capi_async.outcome import Response
+from capi_async.spec import ENCODER, Wire
+from capi_async.testing.mapping import wire
 
 TEXTS = [json.dumps({"event_name": "Purchase", "event_id": str(it)}) for it in range(3)]
 BODIES = {
@@ -62,3 +67,23 @@ def test_a_run_that_does_not_add_up_is_void(tally, sent, delivered):
 def test_a_run_that_adds_up_counts():
     """Per destination."""
     agree(Tally(1, 50, 50, 50), sent=10, delivered=10, copies=5)
+
+
+@pytest.mark.parametrize("type_name", destination_types())
+def test_every_built_in_destination_is_answered_and_counted(type_name: str) -> None:
+    """Each event is taken, by the platform's own words, and counted once by its marker and once by its id."""
+    (made,) = ours.destinations("http://127.0.0.1:9", type_name)
+    events = [ours.event_of(row, **ours.needed(type_name)) for row in feed.seeded(3, seed=1)]
+    counts = sink.Sink.counts = sink.Counts()
+
+    wires = [wire(made, event) for event in events]
+    assert all(isinstance(one, Wire) for one in wires), wires
+    for one in wires:
+        assert isinstance(one, Wire)
+        request = made.request(one.head, [ENCODER.encode(one.body)], ours.TOKEN)
+        path = request.url.removeprefix("http://127.0.0.1:9").encode()
+        status, answer = sink._answer(b"POST %b HTTP/1.1\r\n" % path, b"".join(request.body))
+        (verdict,) = made.classify(Response(int(status.split()[0]), answer, head=one.head), 1)
+        assert verdict.kind == "accepted", (verdict, answer)
+    tally = counts.tally()
+    assert (tally.events, tally.decoded, tally.distinct) == (3, 3, 3)

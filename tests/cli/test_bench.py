@@ -42,6 +42,20 @@ def test_a_small_run_gives_a_table_figures_and_a_chart(tmp_path):
     assert "snap_sdk" in "".join(ET.parse(chart).getroot().itertext())  # noqa: S314
 
 
+def test_a_destination_can_be_measured_alone():
+    """By its type, with no contender beside it."""
+    result = CliRunner().invoke(app, ["bench", "--events", "200", "--repeats", "1", "--destinations", "google_ads"])
+    assert result.exit_code == 0, result.output
+    assert "capi_async, send_many, google_ads" in result.output
+    assert "void" not in result.output
+
+
+def test_an_unknown_destination_is_refused_with_the_names_of_all():
+    result = CliRunner().invoke(app, ["bench", "--destinations", "nobody"])
+    assert result.exit_code == 2
+    assert "there are snap, " in result.output
+
+
 def test_an_unknown_contender_is_refused_with_the_names_of_all():
     """Exit code 2, nothing is run."""
     result = CliRunner().invoke(app, ["bench", "--only", "nobody"])

@@ -80,6 +80,7 @@ class Reddit(Platform, frozen=True, kw_only=True):
     identifiers: ClassVar[tuple[str, ...]] = (
         "email_reddit", "phone_e164", "external_id", "idfa_upper", "mobile_ad_id", "ip", "user_agent", "page_url",
     )  # fmt: skip
+    own_names: ClassVar[frozenset[str]] = TRACKING_TYPES
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     env: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pixel_id": ("REDDIT_PIXEL_ID",),
@@ -120,8 +121,6 @@ class Reddit(Platform, frozen=True, kw_only=True):
     def named(self, event: Event, warnings: list[str]) -> str | Refusal:
         if self.knows(event):
             return refusals.no_such_event()
-        if event.name in TRACKING_TYPES:
-            return event.name
         return CUSTOM if len(event.name) <= MAX_NAME else _LONG_NAME
 
     def untestable(self) -> Refusal | None:
