@@ -11,11 +11,14 @@ from capi_async.destinations import destination_class, destination_types
 from capi_async.pii.identifiers import IDENTIFIER_SOURCES
 from capi_async.sources.tiktok_shop.endpoints import OPERATIONS
 from capi_async.spec import Destination
+from capi_async.telemetry.prometheus import METRICS
+from capi_async.telemetry.reasons import HELD_REASONS, REASONS
 
 TESTS = Path(__file__).parent
 README = TESTS.parent / "README.md"
 DESTINATIONS_README = TESTS.parent / "capi_async" / "destinations" / "README.md"
 SHOP_README = TESTS.parent / "capi_async" / "sources" / "tiktok_shop" / "README.md"
+TELEMETRY_README = TESTS.parent / "capi_async" / "telemetry" / "README.md"
 
 #: Identifier attributes whose text travels as it is; all others are SHA-256 digests.
 _CLEAR = re.compile(r".*_(clear|letters|soundex)$|^(idfv|ip|user_agent|zip_google|page_url|page_referrer)$")
@@ -86,10 +89,30 @@ def _required(kind: type[Destination]) -> set[str]:
 
 
 #: Page to its generated blocks.
+def reasons() -> str:
+    """Codes of outcomes."""
+    rows = ["| outcome | reason | what it means |", "|---|---|---|"]
+    rows += [f"| {kind} | `{code}` | {about} |" for kind, codes in REASONS.items() for code, about in codes.items()]
+    return "\n".join(rows)
+
+
+def held() -> str:
+    """Codes of states."""
+    rows = ["| reason | what it means |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{code}` | {about} |" for code, about in HELD_REASONS.items())])
+
+
+def metrics() -> str:
+    """What a scrape tells."""
+    rows = ["| metric | type | what it is [labels] |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| `{name}` | {kind} | {about} |" for name, (kind, about) in METRICS.items())])
+
+
 TABLES = {
     README: {"destinations": destinations},
     DESTINATIONS_README: {"hashed": hashed, "clear": clear},
     SHOP_README: {"shop_operations": shop_operations},
+    TELEMETRY_README: {"reasons": reasons, "held": held, "metrics": metrics},
 }
 
 

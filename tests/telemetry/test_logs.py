@@ -204,3 +204,22 @@ async def test_a_destination_that_falls_behind_is_named(
     [text] = [one for one in caplog.messages if one.startswith("slow: falls behind: ")]
     assert "its rate limit lets the next request leave" in text or "requests under way" in text
     assert "raise max_in_flight or requests_per_s" in text
+
+
+def test_every_logger_is_in_the_guide() -> None:
+    """By its own name or by that of the part it belongs to."""
+    package = ROOT / "capi_async"
+    guide = (package / "telemetry" / "README.md").read_text("utf-8")
+    told = set(
+        re.findall(r"`(capi_async(?:\.\w+)+)`", "\n".join(re.findall(r"^\| `capi_async.*$", guide, re.MULTILINE)))
+    )
+    there = {
+        ".".join(("capi_async", *path.relative_to(package).with_suffix("").parts))
+        for path in package.rglob("*.py")
+        if re.search(
+            r"^\w+(?:: Final)? = (?:Log|logging\.getLogger)\(__name__\)", path.read_text("utf-8"), re.MULTILINE
+        )
+    }
+    assert len(there) > 20
+    assert [name for name in there if not any(name == one or name.startswith(f"{one}.") for one in told)] == []
+    assert [one for one in told if not any(name == one or name.startswith(f"{one}.") for name in there)] == []
