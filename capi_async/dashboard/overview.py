@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
@@ -95,21 +96,37 @@ def _to_do(view: View, names: Sequence[str]) -> Html:
         if lost:
             lines.append(
                 tag(
-                    "li", mark("bad", f"{name}: {lost:,} lost"), ": ended dead, uncertain, expired or dropped. To do: ",
-                    tag("a", "see the dead letters by reason", href="./letters"), ", mend the cause, and replay them.",
+                    "li", mark("bad", f"{name}: {lost:,} lost"), ": ended dead, uncertain, expired or dropped",
+                    _mostly(one, LOST), ". To do: mend the cause, then replay what is kept: ",
+                    tag("a", "the dead letters by reason", href="./letters"), ".",
                 )
             )  # fmt: skip
         if refused and refused >= _MANY * max(1, counts.settled):
             share = refused / max(1, counts.settled)
             lines.append(
                 tag(
-                    "li", mark("warn", f"{name}: {refused:,} rejected"), f": {share:.0%} of what was settled. To do: ",
-                    tag("a", "see the reasons of recent events", href=_rejected(name)), ", and mend the events.",
+                    "li", mark("warn", f"{name}: {refused:,} rejected"), f": {share:.0%} of what was settled",
+                    _mostly(one, ("rejected",)), ". To do: mend these events where they are made: ",
+                    tag("a", "recent ones with their reasons", href=_rejected(name)), ".",
                 )
             )  # fmt: skip
     if not lines:
         return tag("p", mark("ok", "Nothing"), ": every destination takes events, and none were lost.")
     return tag("ul", lines)
+
+
+def _mostly(one: DestinationSnapshot | None, kinds: Sequence[str]) -> str:
+    """The reason that the latest of these ends have most often, and what helps against it."""
+    found = Counter(
+        (ended.outcome.field, ended.outcome.reason, ended.outcome.fix)
+        for ended in (() if one is None else one.undelivered)
+        if ended.outcome.kind in kinds
+    )
+    if not found:
+        return ""
+    (field, reason, fix), _ = found.most_common(1)[0]
+    said = f", mostly {field}: {reason}" if field else f", mostly {reason or 'without a reason'}"
+    return f"{said} ({fix})" if fix else said
 
 
 def _rejected(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Three in the morning: the log alone, the metrics alone or the doctor alone say what is wrong and what helps.
+"""Three in the morning: the log, the metrics, the doctor or the page, each alone, say what is wrong and what helps.
 
 One destination refuses one event in twenty, one has a wrong token, one is down, and one is slow.
 """
@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 import pytest
 
 from capi_async import Client, Event, Page, User
+from capi_async.clock import SYSTEM_CLOCK
+from capi_async.dashboard.access import Access
+from capi_async.dashboard.client_source import ClientSource
+from capi_async.dashboard.site import Dashboard
 from capi_async.destinations import Meta, Pinterest, Snap, TikTok
 from capi_async.doctor import Report
 from capi_async.sandbox import Sandbox
 from capi_async.telemetry.prometheus import exposition
+from tests.dashboard.asking import Browser, words
 from tests.engine.server import until
 
 PEOPLE = 40
@@ -33,16 +39,18 @@ class Night(NamedTuple):
         metrics: One scrape.
         report: What the doctor found.
         outcomes: Destination to the texts of what its outcomes say.
+        page: What the dashboard says is to be done, line by line.
     """
 
     log: list[str]
     metrics: str
     report: Report
     outcomes: Mapping[str, set[str]]
+    page: list[str]
 
     def everything(self) -> str:
         """All texts."""
-        return "\n".join([*self.log, self.metrics, repr(self.report), repr(self.outcomes)])
+        return "\n".join([*self.log, self.metrics, repr(self.report), repr(self.outcomes), *self.page])
 
 
 def event(number: int) -> Event:
@@ -77,17 +85,23 @@ async def night(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Night]:
             ),
         ]  # fmt: skip
         client = Client(destinations, linger_s=0.01)
+        browser = Browser(
+            Dashboard(ClientSource(client, 500), Access(None, hosts=None, clock=SYSTEM_CLOCK), durable=False)
+        )
         await client.__aenter__()
         receipts = [await client.send(event(number)) for number in range(PEOPLE)]
         await until(lambda: [one.state for one in client.states().values()] == ["open", "paused", "broken", "broken"])
+        await until(lambda: client.ledger()["snap"].pending == 0)
         metrics = exposition(client)
         outcomes: dict[str, set[str]] = {name: set() for name in client.ledger()}
         for receipt in receipts:
             for name, outcome in (await receipt.outcomes(timeout_s=0)).items():
                 outcomes[name].add(f"{outcome.kind} {outcome.field} {outcome.reason} {outcome.fix}")
         report = await client.check()
+        page = await browser.get("/")
+        page = [words(one) for one in re.findall(r"<li>.*?</li>", page)] + [await browser.get("/events")]
         await client.aclose(0.5)
-        yield Night([one.getMessage() for one in caplog.records], metrics, report, outcomes)
+        yield Night([one.getMessage() for one in caplog.records], metrics, report, outcomes, page)
 
 
 def said(texts: list[str], *words: str) -> str:
@@ -102,7 +116,7 @@ def said(texts: list[str], *words: str) -> str:
 
 
 async def test_each_view_alone_tells_what_is_wrong_and_what_helps(night: Night) -> None:
-    """Log, metrics, doctor and outcomes name each of the four troubles; none holds a person's data or a credential."""
+    """Log, metrics, doctor, outcomes and page name each of the troubles; none holds a person's data or a credential."""
     # the log
     refusal = said(night.log, "snap", "rejected", "value")
     assert "for example event purchase:order-" in refusal
@@ -122,8 +136,8 @@ async def test_each_view_alone_tells_what_is_wrong_and_what_helps(night: Night) 
     assert value_of(lines, "capi_oldest_pending_seconds", "meta") > 0
     # what callers hold
     assert any("rejected value" in one for one in night.outcomes["snap"])
-    for name, words in (("tiktok", ("paused", "token")), ("meta", ("broken", "503")), ("pinterest", ("broken",))):
-        assert any(all(word in one.lower() for word in ("pending", *words)) for one in night.outcomes[name])
+    for name, parts in (("tiktok", ("paused", "token")), ("meta", ("broken", "503")), ("pinterest", ("broken",))):
+        assert any(all(word in one.lower() for word in ("pending", *parts)) for one in night.outcomes[name])
     # the doctor, who looks at accounts and the way to them
     assert not night.report.ok
     findings = [f"{one.subject} {one.level} {one.check} {one.text} {one.fix}" for one in night.report.findings]
@@ -131,6 +145,11 @@ async def test_each_view_alone_tells_what_is_wrong_and_what_helps(night: Night) 
     said(findings, "tiktok", "failure", "paused", "token", "check access_token")
     said(findings, "meta", "failure", "broken", "503", "38 events waiting", "status page")
     said(findings, "pinterest", "failure", "broken", "timeout", "raise request_timeout_s (0.3)")
+    # the page
+    said(night.page[:-1], "snap: 2 rejected", "5%", "mostly value:", "set value")
+    said(night.page[:-1], "tiktok: refuses the account", "token", "wait", "check access_token")
+    said(night.page[:-1], "meta: does not answer", "503", "38 events wait", "status page")
+    said(night.page[:-1], "pinterest: does not answer", "timeout", "raise request_timeout_s")
     # nobody's data
     everything = night.everything()
     assert WRONG not in everything
