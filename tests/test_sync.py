@@ -162,7 +162,7 @@ def test_a_signal_that_closes_the_client_in_the_middle_of_a_call_ends_both(
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert len(reports) == 1
-    assert not client._client.ledger()["acme"].accepted
+    assert not client.ledger()["acme"].accepted
 
 
 def test_a_close_of_a_blocked_loop_comes_back_and_says_what_blocks_it(
@@ -213,4 +213,4 @@ def test_two_threads_that_close_at_once_get_the_same_report(acme: Acme) -> None:
         there = [report for report in reports if report is not None]
         assert there
         assert all(report.complete and report.ledger["acme"].delivered == 5 for report in there)
-        assert client._client.ledger()["acme"].delivered == 5
+        assert client.ledger()["acme"].delivered == 5

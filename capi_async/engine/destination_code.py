@@ -63,7 +63,7 @@ class DestinationCode:
             reason = "request() gave nothing that can be sent: it needs an http address, text and bytes"
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a destination's fault pauses it and nobody else
+        except BaseException as error:  # a destination's fault pauses that destination only
             self.log_fault("request()", type(error).__name__, error)
             reason = f"request() failed with {type(error).__name__}"
         return Verdict(kind="unauthorized", reason=reason, fix="mend the destination")
@@ -165,7 +165,7 @@ class DestinationCode:
             return False
 
     def unclassified(self, error: BaseException, count: int) -> list[Verdict]:
-        """The verdicts where ``classify()`` failed: nobody knows what the platform did with the events."""
+        """The verdicts where ``classify()`` failed, so that it is unknown what the platform did with the events."""
         self.log_fault("classify()", type(error).__name__, error)
         return [ambiguous(f"classify() failed with {type(error).__name__}")] * count
 

@@ -22,7 +22,7 @@ class Handover:
 
     Args:
         names: The client's destinations.
-        max_events: Events that may wait here, beside as many in the intake itself.
+        max_events: Events that may wait here, in addition to as many in the intake itself.
         trace: Gives the caller's trace context, in the caller's thread.
     """
 

@@ -135,7 +135,7 @@ class Worker:
         self._limited_until = 0.0
 
     def wake(self) -> None:
-        """Something changed: an answer came, a wish to hurry."""
+        """Look for work: something changed, such as an answer, or a flush that began."""
         self._woken = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -44,7 +44,7 @@ class Record(Struct, gc=False, eq=False):
         receipt: What the caller holds, which is settled with the outcome; only in the process that accepted the event.
         epoch: Of the lease that holds it; 0 while it is not leased.
         due_at: Monotonic seconds before which it is not given out.
-        chunk: Where the spool keeps it, and ``at`` which place there; its own affair.
+        chunk, at: For the spool's own use: where it keeps the record, and the record's index there.
         trace: Trace context of the call that handed it in, as W3C ``traceparent``; empty without tracing.
     """
 

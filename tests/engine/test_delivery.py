@@ -682,7 +682,7 @@ async def body_size(server: Server) -> int:
     """Bytes of one record."""
     async with client(acme(server), linger_s=60) as sender:
         await sender.send(event(1))
-        return sender._spool.depth("acme").bytes
+        return sender.snapshot().destinations["acme"].waiting_bytes
 
 
 @pytest.mark.parametrize("bound", ["events", "bytes"])

@@ -90,16 +90,21 @@ async def opened(spool: Any, *names: str, deliver: bool = True) -> AsyncIterator
         await spool.close()
 
 
-async def die(spool: SqliteSpool) -> None:
-    """What the system does when a process is killed: its locks are free, nothing is written any more."""
+async def end_loop(spool: SqliteSpool) -> None:
+    """What an event loop does that ends before the spool is closed: it cancels the spool's tasks."""
     assert spool._committer is not None
     assert spool._maintenance is not None
-    assert spool._thread is not None
     for task in (spool._maintenance, spool._committer._task):
         task.cancel()
         await asyncio.wait([task])
+
+
+async def die(spool: SqliteSpool) -> None:
+    """What the system does when a process is killed: its locks are free, nothing is written any more."""
+    await end_loop(spool)
     thread, spool._thread = spool._thread, None
-    store = spool._store
+    assert thread is not None
+    store = spool.store
 
     def let_go() -> None:
         assert store._owner_lock is not None

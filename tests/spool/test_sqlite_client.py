@@ -16,6 +16,7 @@ from capi_async.destinations import Snap
 from capi_async.errors import SpoolError
 from capi_async.sandbox import Sandbox
 from capi_async.spool.base import LetterFilter
+from capi_async.spool.sqlite import SqliteReader, SqliteSpool, parse
 from capi_async.testing import assert_balanced
 from tests.spool.harness import die, eventually
 
@@ -66,7 +67,7 @@ async def test_a_changed_account_makes_dead_letters(url: str) -> None:
         other = snap(sandbox, pixel_id="22222222-2222-3333-4444-555555555555")
         async with Client([other], spool=url, linger_s=0) as client:
             await eventually(lambda: client.ledger()["snap"].dead == 1)
-            (letter,) = await client._spool.letters(LetterFilter())
+            (letter,) = await SqliteReader(parse(url)).letters(LetterFilter())
             assert letter.event_id == "purchase:1"
             assert letter.reason.startswith("configuration changed")
         assert sandbox.arrivals("snap") == []
@@ -162,11 +163,12 @@ async def test_a_request_that_a_crash_cut_off_is_resent_inside_the_window(url: s
     """Snap recognises the copy, and the outcome says that there may be one."""
     async with Sandbox() as sandbox:
         sandbox.fault("snap", "hang", after=True, count=1)
-        crashed = Client([snap(sandbox)], spool=url, linger_s=0)
+        spool = SqliteSpool(parse(url))
+        crashed = Client([snap(sandbox)], spool=spool, linger_s=0)
         await crashed.__aenter__()
         await crashed.send(purchase(1))
         await eventually(lambda: len(sandbox.arrivals("snap")) == 1)
-        await die(crashed._spool)  # type: ignore[arg-type]
+        await die(spool)
         async with Client([snap(sandbox)], spool=url, linger_s=0) as client:
             assert await client.flush(10)
             assert client.ledger()["snap"].delivered == 1

@@ -140,7 +140,9 @@ async def test_a_damaged_row_costs_itself_only(
         await spool.close()
 
 
-async def test_a_row_whose_pages_are_broken_costs_itself_only(tmp_path: Path, clock: ManualClock) -> None:
+async def test_a_row_whose_pages_are_broken_costs_itself_only(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite itself cannot read it: neither leasing, nor forgetting, nor closing trips over it."""
     async with opened(sqlite(tmp_path, clock)) as spool:
         for one in range(6):
@@ -152,9 +154,8 @@ async def test_a_row_whose_pages_are_broken_costs_itself_only(tmp_path: Path, cl
         at = [start for start in range(0, len(data), size) if b"3" * 2_000 in data[start : start + size]][4]
         data[at : at + 4] = b"\xff" * 4  # where the next page of it is said to be
         (tmp_path / "events.db").write_bytes(data)
-    again = sqlite(tmp_path, clock)
-    again._store._check_content = lambda: None  # type: ignore[method-assign]  # as for a file too long to be read whole
-    async with opened(again):
+    monkeypatch.setattr("capi_async.spool.sqlite.database.CHECKED_BYTES", 0)  # as if it were too long to be read whole
+    async with opened(sqlite(tmp_path, clock)) as again:
         assert await again.settle_matching(lambda one: one.event_id == "5", FORGOTTEN) == {"a": 1}
         assert await drained(again) == ["0", "1", "2", "4"]
         assert again.ledger()["a"] == Ledger(accepted=6, delivered=4, forgotten=1, dead=1)
@@ -192,7 +193,7 @@ async def test_a_damaged_dead_letter_keeps_no_other_from_being_replayed(tmp_path
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record(str(one)) for one in range(5)], [])
         await spool.settle(await take(spool), [DEAD] * 5)
-        with spool._store.transaction(sync=False) as db:
+        with spool.store.transaction(sync=False) as db:
             db.execute("UPDATE letter SET data = zeroblob(40) WHERE event_id = '1'")
             db.execute("UPDATE letter SET data = 7 WHERE event_id = '3'")
         assert await spool.replay(LetterFilter()) == {"a": 3}
@@ -241,7 +242,7 @@ async def test_what_an_attempt_that_could_not_be_noted_leaves_is_nothing(
     await spool.append([record("1"), record("2"), record("3", resend_for_s=0.0)], [])
     leased = await take(spool)
     with monkeypatch.context() as patched:
-        patched.setattr(spool._store, "_change", lambda *_what: 1 / 0)
+        patched.setattr("capi_async.spool.sqlite.store.add_to_ledger", lambda *_what: 1 / 0)
         with pytest.raises(Exception, match="storage failed"):
             await spool.mark_attempted(leased)
     await spool.release(leased)

@@ -223,7 +223,7 @@ async def test_looking_into_a_spool_changes_nothing(
         await looked(spool)
         await spool.append([record("1"), record("2")], [])
         await spool.settle(await take(spool, limit=1), [DEAD])
-        await spool._call(spool._store.space.checkpoint)
+        await spool.call(spool.store.space.checkpoint)
         await look(tmp_path)
         crashed = tmp_path / "crashed"
         crashed.mkdir()
@@ -432,7 +432,7 @@ async def test_the_file_shrinks_when_the_backlog_is_gone(tmp_path: Path, clock: 
         while leased := await take(spool, limit=1_000):
             await spool.settle(leased, [DELIVERED] * len(leased))
         for _ in range(10):
-            await spool._call(spool._store.space.shrink)
+            await spool.call(spool.store.space.shrink)
         size = sum(file.stat().st_size for file in tmp_path.iterdir() if "shm" not in file.name)
         assert size < full / 2
     # what is held in reserve does not grow with a backlog

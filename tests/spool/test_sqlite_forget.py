@@ -152,7 +152,7 @@ async def test_a_sibling_s_records_are_found_in_its_memory_and_in_the_file(
         await sibling.release([delayed], after_s=60.0)
         await sibling.append([record(f"z{number}") for number in range(6)], [])
         await sibling.append([record("x5", body=b"x5", receipt=receipt), record("y2", body=b"y2")], [])
-        assert sibling._queues.by_destination["a"].unloaded == 2
+        assert sibling.queues.by_destination["a"].unloaded == 2
         found = await asking.settle_matching(lambda one: one.body[:1] == b"x", FORGOTTEN)
         assert found == {"a": 4}
         assert receipt.told["a"].kind == "forgotten"
@@ -202,7 +202,7 @@ async def test_nothing_of_somebody_forgotten_is_left_in_the_file(
             leased = await take(spool, limit=chance.randrange(1, 7))
             await spool.settle(leased, [chance.choice((DELIVERED, DELIVERED, DEAD)) for _ in leased])
         if not large:
-            with spool._store.transaction(sync=False) as db:
+            with spool.store.transaction(sync=False) as db:
                 db.execute("INSERT INTO damaged (id, destination, at, data) VALUES (1, 'a', 0, 'ada@example.com')")
         await spool.settle_matching(lambda one: b"ada@" in one.body, FORGOTTEN)
         stored = b"".join(file.read_bytes() for file in tmp_path.glob("events.db*"))
@@ -233,7 +233,7 @@ async def test_a_dead_letter_that_cannot_be_read_does_not_keep_others_from_being
     async with opened(sqlite(tmp_path, clock)) as spool:
         await spool.append([record("1"), record("2"), record("3")], [])
         await spool.settle(await take(spool), [DEAD, DEAD, DELIVERED])
-        with spool._store.transaction(sync=False) as db:
+        with spool.store.transaction(sync=False) as db:
             db.execute("UPDATE letter SET data = zeroblob(40) WHERE event_id = '1'")
         with caplog.at_level(logging.ERROR):
             assert await spool.settle_matching(lambda _one: True, FORGOTTEN) == {"a": 1}

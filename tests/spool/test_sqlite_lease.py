@@ -48,10 +48,10 @@ async def test_a_deleted_owner_file_is_made_again(
     """Before another process looks: nobody takes anything over."""
     async with opened(sqlite(tmp_path, clock)) as first, opened(sqlite(tmp_path, clock)) as second:
         await first.append([record("1"), record("2")], [])
-        (mine,) = tmp_path.glob(f"events.db-owner-{first._store.owner}")
+        (mine,) = tmp_path.glob("events.db-owner-1")
         mine.unlink()
         await eventually(mine.exists)
-        assert not await second._call(second._store.take_over)
+        assert not await second.call(second.store.take_over)
         leased = await take(first)
         await first.mark_attempted(leased)
         await first.settle(leased, [DELIVERED] * 2)
@@ -70,9 +70,9 @@ async def test_what_another_process_took_over_is_not_sent(
         for one in range(8):
             await first.append([record(str(one), order_key="k" if one < 2 else None)], [])
         leased = await take(first, limit=2)
-        delete(tmp_path, f"events.db-owner-{first._store.owner}")
-        assert await second._call(second._store.take_over)
-        await second._recount()
+        delete(tmp_path, "events.db-owner-1")
+        assert await second.call(second.store.take_over)
+        await second.recount()
         taken = await take(second)
         assert ids(taken) == ["0", *(str(one) for one in range(2, 8))]
         with pytest.raises(Revoked):
@@ -101,12 +101,12 @@ async def test_an_attempt_that_cannot_be_noted_because_another_holds_the_record_
         await looked(first, second)
         await first.append([record("1"), record("2", resend_for_s=0.0)], [])
         leased = await take(first)
-        with second._store.transaction(sync=False) as db:
+        with second.store.transaction(sync=False) as db:
             db.execute("UPDATE chunk SET owner = 0")
         with pytest.raises(Revoked):
             await first.mark_attempted(leased)
         assert first.depth("a").events == 0
-        await second._recount()
+        await second.recount()
         assert ids(await take(second)) == ["1", "2"]
 
 
@@ -120,8 +120,8 @@ async def test_what_is_accepted_before_a_process_notices_is_not_nobody_s_for_eve
     await first.append([record("1")], [])
     async with opened(sqlite(tmp_path, clock)) as second:
         await looked(first, second)
-        delete(tmp_path, f"events.db-owner-{first._store.owner}")
-        assert await second._call(second._store.take_over)
+        delete(tmp_path, "events.db-owner-1")
+        assert await second.call(second.store.take_over)
         await first.append([record("2")], [])
         await die(first)
     async with opened(sqlite(tmp_path, clock)) as third:

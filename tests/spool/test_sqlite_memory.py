@@ -51,10 +51,10 @@ async def test_the_memory_has_an_end(tmp_path: Path) -> None:
     await it.open(("a",), lambda _name: None)
     await it.append([record("1")], [refusal("refused", "b")])
     assert await it.remembered(["1", "refused"]) == {"1"}
-    it._store.prune()
+    it.store.prune()
     assert await it.remembered(["1"]) == {"1"}
     clock.offset += 2 * DAY + 1
-    it._store.prune()
+    it.store.prune()
     assert await it.remembered(["1"]) == frozenset()
     await it.close()
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import weakref
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.spool.harness import (
     NOW,
     Receipt,
     die,
+    end_loop,
     eventually,
     ids,
     new_clock,
@@ -155,7 +157,7 @@ async def test_a_stale_lease_settles_nothing(
         await old.append([record("1")], [])
         leased = await take(old)
         # as if somebody had deleted the lock file
-        with old._store.writers(), old._store.raw_transaction(sync=False, locked=True) as db:
+        with old.store.writers(), old.store.raw_transaction(sync=False, locked=True) as db:
             db.execute("UPDATE chunk SET owner = 0")
         async with opened(sqlite(tmp_path, clock)) as new:
             with caplog.at_level(logging.WARNING):
@@ -188,7 +190,7 @@ async def test_a_look_at_the_file_while_something_is_written_counts_nothing_twic
             appending = asyncio.create_task(web.append([record(f"{steps}-1"), record(f"{steps}-2")], []))
             for _ in range(steps):
                 await asyncio.sleep(0)
-            await asyncio.gather(web._recount(), appending)
+            await asyncio.gather(web.recount(), appending)
             assert web.depth("a").events == web.ledger()["a"].pending == 2 * steps + 2
 
 
@@ -244,10 +246,10 @@ async def test_dead_letters_are_kept_within_limits(tmp_path: Path, clock: Manual
     async with opened(sqlite(tmp_path, clock, "?dead_max=2&dead_days=1")) as spool:
         await spool.append([record(str(number)) for number in range(4)], [])
         await spool.settle(await take(spool), [DEAD] * 4)
-        await spool._call(spool._store.prune)
+        await spool.call(spool.store.prune)
         assert [one.event_id for one in await spool.letters(LetterFilter())] == ["2", "3"]
         clock.now += 90_000
-        await spool._call(spool._store.prune)
+        await spool.call(spool.store.prune)
         assert await spool.letters(LetterFilter()) == []
         assert spool.ledger()["a"].dead == 4
 
@@ -278,14 +280,15 @@ async def test_more_than_memory_holds_waits_in_the_file(
         for start in range(0, 1_000, 50):
             records = [record(f"{index:04}", receipt=receipts[index]) for index in range(start, start + 50)]
             await spool.append(records, [])
-        line = spool._queues.by_destination["a"]
+        line = spool.queues.by_destination["a"]
         assert len(line.ready) <= 150
         assert line.unloaded >= 850
         del records
+        dropped = [weakref.ref(one) for one in receipts[500:]]
         for lost in range(500, 1_000):
             receipts[lost] = None  # type: ignore[call-overload]
-        spool._queues.drop_receipts()
-        assert sum(len(kept) for kept in spool._queues._receipts.values()) == 400
+        spool.queues.drop_receipts()
+        assert not [one for one in dropped if one() is not None]
         out: list[str] = []
         while leased := await take(spool, limit=64):
             out += ids(leased)
@@ -313,10 +316,7 @@ async def test_a_loop_that_ended_without_closing_is_like_a_crash(tmp_path: Path,
     await spool.open(NAMES, lambda _name: None)
     await spool.append([record("1"), record("2")], [])
     await spool.mark_attempted(await take(spool))
-    assert spool._maintenance is not None
-    assert spool._committer is not None
-    for task in (spool._maintenance, spool._committer._task):
-        task.cancel()
+    await end_loop(spool)
     async with opened(spool):
         assert [(one.event_id, one.uncertain_since > 0) for one in await take(spool)] == [("1", True), ("2", True)]
 

@@ -14,7 +14,7 @@ import pytest
 from capi_async import Client
 from capi_async.errors import SpoolError
 from capi_async.sandbox import Sandbox
-from capi_async.spool.sqlite.store import Store
+from capi_async.spool.sqlite.schema import add_to_ledger
 from capi_async.testing import ManualClock
 from tests.spool.harness import NAMES, eventually, ids, new_clock, opened, record, sqlite, take
 from tests.spool.locker import locked
@@ -37,14 +37,13 @@ class Held:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     it = Held()
-    write = Store._write
 
-    def slowly(store: Store, *what: Any) -> Any:
+    def slowly(*what: Any) -> None:
         it.begun.set()
         assert it.go.wait(20)
-        return write(store, *what)
+        add_to_ledger(*what)
 
-    monkeypatch.setattr(Store, "_write", slowly)
+    monkeypatch.setattr("capi_async.spool.sqlite.store.add_to_ledger", slowly)
     yield it
     it.go.set()
 
@@ -149,7 +148,7 @@ async def test_a_look_that_fails_on_its_way_does_not_lose_what_it_had_noticed(
     monkeypatch.setattr("capi_async.spool.sqlite.spool._EVERY", {"take_over": 0.0})
     monkeypatch.setattr("capi_async.spool.sqlite.spool.TAKE_OVER_S", 0.01)
     async with opened(sqlite(tmp_path, clock)) as worker, opened(sqlite(tmp_path, clock), deliver=False) as web:
-        take_over, changed = worker._store.take_over, worker._store.changed
+        take_over, changed = worker.store.take_over, worker.store.changed
         noticed = []
 
         def notice() -> bool:
@@ -160,11 +159,11 @@ async def test_a_look_that_fails_on_its_way_does_not_lose_what_it_had_noticed(
 
         def fail_once() -> bool:
             if noticed:
-                worker._store.take_over = take_over
+                worker.store.take_over = take_over
                 raise SpoolError("Too many open files")
             return take_over()
 
-        worker._store.take_over, worker._store.changed = fail_once, notice
+        worker.store.take_over, worker.store.changed = fail_once, notice
         await web.append([record("1")], [])
         await eventually(lambda: worker.depth("a").events == 1, 10.0)
         assert noticed

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 BUSY_S: Final = 10.0
 
 #: A file up to this size is read whole when it is opened.
-_CHECKED_BYTES: Final = 32 * 1024 * 1024
+CHECKED_BYTES: Final = 32 * 1024 * 1024
 
 
 #: Numbers of encrypted rows begin between this one and its double.
@@ -409,7 +409,7 @@ class SpoolFile:
 
     def _check_content(self) -> None:
         """Read a file whole, unless it is too large for that, so that damage is found at the start."""
-        if self.path.stat().st_size <= _CHECKED_BYTES:
+        if self.path.stat().st_size <= CHECKED_BYTES:
             found = self.ready().execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise Damaged(str(found).replace("\n", " "))

@@ -68,6 +68,10 @@ class SqliteSpool:
     An event for which ``append`` returned is on the disk (``synchronous=full``) and survives whatever ends the
     process. A process delivers what it appended itself. What a dead process left is taken over within seconds: the
     lock that it held is free then. What was under way when a process died is known as uncertain.
+
+    Attributes:
+        store: The records in the file; its methods block, and run in the thread that :meth:`call` uses.
+        queues: The records in memory.
     """
 
     durable = True
@@ -76,7 +80,7 @@ class SqliteSpool:
     def __init__(self, options: Options, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._options = options
-        self._store = self._make_store()
+        self.store = self._make_store()
         self._rates = SharedRates(options.path.with_name(options.path.name + "-rates"), now=clock.monotonic)
         #: What is in memory may differ from what this process owns by the file.
         self._memory_outdated = False
@@ -89,7 +93,7 @@ class SqliteSpool:
         self._checkpoint_thread = OwnedThread("capi_async-sqlite-checkpoint")
         self._committer: Committer | None = None
         self._maintenance: asyncio.Task[None] | None = None
-        self._queues = Queues(
+        self.queues = Queues(
             clock=clock, touch=lambda chunk: self._writer().touch(chunk), wake=lambda name: self._wake(name)
         )
         self._epochs = count(1)
@@ -121,33 +125,33 @@ class SqliteSpool:
         self._wake = wake
         self._settled = settled
         self._recalls = self._make_recalls(recall if deliver else ignore_recall)
-        self._deliver = self._store.owns_new = deliver
+        self._deliver = self.store.owns_new = deliver
         if fresh:
             self._checkpoint_thread = OwnedThread("capi_async-sqlite-checkpoint")
         try:
             # a loop that ended without closing left the file open: what it owned is claimed as a dead process's is
-            await self._call(self._store.open if fresh else self._store.release_all)
+            await self.call(self.store.open if fresh else self.store.release_all)
         except BaseException:
             if fresh:
                 # if this was cancelled, opening continues in the thread: the store is closed there before the next open
-                self._closed = thread.submit(self._store.close)
-                self._store = self._make_store()
+                self._closed = thread.submit(self.store.close)
+                self.store = self._make_store()
                 thread.stop()
                 self._thread = None
             raise
-        self._queues.start(destinations, deliver=deliver)
+        self.queues.start(destinations, deliver=deliver)
         self._final = {}
         self._committer = Committer(
-            self._store.commit,
+            self.store.commit,
             thread,
-            path=self._store.path,
-            stored=self._queues.stored,
-            finished=self._queues.finished,
-            lost=self._queues.forget_changed,
+            path=self.store.path,
+            stored=self.queues.stored,
+            finished=self.queues.finished,
+            lost=self.queues.forget_changed,
         )
         # recalls that a process left that died before it could apply them
         await self._recalls.apply_recalls_on_disk()
-        await self._recount()
+        await self.recount()
         self._maintenance = asyncio.get_running_loop().create_task(
             self._maintain(), name="capi_async-sqlite-maintain", context=contextvars.Context()
         )
@@ -184,18 +188,18 @@ class SqliteSpool:
             logger.warning(
                 "spool: %s: the ledger could not be read at the end (%s), so the counts of the close may be old; what "
                 "is stored is not affected",
-                self._store.path, error, extra={"error": str(error)},
+                self.store.path, error, extra={"error": str(error)},
             )  # fmt: skip
         await asyncio.wait([asyncio.ensure_future(self._checkpoint_thread.run(bool))], timeout=CLOSE_S)
         self._checkpoint_thread.stop()
-        done, _ = await asyncio.wait([asyncio.ensure_future(thread.run(self._store.close))], timeout=CLOSE_S)
+        done, _ = await asyncio.wait([asyncio.ensure_future(thread.run(self.store.close))], timeout=CLOSE_S)
         if not done:
             logger.warning("storage does not answer; the spool file is left as after a crash")
             # the thread may go on later: the next open must not share this store with it
-            self._store = self._make_store()
+            self.store = self._make_store()
         thread.stop()
         self._rates.close()
-        self._queues.start((), deliver=self._deliver)
+        self.queues.start((), deliver=self._deliver)
 
     # In and out.
 
@@ -205,7 +209,7 @@ class SqliteSpool:
         await self._writer().append(list(split(records)), refused, timeout_s)
 
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
-        queue = self._queues.by_destination[destination]
+        queue = self.queues.by_destination[destination]
         queue.wake(self._clock.monotonic())
         while len(queue.ready) < limit and (queue.unloaded or (queue.unowned[0] and not queue.ready)):
             if not await self._fetch(queue, limit, max_bytes):
@@ -218,31 +222,31 @@ class SqliteSpool:
         """Load more into memory, if there is any: first what this process owns."""
         async with self._recalls.moving:
             if queue.unloaded:
-                loaded = await self._call(
-                    self._store.load, queue.name, after=queue.cursor, records=limit, max_bytes=max_bytes
+                loaded = await self.call(
+                    self.store.load, queue.name, after=queue.cursor, records=limit, max_bytes=max_bytes
                 )
-                self._queues.add_loaded(queue, loaded)
+                self.queues.add_loaded(queue, loaded)
             else:
-                loaded = await self._call(self._store.claim, queue.name, records=limit, max_bytes=max_bytes)
-                self._queues.add_claimed(queue, loaded)
+                loaded = await self.call(self.store.claim, queue.name, records=limit, max_bytes=max_bytes)
+                self.queues.add_claimed(queue, loaded)
                 await self._refresh_foreign_keys()
         # True also if nothing of it could be read: the next call loads what follows
         return bool(loaded.last)
 
     async def mark_attempted(self, records: Sequence[Record]) -> None:
-        if not self._store.has_owner_lock():
+        if not self.store.has_owner_lock():
             await self._restore_owner_lock()
-        if not self._store.sees_recalls():
-            await self._call(self._store.reopen_lock)
+        if not self.store.sees_recalls():
+            await self.call(self.store.reopen_lock)
             await self._recalls.apply_recalls()
         if any(record.epoch <= 0 for record in records):
             raise Revoked
         if self._recalls.recalled():
             await self._recalls.apply_recalls()
-        if self._queues.erase_on_return and await self._recalls.end_recalled(records):
+        if self.queues.erase_on_return and await self._recalls.end_recalled(records):
             raise Revoked
         writer = self._writer()
-        await writer.marked(sync=self._queues.note_requests(records))
+        await writer.marked(sync=self.queues.note_requests(records))
         if any(record.epoch <= 0 for record in records):
             raise Revoked  # another process has taken them over, which was noticed as they were noted
 
@@ -253,25 +257,25 @@ class SqliteSpool:
             if stop == len(records) or outcomes[stop] is not outcomes[start]:
                 held = [record for record in records[start:stop] if record.epoch > 0]
                 if held:
-                    self._queues.end(held, outcomes[start])
+                    self.queues.end(held, outcomes[start])
                     ended.append((held, outcomes[start]))
                 start = stop
         if ended:
             await self._writer().settled(ended)
 
     async def release(self, records: Sequence[Record], *, after_s: float = 0.0) -> None:
-        if self._queues.erase_on_return:
+        if self.queues.erase_on_return:
             await self._recalls.end_recalled(records)
         after_s = min(after_s, MAX_WAIT_S)
         wall, due = self._clock.wall() + after_s, self._clock.monotonic() + after_s
         woken: dict[str, None] = {}
         # backwards, because each record is put in front of the one before
         for record in records if after_s > 0 else reversed(records):
-            queue = self._queues.by_destination.get(record.destination)
+            queue = self.queues.by_destination.get(record.destination)
             if record.epoch <= 0 or queue is None:
                 continue
             record.epoch = 0
-            if self._queues.note_release(record, (wall, after_s)) and self._committer is not None:
+            if self.queues.note_release(record, (wall, after_s)) and self._committer is not None:
                 self._committer.touch(record.chunk)
             if after_s > 0:
                 queue.delay(record, due)
@@ -282,7 +286,7 @@ class SqliteSpool:
             self._wake(name)
 
     async def evict(self, destination: str, *, events: int, max_bytes: int, outcome: Outcome) -> int:
-        queue = self._queues.by_destination[destination]
+        queue = self.queues.by_destination[destination]
         ended: list[tuple[Sequence[Record], Outcome]] = []
         over_events, over_bytes = queue.events + queue.unowned[0] - events, queue.bytes + queue.unowned[1] - max_bytes
         while over_events > 0 or over_bytes > 0:
@@ -293,7 +297,7 @@ class SqliteSpool:
                     break
                 continue
             end = cut_short(record, outcome, self._clock.wall())
-            self._queues.end([record], end)
+            self.queues.end([record], end)
             ended.append(([record], end))
             over_events -= 1
             over_bytes -= len(record.body)
@@ -304,7 +308,7 @@ class SqliteSpool:
 
     async def settle_matching(self, matches: Callable[[Record], bool], outcome: Outcome) -> Mapping[str, int]:
         found = await self._recalls.settle_matching(matches, outcome)
-        await self._recount()
+        await self.recount()
         return found
 
     # Dead letters.
@@ -312,32 +316,32 @@ class SqliteSpool:
     async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
         """See :meth:`~capi_async.spool.base.Spool.letters`."""
 
-        return await self._call(self._store.dead_letters, wanted)
+        return await self.call(self.store.dead_letters, wanted)
 
     async def replay(
         self, wanted: LetterFilter, *, permitted: Callable[[str], bool] | None = None
     ) -> Mapping[str, int]:
         """See :meth:`~capi_async.spool.base.Spool.replay`."""
-        replayed = await self._call(self._store.replay, wanted, permitted, self._clock.wall())
-        await self._recount()
+        replayed = await self.call(self.store.replay, wanted, permitted, self._clock.wall())
+        await self.recount()
         return replayed
 
     async def remembered(self, event_ids: Sequence[str]) -> frozenset[str]:
         """See :meth:`~capi_async.spool.base.Spool.remembered`."""
-        return await self._call(self._store.remembered, list(event_ids))
+        return await self.call(self.store.remembered, list(event_ids))
 
     async def note_sent(self, destination: str, sent: Sequence[SentRequest]) -> None:
         """See :meth:`~capi_async.spool.base.Spool.note_sent`."""
-        await self._call(self._store.note_sent, destination, sent)
+        await self.call(self.store.note_sent, destination, sent)
 
     async def sent(self, destination: str, *, since: float) -> Sequence[SentRequest]:
         """See :meth:`~capi_async.spool.base.Spool.sent`."""
-        return await self._call(self._store.sent, destination, since)
+        return await self.call(self.store.sent, destination, since)
 
     # Counts.
 
     def next_due_s(self, destination: str) -> float | None:
-        queue = self._queues.by_destination[destination]
+        queue = self.queues.by_destination[destination]
         if queue.ready or queue.unowned[0] or (queue.unloaded and queue.held_back() <= _MAX_WAITING):
             return 0.0
         if not queue.delayed:
@@ -345,7 +349,7 @@ class SqliteSpool:
         return max(0.0, queue.delayed[0][0] - self._clock.monotonic())
 
     def depth(self, destination: str) -> Depth:
-        queue = self._queues.by_destination.get(destination)
+        queue = self.queues.by_destination.get(destination)
         if queue is None:
             return Depth(0, 0)
         return Depth(queue.events + queue.unowned[0], queue.bytes + queue.unowned[1])
@@ -359,7 +363,7 @@ class SqliteSpool:
             return self._final
         return {
             name: Ledger(**{kind: counts.get(kind, 0) for kind in ("accepted", *OUTCOME_KINDS)})
-            for name, counts in self._store.ledger().items()
+            for name, counts in self.store.ledger().items()
         }
 
     def board(self) -> FileBoard:
@@ -380,10 +384,10 @@ class SqliteSpool:
 
     def _make_recalls(self, recall: Callable[[], Awaitable[None]]) -> Recalls:
         return Recalls(
-            self._store,
-            self._queues,
+            self.store,
+            self.queues,
             wall=self._clock.wall,
-            call=self._call,
+            call=self.call,
             writer=self._writer,
             recall=recall,
             settled=lambda *what: self._settled(*what),
@@ -394,7 +398,12 @@ class SqliteSpool:
             raise SpoolError("the spool is not open", stored=False)
         return self._committer
 
-    async def _call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function in the thread that owns the file.
+
+        Raises:
+            SpoolError: Storage failed, or the spool is not open.
+        """
         if self._thread is None:
             raise SpoolError("the spool is not open")
         try:
@@ -404,16 +413,16 @@ class SqliteSpool:
         except OSError as error:
             raise SpoolError(f"storage failed: {error.strerror}") from error
 
-    async def _recount(self) -> None:
+    async def recount(self) -> None:
         """Count what no process owns, or all that is pending where nothing is delivered."""
-        found, newest = await self._call(self._store.counts, pending=not self._deliver)
-        self._queues.set_unowned(found, newest)
+        found, newest = await self.call(self.store.counts, pending=not self._deliver)
+        self.queues.set_unowned(found, newest)
         await self._refresh_foreign_keys()
 
     async def _restore_owner_lock(self) -> None:
         """Make the file again that proves that this process lives, and forget what others took over meanwhile."""
         async with self._recalls.moving:
-            if await self._call(self._store.restore_owner_lock):
+            if await self.call(self.store.restore_owner_lock):
                 self._memory_outdated = True
         if self._memory_outdated:
             await self._forget_disowned()
@@ -421,12 +430,12 @@ class SqliteSpool:
     async def _forget_disowned(self) -> None:
         """Forget what is in memory and, by the file, not owned by this process."""
         async with self._recalls.moving:
-            rows = await self._call(self._store.owned)
-            unfetched = self._queues.keep_only(rows, self._writer().under_way)
+            rows = await self.call(self.store.owned)
+            unfetched = self.queues.keep_only(rows, self._writer().under_way)
             if unfetched:
-                await self._call(self._store.disown, unfetched)
+                await self.call(self.store.disown, unfetched)
             self._memory_outdated = False
-        await self._recount()
+        await self.recount()
 
     async def _maintain(self) -> None:
         """Maintain the file, and follow what other processes do, until cancelled."""
@@ -439,52 +448,52 @@ class SqliteSpool:
                 logger.warning(
                     "spool: %s could not be maintained (%s); it is tried again in %.0f s: see to the file, its "
                     "volume and its permissions",
-                    self._store.path, error, TAKE_OVER_S, extra={"error": str(error)},
+                    self.store.path, error, TAKE_OVER_S, extra={"error": str(error)},
                 )  # fmt: skip
                 await asyncio.sleep(TAKE_OVER_S)
             await asyncio.sleep(TICK_S)
 
     async def _maintain_once(self, last: dict[str, float]) -> None:
-        self._queues.drop_receipts()
+        self.queues.drop_receipts()
         now = self._clock.monotonic()
         due = {what for what, s in _EVERY.items() if now - last[what] >= s}
         last.update(dict.fromkeys(due, now))
-        if "checkpoint" in due and await self._checkpoint_thread.run(self._store.space.checkpoint):
-            await self._call(self._store.space.finish_checkpoint)
+        if "checkpoint" in due and await self._checkpoint_thread.run(self.store.space.checkpoint):
+            await self.call(self.store.space.finish_checkpoint)
         # each fact is kept until it has been dealt with: a round that fails must not lose it
-        if not self._store.has_owner_lock():
+        if not self.store.has_owner_lock():
             await self._restore_owner_lock()
-        if not self._store.sees_recalls():
-            await self._call(self._store.reopen_lock)
+        if not self.store.sees_recalls():
+            await self.call(self.store.reopen_lock)
             self._changed = True
         if self._memory_outdated:
             await self._forget_disowned()
-        self._changed = await self._call(self._store.changed) or self._changed
+        self._changed = await self.call(self.store.changed) or self._changed
         if "take_over" in due:
-            await self._call(self._store.check_place)
-            self._changed = await self._call(self._store.take_over) or self._changed
-        if "unserved" in due and self._deliver and await self._call(self._store.alone):
-            await self._call(self._store.end_unserved, tuple(self._queues.by_destination), _UNSERVED)
+            await self.call(self.store.check_place)
+            self._changed = await self.call(self.store.take_over) or self._changed
+        if "unserved" in due and self._deliver and await self.call(self.store.alone):
+            await self.call(self.store.end_unserved, tuple(self.queues.by_destination), _UNSERVED)
         if self._changed or self._recalls.recalled():
             await self._recalls.apply_recalls()
-            await self._recount()
+            await self.recount()
             self._changed = False
-        if self._queues.has_traces:
+        if self.queues.has_traces:
             await self._recalls.erase_traces()
         if "shrink" in due:
-            await self._call(self._store.space.shrink)
-            await self._call(self._store.space.hold_reserve)
+            await self.call(self.store.space.shrink)
+            await self.call(self.store.space.hold_reserve)
         if "prune" in due:
-            await self._call(delete_answered, self._store)
-            await self._call(self._store.prune)
+            await self.call(delete_answered, self.store)
+            await self.call(self.store.prune)
 
     async def _refresh_foreign_keys(self) -> None:
-        chunks = [chunk for chunk in self._queues.chunks.values() if chunk.foreign]
+        chunks = [chunk for chunk in self.queues.chunks.values() if chunk.foreign]
         if not chunks:
             return
-        for chunk, foreign in zip(chunks, await self._call(self._store.foreign_keys_of, chunks), strict=True):
+        for chunk, foreign in zip(chunks, await self.call(self.store.foreign_keys_of, chunks), strict=True):
             chunk.foreign = foreign
-        for name, queue in self._queues.by_destination.items():
+        for name, queue in self.queues.by_destination.items():
             if queue.release_foreign():
                 self._wake(name)
 
