@@ -31,6 +31,11 @@ _WHOLE_WORD: Final = 6
 #: so that a long text costs no more than its length.
 _PIECE: Final = re.compile(r"[^\s\"'<>(),;:]+")
 _LONG: Final = re.compile(r"[A-Za-z0-9_\-+/=.~]{24,}")
+#: How platforms write reasons and the paths of fields, such as ``DUPLICATE_TRANSACTION_ID`` and
+#: ``user_data.user_identifiers``: words of one case with underscores, and no digit, which credentials have.
+_CONSTANT: Final = re.compile(
+    r"(?=[A-Z_]*_)[A-Z]{1,20}(?:_[A-Z]{1,20}){1,12}|(?=[a-z_.]*_)[a-z]{1,20}(?:[_.][a-z]{1,20}){1,12}"
+)
 _IPV6: Final = re.compile(
     r"(?<![\w:])(?:"
     r"(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}"
@@ -154,8 +159,12 @@ def _marked(text: str, hidden: Hidden) -> str:
     text = _without(text, hidden)
     if "@" in text:
         text = _PIECE.sub(_email, text)
-    text = _LONG.sub("<redacted>", text)
+    text = _LONG.sub(_long, text)
     return _NUMBER.sub(_number, _IPV4.sub("<ip>", _IPV6.sub(_ip, text)))
+
+
+def _long(found: re.Match[str]) -> str:
+    return found[0] if _CONSTANT.fullmatch(found[0]) else "<redacted>"
 
 
 def _email(found: re.Match[str]) -> str:

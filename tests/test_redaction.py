@@ -208,3 +208,29 @@ def test_verdicts_are_made_of_redacted_words(make: object) -> None:
 def test_base64_of_a_credential_is_a_long_run() -> None:
     """Basic authentication carries it so."""
     assert redact(f"Basic {base64.b64encode(b'user:' + TOKEN.encode()).decode()}") == "Basic <redacted>"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DUPLICATE_TRANSACTION_ID",
+        "DESTINATION_ACCOUNT_ENHANCED_CONVERSIONS_TERMS_NOT_SIGNED",
+        "WARNING_REASON_CART_DATA_ITEM_MERCHANT_PRODUCT_ID_MISSING: see user_data.user_identifiers",
+    ],
+)
+def test_long_constants_and_paths_of_platforms_are_no_credentials(said: str) -> None:
+    """They are all that tells what to mend."""
+    assert redact(said) == said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "EAAGm0PX4ZCpsBAKZC_abcdefgh", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwx",
+        "sk_live_abcdefghijk_1mnop",
+        "Correct_Horse_Battery_Staple", "ya29.abcdefghijklmnopqrstuvwxyzabcd", "aaaaaaaaaaaaaaaaaaaaaaaaa_b",
+    ],
+)  # fmt: skip
+def test_what_only_looks_a_little_like_a_constant_is_still_hidden(said: str) -> None:
+    """Digits, both cases, or a run of letters longer than any word."""
+    assert redact(said) == "<redacted>"

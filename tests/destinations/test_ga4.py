@@ -120,6 +120,17 @@ def test_the_session_comes_with_its_engagement() -> None:
     assert any("ga_session_id" in said for said in odd.warnings)
 
 
+def test_an_engagement_that_was_measured_goes_before_the_usual_one() -> None:
+    """A millisecond is said only where nobody says more."""
+    click = ClickIds(ga_client_id=CLIENT, ga_session_id="1768470900")
+    event = good_event(click=click, properties={"engagement_time_msec": 5_000})
+    assert made(event)[1]["params"]["engagement_time_msec"] == 5_000
+    assert (
+        made(good_event(click=click, properties={"engagement_time_msec": None}))[1]["params"]["engagement_time_msec"]
+        == 1
+    )
+
+
 def test_an_app_is_named_by_its_instance_and_keeps_its_colons() -> None:
     """Percent signs in their place have lost events."""
     event = good_event(app=App(firebase_instance_id="f-1"))

@@ -226,7 +226,10 @@ class GA4(Platform, frozen=True, kw_only=True):
 
     def lay_properties(self, body: dict[str, Any], event: Event, warnings: list[str]) -> Refusal | None:
         facts = {key: value for key, value in event.properties.items() if key not in self.user_properties}
-        body["params"] = {**plain_facts(facts), **body["params"]}
+        made = body["params"]
+        if facts.get("engagement_time_msec") is not None:  # ours is only there because one is needed beside a session
+            made = {key: value for key, value in made.items() if key != "engagement_time_msec"}
+        body["params"] = {**plain_facts(facts), **made}
         return None
 
     def lacks(self, body: GA4Event, event: Event, warnings: list[str]) -> Refusal | None:

@@ -7,7 +7,6 @@ named.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 from urllib.parse import quote
@@ -23,7 +22,6 @@ from capi_async.spec import Request, Secret, Transport
 _TIMEOUT_S: Final = 30.0
 _PREFIX: Final = "PROCESSING_ERROR_REASON_"
 _WARNING_PREFIX: Final = "PROCESSING_WARNING_REASON_"
-_CONSTANT: Final = re.compile(r"[A-Z_]{1,100}").fullmatch
 
 #: What the commonest reasons mean, and what to do.
 MEANINGS: Final[Mapping[str, str]] = {
@@ -206,19 +204,15 @@ def _counted(about: str, kind: ToldKind, counts: Mapping[str, int]) -> list[Told
     ]
 
 
-def _word(said: str) -> str:
-    """A constant of Google's as it is, which may look like a credential; anything else without what may be one."""
-    return said if _CONSTANT(said) else redact(said)
-
-
 def _of(row: _Row) -> ActionStatus:
     return ActionStatus(
         # redacted it would be "<number>"
         action=action if (action := row.destination.product_destination_id).isdecimal() else redact(action),
-        status=_word(row.request_status),
+        status=redact(row.request_status),
         events=row.events_ingestion_status.record_count,
-        errors={_word(one.reason.removeprefix(_PREFIX)): one.record_count for one in row.error_info.error_counts},
+        errors={redact(one.reason.removeprefix(_PREFIX)): one.record_count for one in row.error_info.error_counts},
         warnings={
-            _word(one.reason.removeprefix(_WARNING_PREFIX)): one.record_count for one in row.warning_info.warning_counts
+            redact(one.reason.removeprefix(_WARNING_PREFIX)): one.record_count
+            for one in row.warning_info.warning_counts
         },
     )
