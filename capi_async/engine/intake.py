@@ -19,7 +19,7 @@ from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Receipt
-from capi_async.engine.straight import Straight
+from capi_async.engine.straight import Prepared, Straight
 from capi_async.engine.wait_queue import Slice
 from capi_async.errors import CapiError, ClientClosed, QueueFull
 from capi_async.event import Event
@@ -171,10 +171,10 @@ class Intake:
 
     async def run(self) -> None:
         """Prepare and commit until cancelled; under load one job is ahead: the thread never waits for the loop."""
-        ahead: asyncio.Future[Any] | None = None
+        ahead: asyncio.Future[Any] | Prepared | None = None
         slices: list[Slice] = []
         current: list[Slice] = []
-        job: asyncio.Future[Any] | None = None
+        job: asyncio.Future[Any] | Prepared | None = None
         records: list[Record] = []
         refused: list[Refused] = []
         self._running = True
@@ -191,8 +191,11 @@ class Intake:
                 current, job = slices, ahead
                 ahead = None
                 try:
-                    records, refused, took_s = await job
-                    self._hooks.prepared(sum(taken for _, taken in current), took_s)
+                    if isinstance(job, tuple):
+                        records, refused = job
+                    else:
+                        records, refused, took_s = await job
+                        self._hooks.prepared(sum(taken for _, taken in current), took_s)
                     if self._backlog.waiting >= _AHEAD_EVENTS:
                         slices, ahead = self._next()
                     if self._backlog.queue:
@@ -213,7 +216,7 @@ class Intake:
             self.abandon(_CLOSED)
             raise
         finally:
-            if ahead is not None and not ahead.get_loop().is_closed():
+            if isinstance(ahead, asyncio.Future) and not ahead.get_loop().is_closed():
                 ahead.cancel()
             self._running = self._busy = False
 
@@ -275,10 +278,13 @@ class Intake:
         except TimeoutError:
             pass
 
-    def _next(self) -> tuple[list[Slice], asyncio.Future[Any] | None]:
+    def _next(self) -> tuple[list[Slice], asyncio.Future[Any] | Prepared | None]:
         slices, events, receipts = self._backlog.take(MAX_MICRO_BATCH)
         if not events:
             return slices, None
+        # nothing is in the thread now: it has one job at a time
+        if (made := self._straight.prepare(events, receipts)) is not None:
+            return slices, made
         return slices, self._thread.submit(self._prepare, self._preparer, events, receipts, self._clock.wall())
 
     def _sweep_later(self) -> None:

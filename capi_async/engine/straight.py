@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from capi_async.clock import Clock
 from capi_async.engine.capacity import Capacity
@@ -19,7 +19,10 @@ from capi_async.engine.hooks import Hooks
 from capi_async.engine.prepare import Preparer
 from capi_async.engine.receipt import Receipt
 from capi_async.event import Event
-from capi_async.spool.base import Spool, append_now_of
+from capi_async.spool.base import Record, Refused, Spool, append_now_of
+
+#: What was made of an event or a few: the records of each destination together, and refusals.
+Prepared: TypeAlias = tuple[list[Record], list[Refused]]
 
 #: Events that are prepared in one turn of the loop; who sends one after the other awaits a turn after so many.
 TOGETHER: Final = 2
@@ -35,7 +38,7 @@ _CODE: Final = "to_wire() of a destination that says it is brief"
 
 
 class Straight:
-    """Prepares and stores lone events at once; for a spool that can append without awaiting.
+    """Prepares lone events at once, and stores them where the spool can append without awaiting.
 
     Args:
         wanted: Whether the client's settings allow it.
@@ -59,7 +62,8 @@ class Straight:
         self._held = hooks.held
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._append = append_now_of(spool) if wanted and preparer.brief else None
+        self._wanted = wanted and preparer.brief
+        self._append = append_now_of(spool)
         self._this_turn = 0
         self._long = 0
         self._away_until = 0.0
@@ -67,11 +71,43 @@ class Straight:
     def store(self, event: Event, receipt: Receipt) -> bool:
         """Whether the event is stored, or refused everywhere; if not, nothing has happened."""
         append = self._append
-        if append is None or self._this_turn >= TOGETHER:
+        began = time.perf_counter()
+        if append is None or (made := self._prepared(event, receipt)) is None:
             return False
+        records, refused = made
+        # all bodies together are more than any of them: a cheap upper bound
+        if not self._capacity.plenty(self._names, 1, sum([len(record.body) for record in records])):
+            return False
+        prepare_s = time.perf_counter() - began
+        append(records, refused)
+        self._hooks.straight(len(records), len(refused), prepare_s, time.perf_counter() - began)
+        if refused:
+            self._hooks.refused(refused)
+        return True
+
+    def prepare(self, events: Sequence[Event], receipts: Sequence[Receipt]) -> Prepared | None:
+        """What the thread would make of a few events that wait alone; ``None`` if it is to do that."""
+        if len(events) > TOGETHER:
+            return None
+        began = time.perf_counter()
+        made: list[Prepared] = []
+        for event, receipt in zip(events, receipts, strict=True):
+            one = self._prepared(event, receipt)
+            if one is None:
+                return None
+            made.append(one)
+        self._hooks.prepared(len(made), time.perf_counter() - began)
+        if len(made) == 1:
+            return made[0]
+        records = [record for name in self._names for one in made for record in one[0] if record.destination == name]
+        return records, [refused for one in made for refused in one[1]]
+
+    def _prepared(self, event: Event, receipt: Receipt) -> Prepared | None:
+        if not self._wanted or self._this_turn >= TOGETHER:
+            return None
         began = time.perf_counter()
         if began < self._away_until:
-            return False
+            return None
         if not self._this_turn:
             self._loop.call_soon(self._next_turn)
         self._this_turn += 1
@@ -83,17 +119,7 @@ class Straight:
             held.at = before
         if (took_s := time.perf_counter() - began) > _LONG_S:
             self._took_long(took_s)
-        if made is None:
-            return False
-        records, refused = made
-        # all bodies together are more than any of them: a cheap upper bound
-        if not self._capacity.plenty(self._names, 1, sum([len(record.body) for record in records])):
-            return False
-        append(records, refused)
-        self._hooks.straight(len(records), len(refused), took_s, time.perf_counter() - began)
-        if refused:
-            self._hooks.refused(refused)
-        return True
+        return made
 
     def _next_turn(self) -> None:
         self._this_turn = 0

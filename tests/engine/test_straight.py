@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,12 +19,13 @@ from hypothesis import strategies as st
 from capi_async import Client, ConfigError, Consent, Event, Hashed, Item, Page, QueueFull, User
 from capi_async.destinations import Meta, Pinterest, Snap, TikTok
 from capi_async.engine import straight
-from capi_async.engine.prepare import Preparer
+from capi_async.engine.prepare import Prepare, Preparer
 from capi_async.engine.receipt import Delivery, Receipt
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import Destination, Refusal, Wire
 from capi_async.spool.base import Record, Refused
 from capi_async.spool.memory import MemorySpool
+from capi_async.telemetry.base import Hook, Prepared, Stored, Taken
 from capi_async.testing import ManualClock
 from tests.engine.acme import Acme, event
 from tests.engine.server import Server, until
@@ -201,6 +205,62 @@ async def test_refusals_are_told_and_counted_as_ever(server: Server, caplog: pyt
             assert last.known()["acme"].reason == "Acme has no such event"
             assert sender.ledger()["acme"].skipped == 3
     assert "acme: skipped: consent: no consent given" in caplog.text
+
+
+@pytest.mark.parametrize("spool", ["memory", "sqlite"])
+async def test_hooks_hear_of_it_as_of_others(server: Server, spool: str, tmp_path: Path) -> None:
+    """Prepared, stored and taken: each event counts once, on whichever way it went."""
+    heard: Counter[str] = Counter()
+
+    class Ears(Hook):
+        def on_prepared(self, prepared: Prepared) -> None:
+            heard["prepared"] += prepared.events
+
+        def on_stored(self, stored: Stored) -> None:
+            heard["stored"] += stored.records
+            heard["refused"] += stored.refused
+
+        def on_taken(self, taken: Taken) -> None:
+            heard["taken"] += taken.events
+
+    url = "memory" if spool == "memory" else f"sqlite:///{tmp_path}/events.db"
+    async with client(Acme(base_url=server.url), hooks=[Ears()], spool=url) as sender:
+        for number in range(10):
+            await sender.send(event(number))
+            await asyncio.sleep(0)
+        await sender.send(event(10, to=[]))
+        await sender.send_many([event(number) for number in range(11, 20)])
+        assert await sender.flush(5)
+    assert heard == {"prepared": 20, "stored": 19, "refused": 1, "taken": 20}
+
+
+class Where(Acme, frozen=True, kw_only=True):
+    """Notes in which thread it maps."""
+
+    threads: ClassVar[list[str]] = []
+
+    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
+        self.threads.append(threading.current_thread().name)
+        return super().to_wire(event, ids)
+
+
+@pytest.mark.parametrize(("prepare", "thread"), [("auto", "MainThread"), ("thread", "capi_async-prepare")])
+async def test_with_a_spool_on_disk_it_is_prepared_where_it_stands(
+    server: Server, prepare: Prepare, thread: str, tmp_path: Path
+) -> None:
+    """And stored as ever: that waits for the disk."""
+    Where.threads.clear()
+    url = f"sqlite:///{tmp_path}/events.db"
+    async with client(
+        Where(base_url=server.url), Acme(name="second", base_url=server.url), spool=url, prepare=prepare
+    ) as sender:
+        await asyncio.sleep(0.01)
+        first, second = sender.enqueue(event(1)), sender.enqueue(event(2))
+        await first.accepted()
+        await second.accepted()
+        assert await sender.flush(5)
+    assert set(Where.threads) == {thread}
+    assert sorted(server.ids) == ["e1", "e1", "e2", "e2"]
 
 
 async def test_what_to_wire_raises_is_named_by_the_thread(server: Server, caplog: pytest.LogCaptureFixture) -> None:
