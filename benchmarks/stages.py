@@ -26,7 +26,7 @@ from capi_async.engine.receipt import Delivery, Receipt
 from capi_async.outcome import Outcome, Response
 from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Plan
-from capi_async.spec import ENCODER, Request, Wire
+from capi_async.spec import ENCODER, Destination, Request, Wire
 from capi_async.spool import open_spool
 from capi_async.spool.base import Record, Spool
 from capi_async.transport import HttpTransport
@@ -77,7 +77,7 @@ class Stages:
         self.rows = list(islice(seeded(count, seed=1, now=time.time() - 60), count))
         self.events = [event_of(row) for row in self.rows]
         self.one, self.five = destinations(base, 1), destinations(base, 5)
-        self._ends: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._ends: list[Callable[[], Coroutine[Any, Any, object]]] = []
 
     def close(self) -> None:
         """Close what the stages opened."""
@@ -127,6 +127,7 @@ class Stages:
         for label, chosen in (("", self.one), (" x5", self.five)):
             preparer = Preparer(chosen)
             found.append(Stage(f"prepare{label}", self.count, partial(self._prepared, preparer)))
+            found.append(Stage(f"prepare{label}, alone", self.count, partial(self._alone, preparer)))
         return found
 
     def _prepared(self, preparer: Preparer) -> list[Record]:
@@ -140,6 +141,14 @@ class Stages:
             receipts = [Receipt(event.event_id, names, delivery) for event in events]
             made += preparer.run(events, receipts, now)[0]
         return made
+
+    def _alone(self, preparer: Preparer) -> None:
+        """Event by event, as for those that come alone."""
+        receipt = Receipt("", ("snap",), Delivery(over=False))
+        now = time.time()
+        for event in self.events:
+            if preparer.alone(event, receipt, now) is None:
+                raise SystemExit("void: an event is not small and usual")
 
     def _spools(self) -> list[Stage]:
         records = self._prepared(Preparer(self.one))
@@ -193,10 +202,32 @@ class Stages:
                 if not await client.flush(60):
                     raise SystemExit("void: not everything was delivered")
 
+        lone = self._client(self.one, linger_s=3_600.0)
+        single = self._client(
+            destinations("http://127.0.0.1:9", 1, max_batch_events=1, requests_per_s=1e6), linger_s=0.0
+        )
+
+        async def send() -> None:
+            for event in self.events:
+                await lone.send(event)
+                await asyncio.sleep(0)
+
+        async def one_by_one() -> None:
+            for event in self.events:
+                await (await single.send(event)).outcomes()
+
         return [
+            Stage("send() alone, and its share of a batch", self.count, self._loop(send)),
+            Stage("send() alone, to the outcome", self.count, self._loop(one_by_one)),
             Stage("client, instant answers", self.count, self._loop(lambda: whole(transport=Instant())), steady=False),
             Stage("client, to the sink", self.count, self._loop(whole), steady=False),
         ]
+
+    def _client(self, chosen: Sequence[Destination], *, linger_s: float) -> Client:
+        client = Client(chosen, linger_s=linger_s, transport=Instant())
+        self._run(client.__aenter__())
+        self._ends.append(client.aclose)
+        return client
 
     def _loop(self, make: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         return lambda: self._run(make())

@@ -296,7 +296,8 @@ class Destination(Struct, frozen=True, kw_only=True, dict=True):
     #: Where the platform's pages show test events; empty: nowhere that is documented.
     test_events_at: ClassVar[str] = ""
     #: Whether ``to_wire()`` of a small event takes some microseconds, waits for nothing and calls no code of the
-    #: user's: then an event that comes alone is mapped on the event loop, see ``Client(prepare=...)``.
+    #: user's: then an event that comes alone is mapped on the event loop, see ``Client(prepare=...)``. A subclass with
+    #: a ``to_wire()`` of its own has to say it anew.
     brief: ClassVar[bool] = False
     #: Whether the platform counts test events like others, so that none may be sent just to try.
     tests_count: ClassVar[bool] = False

@@ -108,11 +108,21 @@ class _Target:
         self.account = destination.account()
         self.wire = destination.wire
         #: A function of the event that gives its value is the user's code.
-        self.brief = destination.brief and not off and not callable(destination.value)
+        self.brief = _is_brief(destination) and not off and not callable(destination.value)
         self.max_body = limits.max_batch_bytes - Batcher.ENVELOPE_BYTES
         self.max_future_s = limits.max_future_s
         leaders = [one for one in before if one.leader is None]
         self.leader: _Target | None = next((one for one in leaders if destination.shares_bodies(one.destination)), None)
+
+
+def _is_brief(destination: Destination) -> bool:
+    """Whether it says so itself: who maps in another way than the class that did must say it anew."""
+    for owner in type(destination).__mro__:
+        if "brief" in vars(owner):
+            return destination.brief
+        if "to_wire" in vars(owner):
+            return False
+    return False
 
 
 class _Stride(NamedTuple):

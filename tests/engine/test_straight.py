@@ -39,8 +39,17 @@ class Slow(Acme, frozen=True, kw_only=True):
     brief: ClassVar[bool] = False
 
 
+class Own(Acme, frozen=True, kw_only=True):
+    """Maps in its own way, and does not say how long that takes."""
+
+    def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
+        return super().to_wire(event, ids)
+
+
 class Raising(Acme, frozen=True, kw_only=True):
     """Raises what it is told to."""
+
+    brief: ClassVar[bool] = True
 
     what: Any = None
 
@@ -133,7 +142,8 @@ async def test_settings_keep_all_events_from_it(server: Server, options: dict[st
 
 
 async def test_destinations_with_code_of_the_users_keep_all_events_from_it(server: Server) -> None:
-    """One that does not call itself brief, and one whose value is a function."""
+    """One that does not call itself brief, one that maps in its own way, and one whose value is a function."""
+    assert not await is_straight(server, event(), Own(base_url=server.url))
     assert not await is_straight(server, event(), Slow(base_url=server.url))
     assert not await is_straight(server, event(value=2, currency="EUR"), Acme(base_url=server.url, value=lambda _e: 1))
     assert await is_straight(server, event(value=2, currency="EUR"), Acme(base_url=server.url, value="margin"))
@@ -237,6 +247,7 @@ async def test_hooks_hear_of_it_as_of_others(server: Server, spool: str, tmp_pat
 class Where(Acme, frozen=True, kw_only=True):
     """Notes in which thread it maps."""
 
+    brief: ClassVar[bool] = True
     threads: ClassVar[list[str]] = []
 
     def to_wire(self, event: Event, ids: Identifiers) -> Wire | Refusal:
