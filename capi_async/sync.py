@@ -25,9 +25,11 @@ from capi_async.loop_thread import LoopThread, import_early
 from capi_async.outcome import Outcome
 from capi_async.profiles import Profile
 from capi_async.spec import Destination
-from capi_async.spool.base import Ledger
+from capi_async.spool.base import DeadLetter, Ledger, LetterFilter
 from capi_async.telemetry.metrics import Metrics
 from capi_async.telemetry.snapshot import Snapshot
+from capi_async.watch.recent import EVENTS
+from capi_async.watch.seen import Seen
 
 if TYPE_CHECKING:
     from capi_async.doctor import Report
@@ -321,6 +323,29 @@ class SyncClient:
     def snapshot(self) -> Snapshot:
         """See :meth:`Client.snapshot`."""
         return self._client.snapshot()
+
+    def watch(self, events: int = EVENTS) -> None:
+        """See :meth:`Client.watch`."""
+        self._client.watch(events)
+
+    def recent(self, event_or_order_id: str | None = None) -> list[Seen]:
+        """See :meth:`Client.recent`."""
+        return self._client.recent(event_or_order_id)
+
+    @property
+    def unwatched(self) -> int:
+        """See :attr:`Client.unwatched`."""
+        return self._client.unwatched
+
+    def dead_letters(self, wanted: LetterFilter | None = None) -> Sequence[DeadLetter]:
+        """See :meth:`Client.dead_letters`."""
+        found: Sequence[DeadLetter] = self._call(self._client.dead_letters, wanted)
+        return found
+
+    def forget_dead_letters(self, wanted: LetterFilter) -> Mapping[str, int]:
+        """See :meth:`Client.forget_dead_letters`."""
+        found: Mapping[str, int] = self._call(self._client.forget_dead_letters, wanted)
+        return found
 
     def explain(self, event: Event) -> Mapping[str, Explanation]:
         """See :meth:`Client.explain`."""

@@ -67,15 +67,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "transport", "watch",
     },
     "dashboard": {
-        "client", "clock", "errors", "log", "outcome", "pages", "spool.base", "spool.letters", "telemetry.snapshot",
-        "watch",
+        "client", "clock", "errors", "log", "outcome", "pages", "spool.base", "spool.letters", "sync",
+        "telemetry.snapshot", "watch",
     },
     "credentials": {"errors", "files", "outcome", "spec"},
     "ending": {"log"},
     "loop_thread": {"answer", "errors"},
     "sync": {
         "answer", "client", "doctor", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome",
-        "profiles", "sandbox", "spec", "spool.base", "telemetry.metrics", "telemetry.snapshot",
+        "profiles", "sandbox", "spec", "spool.base", "telemetry.metrics", "telemetry.snapshot", "watch",
     },
     "sources": {
         "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",

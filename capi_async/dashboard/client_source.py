@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from capi_async.client import Client
 from capi_async.dashboard.source import View, known_kind
 from capi_async.spool.base import DeadLetter, LetterFilter
+from capi_async.sync import SyncClient
 from capi_async.watch.history import History
 from capi_async.watch.seen import Seen, Told
 from capi_async.watch.telling import process_name
@@ -15,7 +19,7 @@ from capi_async.watch.telling import process_name
 class ClientSource:
     """See :class:`~capi_async.dashboard.source.Source`. The client keeps recent events from now on."""
 
-    def __init__(self, client: Client, events: int) -> None:
+    def __init__(self, client: Client | SyncClient, events: int) -> None:
         self._client = client
         self._history = History()
         client.watch(events)
@@ -48,19 +52,27 @@ class ClientSource:
 
     async def letters(self, wanted: LetterFilter) -> Sequence[DeadLetter]:
         """See :meth:`~capi_async.dashboard.source.Source.letters`."""
-        return await self._client.dead_letters(wanted)
+        found: Sequence[DeadLetter] = await self._ask(self._client.dead_letters, wanted)
+        return found
 
     async def replay(self, wanted: LetterFilter) -> int:
         """See :meth:`~capi_async.dashboard.source.Source.replay`."""
-        replayed = await self._client.replay(
+        replay = partial(
+            self._client.replay,
             destination=wanted.destination,
             kind=known_kind(wanted.kind),
             reason=wanted.reason,
             event_id=wanted.event_id,
             whole_reason=wanted.whole_reason,
         )
-        return sum(replayed.values())
+        return sum((await self._ask(replay)).values())
 
     async def forget(self, wanted: LetterFilter) -> int:
         """See :meth:`~capi_async.dashboard.source.Source.forget`."""
-        return sum((await self._client.forget_dead_letters(wanted)).values())
+        return sum((await self._ask(self._client.forget_dead_letters, wanted)).values())
+
+    async def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """What a method of the client gives: one that blocks is called in a thread."""
+        if isinstance(self._client, SyncClient):
+            return await asyncio.to_thread(method, *arguments)
+        return await method(*arguments)

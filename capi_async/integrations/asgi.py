@@ -151,7 +151,7 @@ class _Lifespan:
 
 
 def dashboard(
-    client: Client,
+    client: Client | SyncClient,
     *,
     token: str | None = None,
     allow: Callable[[Scope], bool] | None = None,

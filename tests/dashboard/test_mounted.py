@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from capi_async import SyncClient
 from capi_async.errors import ConfigError
 from capi_async.integrations.asgi import dashboard
-from tests.dashboard.asking import words
-from tests.dashboard.conftest import purchase
+from tests.dashboard.asking import forms, words
+from tests.dashboard.conftest import accounts, purchase
+from tests.dashboard.test_durable import filled
 
 TOKEN = "a-token-of-some-length"
 
@@ -80,3 +84,24 @@ async def test_a_client_that_is_closed_is_told(client):
     await client.aclose()
     async with visitor(app) as http:
         assert "meta" in (await http.get("/")).text
+
+
+async def test_a_client_on_a_loop_of_its_own_is_shown_too(tmp_path, sandbox):
+    """A SyncClient, as Django and Flask have it: its dead letters are read and replayed on its own loop."""
+    await filled(tmp_path / "events.db", events=4, reasons=2)
+    client = SyncClient(accounts(sandbox), spool=f"sqlite:///{tmp_path}/events.db", linger_s=0)
+    app = dashboard(client, allow=lambda _scope: True)
+    try:
+        await asyncio.to_thread(client.send, purchase())
+        await asyncio.to_thread(client.flush)
+        async with visitor(app) as http:
+            assert "purchase:1001" in (await http.get("/events")).text
+            page = await http.get("/letters")
+            fields = forms(page.text, "./forget")[0]
+            reply = await http.post("/forget", data=fields, headers={"Sec-Fetch-Site": "same-origin"})
+            assert "2 dead letters are forgotten" in reply.text
+            fields = forms(reply.text, "./replay")[0]
+            reply = await http.post("/replay", data=fields, headers={"Sec-Fetch-Site": "same-origin"})
+            assert "2 dead letters are pending again" in reply.text
+    finally:
+        await asyncio.to_thread(client.close)
