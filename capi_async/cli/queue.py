@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from capi_async.cli.queue_states import told_states, waiting_text
 from capi_async.cli.running import EXIT_LOST, plainly
 from capi_async.cli.subjects import read_subjects, subject_of
 from capi_async.cli.terminal import say, write, write_json
@@ -54,17 +55,32 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 @plainly
-def status(spool: SpoolUrl, as_json: AsJson = False) -> None:
+def status(
+    spool: SpoolUrl,
+    ask: Annotated[
+        bool,
+        typer.Option(help="Also ask the processes that run (3 s): what is paused or broken and why, the oldest's age."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show the ledger of every destination, those that no configuration names any more included."""
 
     async def show(it: Spool) -> None:
         ledger = it.ledger()
+        states = await told_states(it) if ask else {}
         if as_json:
-            write_json(ledger)
+            plain = {name: msgspec.structs.asdict(counts) for name, counts in ledger.items()}
+            for name, facts in states.items():
+                plain.get(name, {}).update(facts)
+            write_json(plain if ask else ledger)
             return
         for name, counts in ledger.items():
-            told = {kind: number for kind, number in msgspec.structs.asdict(counts).items() if number}
-            write(f"{name}: " + (", ".join(f"{number} {kind}" for kind, number in told.items()) or "nothing"))
+            some = {kind: number for kind, number in msgspec.structs.asdict(counts).items() if number}
+            write(f"{name}: " + (", ".join(f"{number} {kind}" for kind, number in some.items()) or "nothing"))
+            if counts.pending and (told := states.get(name)):
+                write("  " + waiting_text(told))
+            elif counts.pending and ask:
+                write("  no process that runs delivers there")
             if not counts.balanced:
                 say("  does not balance")
 

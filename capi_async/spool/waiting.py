@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, count, islice
 from typing import Final
 
@@ -12,6 +13,22 @@ from capi_async.spool.base import Record, size_of
 
 #: ``Record.epoch`` of a record that is settled, or that another process holds now; 0: not leased, above 0: leased.
 SETTLED: Final = -1
+
+
+def oldest_of(rows: Iterable[Sequence[Record | None]]) -> float | None:
+    """Seconds since the epoch at which the oldest of what is not settled was accepted; ``None``: there is nothing.
+
+    Args:
+        rows: Records that were accepted together, or one after the other.
+    """
+    return min(
+        (
+            first.accepted_at
+            for row in rows
+            if (first := next((one for one in row if one is not None and one.epoch != SETTLED), None)) is not None
+        ),
+        default=None,
+    )
 
 
 class Waiting:

@@ -12,7 +12,7 @@ import pytest
 from capi_async.followup import SentRequest
 from capi_async.outcome import Outcome
 from capi_async.spool import open_spool
-from capi_async.spool.base import Depth, Ledger, Record, Revoked, Spool
+from capi_async.spool.base import Depth, Ledger, Record, Revoked, Spool, oldest_at
 from capi_async.spool.memory import MemorySpool
 from capi_async.testing import ManualClock
 from tests.spool.harness import (
@@ -427,3 +427,14 @@ async def test_old_ids_of_delivered_requests_are_let_go(kind: Any, tmp_path: Pat
         clock.advance(50 * 86_400 + 1)
         await spool.note_sent("a", [SentRequest("new", "acc", clock.wall(), 1)])
         assert [one.trace_id for one in await spool.sent("a", since=0)] == ["new"]
+
+
+async def test_the_age_of_the_oldest_is_known_where_it_is_delivered(kept: Kept) -> None:
+    """Of what is ready, held or waits for its time; of nothing where nothing waits."""
+    assert oldest_at(kept.spool, "a") is None
+    await kept.put("e1", "e2")
+    leased = await kept.lease_soon()
+    assert oldest_at(kept.spool, "a") == NOW + 1_000
+    assert oldest_at(kept.spool, "b") is None
+    await kept.spool.release(leased[:1], after_s=5.0)
+    assert oldest_at(kept.spool, "a") == NOW + 1_000

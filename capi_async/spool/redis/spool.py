@@ -45,6 +45,7 @@ from capi_async.spool.redis.recalls import Recalls
 from capi_async.spool.redis.sent_requests import SentRequests
 from capi_async.spool.redis.session import Session
 from capi_async.spool.redis.write_back import WriteBack
+from capi_async.spool.waiting import oldest_of
 
 logger = logging.getLogger(__name__)
 
@@ -368,6 +369,12 @@ class RedisSpool:
     def board(self) -> RedisBoard:
         """See :meth:`~capi_async.spool.base.HasBoard.board`."""
         return RedisBoard(self.session)
+
+    def oldest_at(self, destination: str) -> float | None:
+        """See :meth:`~capi_async.spool.base.KnowsAge.oldest_at`: of what this process holds."""
+        queue = self.queues.by_name.get(destination)
+        # copied first: another thread may ask
+        return None if queue is None else oldest_of(entry.records for entry in list(queue.entries.values()))
 
     def health(self) -> Health:
         """See :meth:`~capi_async.spool.base.Spool.health`."""

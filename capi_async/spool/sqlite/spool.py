@@ -37,6 +37,7 @@ from capi_async.spool.sqlite.rates import SharedRates
 from capi_async.spool.sqlite.recalls import Recalls, delete_answered
 from capi_async.spool.sqlite.rows import split
 from capi_async.spool.sqlite.store import Store
+from capi_async.spool.waiting import oldest_of
 from capi_async.thread import OwnedThread
 
 P = ParamSpec("P")
@@ -353,6 +354,12 @@ class SqliteSpool:
         if queue is None:
             return Depth(0, 0)
         return Depth(queue.events + queue.unowned[0], queue.bytes + queue.unowned[1])
+
+    def oldest_at(self, destination: str) -> float | None:
+        """See :meth:`~capi_async.spool.base.KnowsAge.oldest_at`; what is nobody's, or in the file only, is younger."""
+        # copied first: another thread may ask
+        chunks = list(self._queues.chunks.values())
+        return oldest_of(chunk.records for chunk in chunks if chunk.destination == destination)
 
     def health(self) -> Health:
         """See :meth:`~capi_async.spool.base.Spool.health`."""
