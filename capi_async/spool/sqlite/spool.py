@@ -358,7 +358,7 @@ class SqliteSpool:
     def oldest_at(self, destination: str) -> float | None:
         """See :meth:`~capi_async.spool.base.KnowsAge.oldest_at`; what is nobody's, or in the file only, is younger."""
         # copied first: another thread may ask
-        chunks = list(self._queues.chunks.values())
+        chunks = list(self.queues.chunks.values())
         return oldest_of(chunk.records for chunk in chunks if chunk.destination == destination)
 
     def health(self) -> Health:
