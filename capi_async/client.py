@@ -218,7 +218,7 @@ class Client:
     ) -> None:
         destinations = tuple(destinations)
         _check_destinations(destinations)
-        _check_choices(mode, consent, before_send)
+        _check_choices(mode, consent, before_send, recent_events)
         self.mode: Final = mode
         sandbox: Sandbox | None = None
         off: frozenset[str] = frozenset()
@@ -246,8 +246,6 @@ class Client:
         self._phone_region = phone_region
         self._before_send = before_send
         self._recent = Recent({one.name: one.identifiers for one in destinations}, clock=clock)
-        if recent_events < 0:
-            raise ConfigError("recent_events must be 0 or more")
         if recent_events:
             self.watch(recent_events)
         self._preparer = self._make_preparer(off)
@@ -257,24 +255,24 @@ class Client:
             transport = self._http = HttpTransport(session=session, trust_env=trust_env, ssl=ssl)
         self._transport: Transport = transport
         self._hooks = tuple(hooks)
-        tracing = tracer_of(hooks)
-        for hook in hooks:
-            hook.on_attached(self._names, _looking(WeakMethod(self.snapshot)))
+        self._attach_hooks()
         self._engine: Dispatcher | None = None
         self._closed = False
         self._closing: asyncio.Future[CloseReport] | None = None
         #: Of a run whose storage had not let go at the deadline of its close.
         self._earlier: asyncio.Task[None] | None = None
         self._pid = 0
-        self._handover = Handover(
-            self._names, max_events=max_intake_events, trace=None if tracing is None else tracing.current
-        )
+        self._handover = Handover(self._names, max_events=max_intake_events, trace=_current_trace(hooks))
         #: Events from other threads that a close found no room for.
         self._left_over = 0
         self._notices = Notices(logger, now=clock.monotonic)
         self._metrics = Metrics(self._names, now=clock.wall())
         self._untracked: dict[str, int] = {}
         self._counting = threading.RLock()
+
+    def _attach_hooks(self) -> None:
+        for hook in self._hooks:
+            hook.on_attached(self._names, _looking(WeakMethod(self.snapshot)))
 
     @classmethod
     def from_env(cls, **options: Any) -> Client:
@@ -1083,12 +1081,20 @@ def _as_options(settings: ClientOptions) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in settings.__struct_fields__}
 
 
-def _check_choices(mode: Mode, consent: ConsentPolicy, before_send: BeforeSend | None) -> None:
+def _current_trace(hooks: Sequence[Hook]) -> Callable[[], str] | None:
+    """Gives the caller's trace context, if one of the hooks makes traces."""
+    tracing = tracer_of(hooks)
+    return None if tracing is None else tracing.current
+
+
+def _check_choices(mode: Mode, consent: ConsentPolicy, before_send: BeforeSend | None, recent_events: int) -> None:
     for name, value, choices in (("mode", mode, MODES), ("consent", consent, get_args(ConsentPolicy))):
         if value not in choices:
             raise ConfigError(f"{name} is one of {', '.join(choices)}")
     if before_send is not None and (not callable(before_send) or inspect.iscoroutinefunction(before_send)):
         raise ConfigError("before_send must be a plain function: it is called in a thread")
+    if recent_events < 0:
+        raise ConfigError("recent_events must be 0 or more")
 
 
 def _check_destinations(destinations: Sequence[Destination]) -> None:

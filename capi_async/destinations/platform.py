@@ -424,12 +424,11 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
         if refusal := lacks(whole, event, warnings):
             return refusal
         return Wire(
-            body,
-            head,
+            body, head,
             at + (ages(event.source, max_age_s) if max_age_of is None else max_age_of(whole, event)),
             window_s if resend_for is None else resend_for(whole),
             None if order_key is None else order_key(whole),
             tuple(warnings) if warnings else (),
-        )
+        )  # fmt: skip
 
     return to_wire

@@ -160,26 +160,16 @@ class Dispatcher:
         #: refers back to this object: the garbage collector does not track receipts, and would never find the cycle.
         self.delivery = Delivery(over=not settings.deliver, pending=partial(_pending, breakers))
         capacity = Capacity(
-            spool,
-            max_events=settings.max_pending_events,
-            max_bytes=settings.max_pending_bytes,
-            overflow=settings.overflow,
-            progressing=lambda name: self.workers[name].progressing(),
+            spool, max_events=settings.max_pending_events, max_bytes=settings.max_pending_bytes,
+            overflow=settings.overflow, progressing=lambda name: self.workers[name].progressing(),
             put_back=self._put_back,
-        )
+        )  # fmt: skip
         make = Intake if self._tracing is None else partial(TracedIntake, self._tracing)
         self.intake = make(
-            preparer=preparer,
-            thread=self._thread,
-            spool=spool,
-            capacity=capacity,
-            names=self._names,
-            hooks=self._hooks,
-            ending=self._is_ending,
-            clock=clock,
-            max_events=settings.max_intake_events,
+            preparer=preparer, thread=self._thread, spool=spool, capacity=capacity, names=self._names,
+            hooks=self._hooks, ending=self._is_ending, clock=clock, max_events=settings.max_intake_events,
             straight=settings.prepare == "auto",
-        )
+        )  # fmt: skip
         self._supervisor: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = self.loop.create_future()
 
