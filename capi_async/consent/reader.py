@@ -44,8 +44,7 @@ class ConsentReader:
     """Reads a visitor's consent from a request; give it to ``ContextSettings(consent=...)``.
 
     Where several sources speak, the strictest answer counts: denied before granted before silence. A string that is
-        there
-    and cannot be read denies everything, which is logged once.
+    there and cannot be read denies everything, which is logged once.
 
     Args:
         tcf_cookie: With a TC string of version 2. ``None``: not read.
@@ -94,8 +93,9 @@ class ConsentReader:
         said = [found for found in (self._read_tcf(request), self._read_gpp(request), self._read_google(request),
                                     self._read_us(request)) if found is not None]  # fmt: skip
         region = self._where(request)
-        if not said or all(one == Consent(sale_opt_out=one.sale_opt_out) for one in said):
-            said.append(self._nothing(region))
+        # the strings of the United States speak of sale alone, however they are written: of the rest nothing was said
+        if all(getattr(one, choice) is None for one in said for choice in CHOICES):
+            said.append(self._nothing(region or next((one.region for one in said if one.region), None)))
         consent = strictest(said)
         if consent.region is None and region is not None:
             consent = _in_region(consent, region)

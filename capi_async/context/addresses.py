@@ -63,12 +63,15 @@ class Visitor(NamedTuple):
     note: str = ""
 
 
-@lru_cache(maxsize=4096)
 def read_address(text: str) -> Address | None:
     """The address in ``text``: a port, brackets and a zone are cut, IPv4 inside IPv6 becomes IPv4; else ``None``."""
     text = text.strip()
-    if not text or len(text) > _MAX_CHARS:
-        return None
+    return _read_address(text) if text and len(text) <= _MAX_CHARS else None
+
+
+# only short texts come here: what a stranger sends must not fill the memory
+@lru_cache(maxsize=4096)
+def _read_address(text: str) -> Address | None:
     if text[0] == "[":
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not _is_port(rest)):
@@ -192,8 +195,11 @@ def _x_forwarded_for(values: Sequence[str]) -> list[Hop]:
     return [Hop(read_address(part)) for value in values for part in value.split(",") if part.strip()]
 
 
-#: A token or a quoted text of RFC 7239 after its name; blanks around it are tolerated.
-_PAIR: Final = re.compile(r"\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;]*))\s*")
+#: A token or a quoted text of RFC 7239 after its name.
+_PAIR: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;]*))")
+#: Tolerated around a pair. They are passed on their own: within the pattern of a pair, a line of thousands of blanks
+#: would be read anew from each of them.
+_BLANKS: Final = re.compile(r"\s*")
 _ESCAPE: Final = re.compile(r"\\(.)").sub
 
 
@@ -212,19 +218,23 @@ def _elements(value: str) -> list[dict[str, str]] | None:
     elements: list[dict[str, str]] = [{}]
     place = 0
     while place < len(value):
+        place = _after_blanks(value, place)
         match = _PAIR.match(value, place)
         if match is not None:
             elements[-1].setdefault(match[1].lower(), match[3] if match[2] is None else _ESCAPE(r"\1", match[2]))
-            place = match.end()
-            if value[place : place + 1] not in (",", ";", ""):
-                return None
+            place = _after_blanks(value, match.end())
         sign = value[place : place + 1]
         if sign == ",":
             elements.append({})
-        elif sign not in (";", " ", "\t", ""):
+        elif sign not in (";", ""):
             return None
         place += 1
     return elements
+
+
+def _after_blanks(text: str, place: int) -> int:
+    match = _BLANKS.match(text, place)
+    return match.end() if match else place
 
 
 def _hop(pairs: Mapping[str, str]) -> Hop:

@@ -28,13 +28,20 @@ class Source(NamedTuple):
 
 _GCL: Final = re.compile(r"GCL\.[0-9]{1,12}\.([A-Za-z0-9_\-]+)").fullmatch
 _GCL_SERVER: Final = re.compile(r"\.k([A-Za-z0-9_\-]+)\$i").search
-_GA: Final = re.compile(r"GA[0-9]\.[0-9]\.([0-9]{1,20}\.[0-9]{1,20})").fullmatch
-_GS1: Final = re.compile(r"GS1\.[0-9]\.([0-9]{1,20})(?:\..*)?").fullmatch
-_GS2: Final = re.compile(r"GS2\.[0-9]\.(?:.*\$)?s([0-9]{1,20})(?:\$.*)?").fullmatch
+#: How many names the cookie's domain has, and, in older tags, how many parts its path has: ``1``, ``12``, ``1-2``.
+_DEPTH: Final = r"[0-9]{1,3}(?:-[0-9]{1,3})?"
+_GA: Final = re.compile(rf"GA[0-9]\.{_DEPTH}\.([0-9]{{1,20}}\.[0-9]{{1,20}})").fullmatch
+_GS1: Final = re.compile(rf"GS1\.{_DEPTH}\.([0-9]{{1,20}})(?:\..*)?").fullmatch
+_GS2: Final = re.compile(rf"GS2\.{_DEPTH}\.(?:.*\$)?s([0-9]{{1,20}})(?:\$.*)?").fullmatch
 _STREAM: Final = re.compile(r"_ga_[A-Z0-9]{4,20}").fullmatch
 _REDDIT: Final = re.compile(
     r"([0-9]{1,16})\.([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.IGNORECASE
 ).fullmatch
+
+
+def unchanged(value: str) -> str | None:
+    """The whole value, not decoded: OpenAI compares its ids byte by byte."""
+    return value or None
 
 
 def as_is(value: str) -> str | None:
@@ -43,14 +50,12 @@ def as_is(value: str) -> str | None:
 
 
 def google_click(value: str) -> str | None:
-    """The last part of ``GCL.<seconds>.<id>``."""
-    match = _GCL(value)
-    return match[1] if match else None
+    """The last part of ``GCL.<seconds>.<id>``, or what stands between ``.k`` and ``$i``.
 
-
-def google_server_click(value: str) -> str | None:
-    """What stands between ``.k`` and ``$i``, in the cookies of Google's server tagging and in ``_gcl_ag``."""
-    match = _GCL_SERVER(unquote(value) if "%" in value else value)
+    The latter is the form of Google's server tagging and of ``_gcl_ag``; which cookie has which has changed before.
+    """
+    value = unquote(value) if "%" in value else value
+    match = _GCL(value) or _GCL_SERVER(value)
     return match[1] if match else None
 
 
@@ -102,13 +107,13 @@ SOURCES: Final[Mapping[str, tuple[Source, ...]]] = {
     "ga_client_id": (Source("_ga", google_client),),
     "rdt_cid": (Source("_rdt_cid", as_is),),
     "li_fat_id": (Source("li_fat_id", as_is),),
-    "gclid": (Source("_gcl_aw", google_click), Source("FPGCLAW", google_server_click)),
-    "gbraid": (Source("_gcl_ag", google_server_click), Source("FPGCLAG", google_server_click)),
-    "wbraid": (Source("_gcl_gb", google_click), Source("FPGCLGB", google_server_click)),
+    "gclid": (Source("_gcl_aw", google_click), Source("FPGCLAW", google_click)),
+    "gbraid": (Source("_gcl_ag", google_click), Source("FPGCLAG", google_click)),
+    "wbraid": (Source("_gcl_gb", google_click), Source("FPGCLGB", google_click)),
     "twclid": (Source("_twclid", x_click), Source("twclid", x_click)),
     "msclkid": (Source("_uetmsclkid", microsoft_click),),
-    "oppref": (Source("__oppref", as_is),),
-    "obref": (Source("__obref", as_is),),
+    "oppref": (Source("__oppref", unchanged),),
+    "obref": (Source("__obref", unchanged),),
 }
 #: Cookie to the field that it is for.
 FIELDS: Final[Mapping[str, str]] = {source.cookie: field for field, sources in SOURCES.items() for source in sources}

@@ -19,7 +19,7 @@ _MAX_PARTS: Final = 1_000
 #: What stands for itself in the path of an address.
 _PATH_SAFE: Final = "/:@!$&'()*+,;=-._~"
 #: Characters that end a URL, and that a browser would not have sent.
-_CONTROLS: Final = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}\u0080-\U0010ffff]")
+_CONTROLS: Final = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}\u0080-\U0010ffff]+")
 
 
 class Request(Struct, frozen=True, kw_only=True, gc=False):

@@ -55,6 +55,23 @@ def test_global_privacy_control_opts_out_of_sale() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reader", "cookies"),
+    [({}, {"usprivacy": "1YNN"}), ({"gpp_cookie": "gpp"}, {"gpp": "DBABLA~BVQqAAAAAgA"})],
+)
+def test_a_string_that_speaks_of_sale_alone_leaves_the_rest_to_the_settings(
+    reader: dict[str, Any], cookies: dict[str, str]
+) -> None:
+    """In whichever of the two forms of the United States it is written, and with the region that it names."""
+    absent: Any = {"US": "granted", "*": "denied"}
+    found = consent(ConsentReader(**reader, region="cf-ipcountry", absent=absent), cookies, CF_IPCountry="US")
+    assert found is not None
+    assert (found.ad_storage, found.ad_user_data, found.sale_opt_out) == (True, True, False)
+    unplaced = consent(ConsentReader(**reader, region="cf-ipcountry", absent=absent), cookies)
+    assert unplaced is not None
+    assert unplaced.ad_storage is ("gpp" in cookies)
+
+
+@pytest.mark.parametrize(
     ("country", "expected"),
     [
         ("de", DENIED),

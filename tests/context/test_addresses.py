@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from capi_async import ConfigError
 from capi_async.context import ContextSettings, RequestContext
-from capi_async.context.addresses import Proxies, read_address
+from capi_async.context.addresses import Proxies, _read_address, read_address
 
 HEADERS = {"x-forwarded-for": "X-Forwarded-For", "forwarded": "Forwarded", "cf-connecting-ip": "CF-Connecting-IP",
            "x-real-ip": "X-Real-IP"}  # fmt: skip
@@ -164,6 +164,26 @@ def test_forwarded_that_is_broken_gives_no_address(header: str) -> None:
     """Where an element ends cannot be known then."""
     settings = {"trusted_proxies": 1, "address_header": "forwarded"}
     assert address(settings, "10.0.0.1", Forwarded=["for=198.51.100.1", header]) is None
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("between", [" ", "\t", "; ", ", ", ";", ",", "\\a", "=", '"', "for=", "a"])
+def test_no_line_is_read_again_and_again(between: str) -> None:
+    """As long as a server takes it, and made for that: were it read anew from every place, this would take a minute."""
+    settings = {"trusted_proxies": 1, "address_header": "forwarded"}
+    line = f"for=198.51.100.1,{between * (64_000 // len(between))},for=203.0.113.7"
+    quoted = f'for="{between * (64_000 // len(between))}",for=203.0.113.7'
+    for header in (line, quoted):
+        assert address(settings, "10.0.0.1", Forwarded=header) in ("203.0.113.7", None)
+
+
+def test_long_entries_are_not_kept() -> None:
+    """What a stranger writes in front of the proxies' part does not stay in memory."""
+    before = _read_address.cache_info().currsize
+    for number in range(50):
+        line = f"{number:0>8000}, 203.0.113.7"
+        assert address({"trusted_proxies": 1}, "10.0.0.1", X_Forwarded_For=line) == "203.0.113.7"
+    assert _read_address.cache_info().currsize <= before + 2
 
 
 @pytest.mark.parametrize("name", ["cf-connecting-ip", "x-real-ip"])

@@ -184,6 +184,33 @@ def test_ids_come_from_the_cookies_that_platforms_set(cookie: str) -> None:
         assert found.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("cookie", "value", "field", "read"),
+    [
+        ("_ga", "GA1.1-2.1234567890.1687654321", "ga_client_id", "1234567890.1687654321"),
+        ("_ga", "GA1.12.1234567890.1687654321", "ga_client_id", "1234567890.1687654321"),
+        ("_ga_ABC123", "GS1.2-1.1700000000.5.1.1700000100.0.0.0", "ga_session_id", "1700000000"),
+        ("_ga_ABC123", "GS2.1.o5%24s1700000000%24g1", "ga_session_id", "1700000000"),
+        ("_gcl_aw", "2.1.kCj0KCQiA_new$i1700000000$u1", "gclid", "Cj0KCQiA_new"),
+        ("FPGCLAW", "GCL.1700000000.Cj0KCQiA_old", "gclid", "Cj0KCQiA_old"),
+        ("FPGCLGB", "2.1.kClgKCQ%24i1700000000", "wbraid", "ClgKCQ"),
+        ("FPGCLAG", "2.1.k0AAAA$i1700000000", "gbraid", "0AAAA"),
+        ("_twclid", '{"pixelVersion":"1","twclid":"2-old"}', "twclid", "2-old"),
+        ("twclid", "2-older", "twclid", "2-older"),
+        ("cms_id", "cms-0", "cms_rf", "cms-0"),
+        ("__oppref", "op%2B1", "oppref", "op%2B1"),
+        ("__obref", "ob%2B1", "obref", "ob%2B1"),
+        ("_epik", "dj0yJnU9b2xk=", "epik", "dj0yJnU9b2xk="),
+        ("_fbp", "fb.1.1596403881668.1116446470.AQAB", "fbp", "fb.1.1596403881668.1116446470.AQAB"),
+    ],
+)
+def test_other_forms_of_a_cookie_are_read(cookie: str, value: str, field: str, read: str) -> None:
+    """Older tags', server tagging's, and those of cookies with other names; quotes around a value are none of it."""
+    for text in (value, f'"{value}"') if value[0] != "{" else (value,):
+        found = RequestContext.from_parts("https://shop.example/", headers={"Cookie": f"a=b; {cookie}={text}; c=d"})
+        assert getattr(found.click, field) == read, found.notes
+
+
 def test_the_newer_layout_of_a_session_is_read() -> None:
     """GS2, parts in any order."""
     for value in ("GS2.1.s1700000000$o5$g1$t1700000100$j60$l0$h0", "GS2.1.o5$s1700000000", "GS2.1.s1700000000%24o5"):
