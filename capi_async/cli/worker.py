@@ -52,6 +52,9 @@ def worker(
         int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.", min=0, max=65535)
     ] = 9464,
     host: Annotated[str, typer.Option(help="Address of that port; none with ''.", metavar="H")] = "127.0.0.1",
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Metrics and traces to OpenTelemetry; run it under opentelemetry-instrument.")
+    ] = False,
     grace: Annotated[
         float, typer.Option(help="Seconds that requests under way get to end after SIGTERM.", min=0.0)
     ] = 25.0,
@@ -66,6 +69,10 @@ def worker(
     """
     destinations, options = configured(config, to or [])
     options = {**options, **({"spool": spool} if spool else {}), "deliver": True}
+    if otel:
+        from capi_async.telemetry.otel import OpenTelemetry  # needs an extra
+
+        options["hooks"] = [OpenTelemetry()]
     if concurrency is not None:
         destinations = [msgspec.structs.replace(one, max_in_flight=concurrency) for one in destinations]
     opened = open_spool(options.get("spool", "memory"), clock=SYSTEM_CLOCK)
