@@ -511,7 +511,8 @@ class Dispatcher:
             group.start_soon(self._keep, "intake", self.intake.run)
             group.start_soon(self._sum_up)
             group.start_soon(self._watch_loop)
-            if self._beside is not None:
+            # a process that is frozen between calls must have nothing under way then
+            if self._beside is not None and self._settings.profile == "server":
                 group.start_soon(self._keep, "telling", self._beside)
             if self._settings.summary_s is not None:
                 group.start_soon(partial(self._summarise, self._settings.summary_s))
