@@ -19,6 +19,7 @@ from typing import Final
 from capi_async.pii.phone import phone, phone_digits, phone_e164
 from capi_async.pii.reference import canadian_code, country_code, us_state_code
 from capi_async.pii.refused import MASKED, MAX_LENGTH, NOT_UNICODE, TOO_LONG, Empty, Refused
+from capi_async.pii.spreadsheets import without_marks
 from capi_async.pii.urls import scrub_url
 
 __all__ = [
@@ -411,7 +412,8 @@ city = joined
 
 _separators: Final = re.compile(r"[\s\-\u2010-\u2015\u2212]+")
 _zip_plus_four: Final = re.compile(r"[0-9]{5}-[0-9]{4}").fullmatch
-_five_digits: Final = re.compile(r"[0-9]{5}").match
+#: Five digits, and four more or what is no digit: ``2116-1234`` and ``21161234`` have lost a zero in front.
+_us_zip: Final = re.compile(r"([0-9]{5})(?:[\s\-\u2010-\u2015\u2212]*[0-9]{4})?(?![0-9])").match
 
 
 def state_code(text: str, country: str | None = None) -> str:
@@ -452,9 +454,10 @@ def zip_us5(text: str, country: str | None = None) -> str:
     if country.lower() == "us":
         if not short:
             raise Empty
-        if not _five_digits(short):
+        match = _us_zip(text)
+        if match is None:
             raise Refused(_NOT_US_ZIP)
-        return short[:5]
+        return match[1]
     return _some(short)
 
 
@@ -462,8 +465,8 @@ _as_float: Final = re.compile(r"([0-9]+)\.0+").fullmatch
 
 
 def _undamaged(text: str) -> str:
-    """A code without what spreadsheets add: an apostrophe in front, ``.0`` behind."""
-    text = _checked(text).strip().lstrip("'\u2019").strip()
+    """A code without what spreadsheets add: an apostrophe in front, a formula around it, ``.0`` behind."""
+    text = without_marks(_checked(text))
     match = _as_float(text)
     return match[1] if match else text
 

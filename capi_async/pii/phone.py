@@ -12,6 +12,7 @@ import unicodedata
 from typing import Final
 
 from capi_async.pii.refused import MASKED, MAX_LENGTH, NOT_UNICODE, TOO_LONG, Empty, Refused
+from capi_async.pii.spreadsheets import without_marks
 
 NO_COUNTRY_CODE: Final = "no country code: write it as +14155552671, or set user.country or phone_region"
 NOT_A_NUMBER: Final = "not a number that can be dialled"
@@ -33,12 +34,15 @@ _not_digits: Final = re.compile(r"[^0-9]+")
 #: Country codes behind which nobody dials a zero, though it stands in front of a number inside the country. Italy, San
 #: Marino, the Vatican, Ivory Coast, Congo, Gabon and Benin are not among them: their numbers begin with zeros.
 TRUNK_ZERO: Final = (
-    r"\+(?:20|27|31|32|33|4[01346]|49|5[1458]|6[01246]|66|8[1246]|9[0-58]|21[23]|218|23[34]|249|251|25[456]|26[03]"
-    r"|35[3589]|38[01567]|389|421|85[56]|88[06]|96[123467]|97[127]|99[68])0"
+    r"\+(?:20|27|31|32|33|4[01346]|49|5[134578]|6[0-46]|8[1246]|9[0-58]|21[1238]|23[1-4]|24[39]|25[12456]|26[0-5]|291"
+    r"|35[3589]|37[0347]|38[0-35-79]|42[13]|508|59[013-6]|686|85[056]|88[06]|96[123467]|97[01267]|99[4568]"
+    # Rwanda has numbers that begin with 06, Uruguay some with 0004
+    r"|250(?=0[1-57-9])|598(?=0[1-9]))0"
 )
 _trunk_zero: Final = re.compile(rf"({TRUNK_ZERO[:-1]})0+").match
 SPREADSHEET: Final = "a spreadsheet has made another number of it; keep the column as text"
 _as_float: Final = re.compile(r"(\+?[0-9]+)\.0+").fullmatch
+_uri: Final = re.compile(r"tel:", re.IGNORECASE)
 _as_exponent: Final = re.compile(r"\+?[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+").fullmatch
 SEVERAL: Final = "more than one number, or too long for its country; give a list of numbers"
 
@@ -102,7 +106,11 @@ def _read(text: str, region: str | None) -> str:
         raise Refused(MASKED)
     if not text.isascii():
         text = _to_ascii_digits(text)
-    text = text.strip().lstrip("'\u2019").strip()
+    text = without_marks(text)
+    text = _uri.sub("", text, count=1)
+    if not text.strip("# "):
+        # hash signs are what a narrow column shows
+        raise Refused(NOT_A_NUMBER) if text else Empty
     if _as_exponent(text):
         raise Refused(SPREADSHEET)
     if match := _as_float(text):
@@ -117,9 +125,10 @@ def _read(text: str, region: str | None) -> str:
     if zero := _bracketed_zero.match(text):
         kept = "0" if zero[2] in _KEEP_ZERO else ""
         text = f"{zero[1]} {kept}{text[zero.end() :]}"
-    if _punctuated(text) and not _separated_zero(text):
-        number = "+" + _not_digits.sub("", text)
-        if match := _trunk_zero(number):
+    number = "+" + _not_digits.sub("", text) if _punctuated(text) else ""
+    match = _trunk_zero(number)
+    if number and (match or not _separated_zero(text)):
+        if match:
             number = match[1] + number[match.end() :]
         if _is_e164(number):
             return _checked_length(number) if "/" in text else number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import date, datetime
 
+import phonenumbers
 import pytest
 
 from capi_async.pii import normalize
@@ -331,3 +332,46 @@ def test_a_us_zip_without_its_leading_zero_is_refused(given: str) -> None:
 def test_a_name_in_two_parts_keeps_them_apart(given: str) -> None:
     """A tab or a line end between two names parts them as a space does."""
     assert normalize.spaced(given) == "mary ann"
+
+
+@pytest.mark.parametrize("given", ["2116-1234", "21161234", "2116 1234", "0211", "2116.0", "2116-", '="2116"'])
+def test_a_us_zip_with_four_digits_more_needs_five_before_them(given: str) -> None:
+    """The zero that a spreadsheet took must not be made up of the next digit."""
+    with pytest.raises(Refused):
+        normalize.zip_us5(given, "us")
+
+
+@pytest.mark.parametrize(
+    "given", ['="02116"', '"02116"', "'02116", "02116", '= "02116-1234"', "021161234", "02116 1234"]
+)
+def test_a_zip_that_was_guarded_from_a_spreadsheet_is_read(given: str) -> None:
+    assert normalize.zip_us5(given, "us") == "02116"
+
+
+@pytest.mark.parametrize("given", ['="+14155552671"', '"+14155552671"', "'+14155552671", "tel:+1-415-555-2671"])
+def test_a_number_that_was_guarded_from_a_spreadsheet_is_read(given: str) -> None:
+    assert normalize.phone(given) == "+14155552671"
+
+
+def test_a_column_that_was_too_narrow_is_no_number() -> None:
+    """It is said: somebody exported what the screen showed."""
+    with pytest.raises(Refused) as caught:
+        normalize.phone("########")
+    assert not isinstance(caught.value, Empty)
+
+
+def test_every_country_with_a_trunk_zero_loses_it_and_no_other() -> None:
+    """By the tables of the parser, which has an example of each country's numbers."""
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        table = phonenumbers.PhoneMetadata.metadata_for_region(region)
+        for kind in (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE):
+            example = phonenumbers.example_number_for_type(region, kind)
+            if example is None:
+                continue
+            number = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+            assert normalize.phone(number) == number
+            code = f"+{example.country_code}"
+            if table.national_prefix == "0" and number[len(code)] != "0":
+                assert normalize.phone(f"{code}0{number[len(code) :]}") == number
+                assert normalize.phone(f"{code} (0) {number[len(code) :]}") == number
+                assert normalize.phone(f"{code} 0{number[len(code) :]}") == number
