@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import BinaryIO, Final, cast
@@ -98,6 +99,11 @@ def _events(name: str, read_line: Callable[[], str], mapper: Mapper, group_by: s
     reading = _Reading(name, mapper, group_by)
     try:
         blank, first = _begun(read_line)
+        declared = declared_delimiter(first)
+        if declared:
+            more, first = _begun(read_line)
+            # it counts as a line, and holds no cells
+            blank += 1 + more
     except READ_ERRORS as error:
         raise ConfigError(f"{name}: cannot be read ({type(error).__name__})") from None
     except LongLine as error:
@@ -106,8 +112,8 @@ def _events(name: str, read_line: Callable[[], str], mapper: Mapper, group_by: s
         yield [Note(name, 1, BLANK if blank else NOTHING)]
         return
     begun = chain(repeat("\n", blank), (first,))
-    delimiter = mapper.delimiter or _sniffed(first, mapper, name)
-    if delimiter != mapper.delimiter and delimiter != ",":
+    delimiter = mapper.delimiter or declared or _sniffed(first, mapper, name)
+    if delimiter not in (mapper.delimiter, declared, ","):
         piece.append(
             Note(name, 1, f"cells are taken to be separated by {delimiter!r}; the mapping's delimiter says otherwise")
         )
@@ -125,6 +131,15 @@ def _events(name: str, read_line: Callable[[], str], mapper: Mapper, group_by: s
             yield piece
             piece = []
     yield [*piece, *reading.end()]
+
+
+def declared_delimiter(line: str) -> str:
+    """The separator that a first line such as ``sep=;`` states for Excel; empty: it is an ordinary line."""
+    match = _sep(line)
+    return match[1] if match else ""
+
+
+_sep: Final = re.compile(r"\ufeff*\"?sep=([^\r\n])\"?[\r\n]*", re.IGNORECASE).fullmatch
 
 
 def _begun(read_line: Callable[[], str]) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from capi_async.cli.csv_input import declared_delimiter
 from capi_async.cli.encodings import require_utf8, text_of
 from capi_async.cli.lines import Good, Read
 from capi_async.cli.mapping import Mapper
@@ -26,6 +27,7 @@ _MAX_HEADER_BYTES: Final = 1024 * 1024
 
 #: Names of columns as shops and spreadsheets write them, in small letters and digits only, the likelier ones first.
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "name": ("eventname", "event", "eventtype"),
     "order_id": ("orderid", "ordernumber", "orderno", "order", "invoiceno", "invoiceid", "transactionid",
                  "bestellnummer"),
     "value": ("total", "ordertotal", "grandtotal", "amount", "revenue", "value", "totalprice", "betrag", "summe"),
@@ -51,6 +53,10 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "click.fbp": ("fbp",),
     "click.ttclid": ("ttclid",),
     "click.epik": ("epik",),
+    "click.sc_click_id": ("scclickid", "sccid"),
+    "click.gclid": ("gclid",),
+    "click.rdt_cid": ("rdtcid",),
+    "click.li_fat_id": ("lifatid",),
     "event_id": ("eventid",),
 }  # fmt: skip
 _TIMES: Final = (
@@ -93,16 +99,21 @@ def mapping(
 def _header(file: str) -> tuple[list[str], str]:
     source = open_source(file, "csv")
     try:
-        start = source.stream.readline(_MAX_HEADER_BYTES)
+        # old programs end lines with a carriage return alone: one long line is then the whole file
+        start = source.stream.read(_MAX_HEADER_BYTES)
     except (OSError, EOFError) as error:
         raise ConfigError(f"{file}: cannot be read ({type(error).__name__})") from None
     finally:
         source.close()
     require_utf8(start[:8], file)
-    line = text_of(start, file)
+    lines = filter(bytes.strip, start.splitlines())
+    line = text_of(next(lines, b""), file)
+    declared = declared_delimiter(line)
+    if declared:
+        line = text_of(next(lines, b""), file)
     if not line.strip():
-        raise ConfigError(f"{file}: has no header in its first line")
-    delimiter = max(DELIMITERS, key=line.count)
+        raise ConfigError(f"{file}: has no header")
+    delimiter = declared or max(DELIMITERS, key=line.count)
     try:
         header = next(csv.reader([line], delimiter=delimiter, strict=True))
     except csv.Error:
@@ -126,7 +137,7 @@ def _written(header: Sequence[str], delimiter: str, name: str) -> str:
         '# decimal = ","                      # if amounts are written like 1.234,56',
         "",
         "[constants]",
-        f"name = {_quoted(name)}",
+        *([] if "name" in taken else [f"name = {_quoted(name)}"]),
         *([] if "currency" in taken else ['# currency = "EUR"']),
         *([] if "page.url" in taken else ['# "page.url" = "https://shop.example/thanks"  # web events need one']),
         "",

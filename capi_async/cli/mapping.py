@@ -19,6 +19,7 @@ from capi_async.cli.encodings import text_of
 from capi_async.errors import ConfigError, EventError
 from capi_async.event import SEVERAL, App, ClickIds, Consent, Device, Event, Item, Page, User
 from capi_async.nearest import nearest
+from capi_async.pii.spreadsheets import without_formula
 from capi_async.plain import listed
 from capi_async.platform_fields import PLATFORM_FIELDS
 
@@ -199,7 +200,7 @@ class Columns:
         for field, cells, meanings, kind in self._fields:
             values: list[Any] = []
             for cell in cells:
-                text = cell(row, line)
+                text = without_formula(cell(row, line))
                 stripped = text.strip()
                 if meanings is not None:
                     text = stripped = meanings.get(stripped, stripped)

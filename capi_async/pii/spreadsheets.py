@@ -9,6 +9,12 @@ from typing import Final
 _formula: Final = re.compile(r"=?\s*\"([^\"]*)\"").fullmatch
 
 
+def without_formula(text: str) -> str:
+    """The text of ``="02116"``, trimmed; any other text as it is."""
+    match = _formula(text.strip()) if text.lstrip()[:1] == "=" else None
+    return match[1].strip() if match else text
+
+
 def without_marks(text: str) -> str:
     """Trimmed, without an apostrophe in front, quotes around it, or both as a formula."""
     text = text.strip()

@@ -479,3 +479,33 @@ def test_explain_in_a_terminal_that_is_not_utf_8(tmp_path: Path) -> None:
     )
     assert b"Gr\\xf6\\xdfe" in done.stdout
     assert not done.stderr
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\ufeffsep=;\n", "\nsep=;\n\n"])
+def test_the_line_that_tells_excel_the_separator_is_no_header(tmp_path: Path, first: str) -> None:
+    """It is obeyed; lines are counted as they stand in the file."""
+    found = _read(tmp_path, f"{first}Order;Total;Email\n1;72.39;a@x.example\n2;odd;b@x.example\n")
+    assert [one.event.order_id for one in _goods(found)] == ["1"]
+    assert [(one.line, one.field) for one in _problems(found)] == [(first.count("\n") + 3, "value")]
+    assert not _texts(found)
+
+
+def test_a_cell_that_is_a_formula_of_a_text_is_that_text(tmp_path: Path) -> None:
+    """So exports keep leading zeros in Excel."""
+    found = _read(tmp_path, 'Order,Total,Email\n"=""007""",12,"= ""a@x.example"""\n=1,12,b@x.example\n')
+    assert [(one.event.order_id, one.event.user.email) for one in _goods(found)] == [
+        ("007", "a@x.example"),
+        ("=1", "b@x.example"),
+    ]
+
+
+@pytest.mark.parametrize("content", ["sep=;\n{}\n", "\n\n{}\n", "{}\r", "\ufeff{}\r\n"])
+def test_a_first_mapping_is_written_of_any_dialect(run: Run, tmp_path: Path, content: str) -> None:
+    """A line for Excel, blank lines, line ends of old programs, a byte order mark; a column names the events."""
+    rows = "Event;Order;Total;ScCid\npurchase;1;72,39;x-1".replace("\n", "\r\n" if "\r" in content else "\n")
+    (tmp_path / "old.csv").write_bytes(content.replace("{}", rows).encode())
+    ran = run("mapping", tmp_path / "old.csv")
+    assert ran.code == 0, ran.err
+    for line in ('name = "Event"', 'order_id = "Order"', '"click.sc_click_id" = "ScCid"', 'delimiter = ";"'):
+        assert line in ran.out
+    assert 'name = "purchase"' not in ran.out
