@@ -126,10 +126,12 @@ def _read(text: str, region: str | None) -> str:
         kept = "0" if zero[2] in _KEEP_ZERO else ""
         text = f"{zero[1]} {kept}{text[zero.end() :]}"
     number = "+" + _not_digits.sub("", text) if _punctuated(text) else ""
-    match = _trunk_zero(number)
-    if number and (match or not _separated_zero(text)):
-        if match:
-            number = match[1] + number[match.end() :]
+    if match := _trunk_zero(number):
+        number = match[1] + number[match.end() :]
+    if number and _separated_zero(text):
+        # whether the zero goes or stays is the country's affair: what the table above leaves is for the parser to judge
+        return _parse(number, None)
+    if number:
         if _is_e164(number):
             return _checked_length(number) if "/" in text else number
         if number.startswith("+0"):
