@@ -51,7 +51,7 @@ def test_a_contender_that_falls_behind_is_void(tmp_path: Path) -> None:
     write(rows, seeded(400), 400)
     slow = Entry(key="hand", title="by hand", module="floor", kind="ByHandInAWebApp")
     with harness.sink() as sink, pytest.raises(harness.Void, match=r"fell .* behind"):
-        harness.measure(slow, sink, rows, 3_000, rate=1_000_000.0)
+        harness.measure(slow, sink, rows, 10_000, rate=1_000_000.0)
 
 
 def test_an_unknown_contender_is_named() -> None:

@@ -25,6 +25,7 @@ from capi_async.doctor.spools import disk
 from capi_async.outcome import Response
 from capi_async.sandbox import Sandbox
 from capi_async.spec import Destination, Request
+from tests.engine.server import until
 from tests.spool.redis_server import RedisServer
 
 PIXEL = "00000000-0000-4000-8000-000000000001"
@@ -297,7 +298,9 @@ async def test_what_ended_badly_by_the_counts_of_a_spool_is_told(sandbox: Sandbo
     page, user = Page(url="https://shop.example/"), User(email="a@b.example")
     async with Client([snap], spool=spool, linger_s=0) as client:
         for event in (Event("purchase", user=user, page=page), Event("sign_up", user=user, page=page)):
-            await (await client.send(event)).outcomes(timeout_s=10)
+            await client.send(event)
+        # receipts are told before counts are
+        await until(lambda: sum(client.snapshot().destinations["snap"].outcomes.values()) == 2)
         here = _found(await client.check(), "snap", "deliveries")
     assert here.level == "warning"
     assert here.text.startswith("1 of 2 events rejected, most of them: value: ")

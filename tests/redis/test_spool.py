@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -497,3 +498,18 @@ async def test_dead_letters_are_taken_newest_first_by_whole_reason_and_by_order(
     assert len(await spool.letters(LetterFilter(reason="HTTP 500", whole_reason=True))) == 6
     assert [one.event_id for one in await spool.letters(LetterFilter(event_or_order_id="1"))] == ["purchase:1"]
     assert len(await spool.letters(LetterFilter(event_or_order_id="purchase:1"))) == 1
+
+
+async def test_the_age_of_what_no_process_holds_is_known(url: str, open_spool: Open) -> None:
+    """Nobody delivers: then more than ever, the age of the oldest event is what an alert looks at."""
+    web = await open_spool(url, deliver=False)
+    assert web.oldest_at("a") is None
+    before = time.time()
+    await web.append([future("1")], [])
+    await web.refresh()
+    found = web.oldest_at("a")
+    assert found is not None
+    assert before - 1 <= found <= time.time() + 1
+    worker = await open_spool(url)
+    await worker.settle(await get(worker, 1), [DELIVERED])
+    await eventually(lambda: web.oldest_at("a") is None)

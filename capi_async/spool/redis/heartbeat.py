@@ -53,8 +53,10 @@ class Heartbeat:
         session.availability.answered()
         self.workers = max(1, int(workers))
         now = session.clock.monotonic()
-        for queue, (unclaimed, unread, claimed, ledger) in zip(self._queues, found, strict=True):
+        for queue, (unclaimed, unread, claimed, ledger, first) in zip(self._queues, found, strict=True):
             queue.update_counts(ledger)
+            # an entry's id begins with the milliseconds at which it was added
+            queue.first_at = int(first.partition(b"-")[0]) / 1000 if first else None
             known = len(queue.entries) + len(queue.unreadable)
             steady = queue.transfers == before[queue.name] and not queue.transfers_running
             if steady and claimed == known == 0:

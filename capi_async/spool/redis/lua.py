@@ -328,7 +328,8 @@ return 1
 
 #: Notes that a process lives, and reads the counts. KEYS: consumers, and of each destination stream, ledger. ARGV:
 #: consumer ('' only reads), lease in ms. Returns [number of processes that deliver, [[entries of expired consumers,
-#: entries that no consumer has read, entries that the caller holds, ledger], ...]].
+#: entries that no consumer has read, entries that the caller holds, ledger, id of the first entry or an empty text],
+#: ...]].
 HEARTBEAT: Final = (
     _SHARED
     + _ALLOW_OUT_OF_MEMORY
@@ -356,7 +357,11 @@ for at = 2, #KEYS, 2 do
     end
   end
   -- an entry leaves the stream and the list of claims at once: what is in the stream only, no consumer has read
-  out[#out + 1] = {unclaimed, redis.call('XLEN', KEYS[at]) - claimed, own, redis.call('HGETALL', KEYS[at + 1])}
+  local first = redis.call('XRANGE', KEYS[at], '-', '+', 'COUNT', 1)[1]
+  out[#out + 1] = {
+    unclaimed, redis.call('XLEN', KEYS[at]) - claimed, own,
+    redis.call('HGETALL', KEYS[at + 1]), first and first[1] or ''
+  }
 end
 return {workers, out}
 """

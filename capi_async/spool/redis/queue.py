@@ -31,6 +31,7 @@ class Queue(Waiting):
         last_read: Id of the newest entry that was read here, see :func:`~capi_async.spool.redis.own_entries.id_order`.
         own: Entries of this process that may come back.
         counts: The ledger as Redis sent it last, and ``counts_version`` its version.
+        first_at: Seconds since the epoch at which the first entry that is left was added, at the last heartbeat.
         erasures: How many erasures and evictions are searching this queue.
         recalled: Identity of a leased record to the record and the outcome that it gets instead of being sent again.
 
@@ -61,6 +62,7 @@ class Queue(Waiting):
         self.own = OwnEntries()
         self.counts: dict[str, int] = {}
         self.counts_version = -1
+        self.first_at: float | None = None
         self.erasures = 0
         self.recalled: dict[int, tuple[Record, Outcome]] = {}
 

@@ -371,10 +371,13 @@ class RedisSpool:
         return RedisBoard(self.session)
 
     def oldest_at(self, destination: str) -> float | None:
-        """See :meth:`~capi_async.spool.base.KnowsAge.oldest_at`: of what this process holds."""
+        """See :meth:`~capi_async.spool.base.KnowsAge.oldest_at`: of what this process holds, or else of the stream."""
         queue = self.queues.by_name.get(destination)
+        if queue is None or not queue.counts.get("pending", 0):
+            return None
         # copied first: another thread may ask
-        return None if queue is None else oldest_of(entry.records for entry in list(queue.entries.values()))
+        held = oldest_of(entry.records for entry in list(queue.entries.values()))
+        return queue.first_at if held is None else held
 
     def health(self) -> Health:
         """See :meth:`~capi_async.spool.base.Spool.health`."""
