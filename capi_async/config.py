@@ -167,7 +167,26 @@ def from_env(environ: Mapping[str, str] | None = None, *, mode: Mode = "live") -
     for one in made:
         for hint in _misspelt(type(one), environment):
             logger.warning("config: %s: %s", one.name, hint, extra={"destination": one.name})
+    for hint in _misspelt_own(environment):
+        logger.warning("config: %s", hint)
     return made
+
+
+def _misspelt_own(environment: Mapping[str, str]) -> list[str]:
+    """Variables that nothing reads and whose names are nearly those of the client's own: such as the switch's."""
+    unset = [name for name in _OWN_VARIABLES if not environment.get(name)]
+    return [
+        f"{name} is set, which nothing reads{hint}"
+        for name in environment
+        if name.startswith("CAPI")
+        and name not in _OWN_VARIABLES
+        and _VARIABLE.fullmatch(name)
+        and (hint := nearest(name, unset, _NEAR))
+    ]
+
+
+#: What the client itself reads: a misspelt switch would send to the platforms what was to go nowhere.
+_OWN_VARIABLES: Final = ("CAPI_ASYNC_MODE", "CAPI_ASYNC_SANDBOX_URL", "CAPI_ASYNC_PROFILE", "CAPI_ASYNC_SUMMARY_S")
 
 
 def _misspelt(kind: type[Destination], environment: Mapping[str, str]) -> list[str]:

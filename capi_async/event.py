@@ -716,6 +716,10 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         items = self.items
         if type(items) not in (tuple, list) and (isinstance(items, (str, bytes)) or not isinstance(items, Sequence)):
             raise EventError("items", "needs a list of Item(...)")
+        if type(items) not in (tuple, list):
+            # somebody's own kind of list is read once, and not held
+            items = tuple(items)
+            force_setattr(self, "items", items)
         if len(items) > MAX_ITEMS:
             raise EventError("items", f"holds more than {MAX_ITEMS:,} items; is it one order?")
         for index, item in enumerate(items):

@@ -310,3 +310,14 @@ def test_ids_of_accounts_may_be_numbers_in_toml(tmp_path: Path) -> None:
     assert meta.account() == "1000000000000001"
     [again] = from_env({"META_PIXEL_ID": "1000000000000001\n", "META_ACCESS_TOKEN": "token\n"})
     assert again.account() == "1000000000000001"
+
+
+@pytest.mark.parametrize("name", ["CAPI_ASYNC_MOD", "CAPI_ASYNC_MODES", "CAPI_ASYNCMODE", "CAPI_ASYNC_PROFIL"])
+def test_a_misspelt_variable_of_the_client_itself_is_warned_of(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A switch that nobody reads leaves the client live."""
+    account = {"META_PIXEL_ID": "1234567890123456", "META_ACCESS_TOKEN": "t"}
+    from_env({**account, name: "off"})
+    assert f"{name} is set, which nothing reads; is CAPI_ASYNC_" in caplog.text
+    caplog.clear()
+    from_env({**account, "CAPI_WEBHOOK_URL": "https://x.example/", "CAPI_CONTEXT": "1"})
+    assert "nothing reads" not in caplog.text

@@ -464,3 +464,15 @@ def test_a_word_in_the_place_of_an_account_is_refused(account: str) -> None:
     """It stands for an id that nobody filled in."""
     with pytest.raises(ConfigError, match="pixel_id"):
         Snap(pixel_id=account, access_token="t")
+
+
+def test_a_list_of_somebodys_own_kind_is_read_once_and_not_held() -> None:
+    """Its items stay, whatever becomes of it."""
+
+    class Lines(list[Item]):
+        pass
+
+    lines = Lines([Item(id="1"), Item(id="2")])
+    event = Event("purchase", items=lines)
+    lines.clear()
+    assert [item.id for item in event.items] == ["1", "2"]
