@@ -13,6 +13,7 @@ CONSTRAINTS ?=
 LOWEST_VENV := .venv-lowest
 TOOLS_VENV := .venv-tools
 SBOM_VENV := .venv-sbom
+TYPES_VENV := .venv-types
 
 # The platforms' own SDKs, in two environments because some of them pin what others exclude.
 SDK_VENV := .venv-sdk
@@ -81,8 +82,18 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.test
+# pyright as a package that needs no download of its own, and the types that Celery and Django do not bring.
+$(TYPES_VENV)/.made: $(VENV)/.made
+	rm -rf $(TYPES_VENV)
+	$(BIN)/python -m venv --without-pip $(TYPES_VENV)
+	$(BIN)/python -m pip --python $(TYPES_VENV)/bin/python install --quiet --disable-pip-version-check basedpyright
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(TYPES_VENV)/stubs \
+		celery-types django-types
+	@touch $@
+
+types: $(VENV)/.test $(TYPES_VENV)/.made
 	$(BIN)/mypy
+	$(TYPES_VENV)/bin/basedpyright --pythonpath $(BIN)/python
 
 fmt: $(VENV)/.test
 	$(BIN)/ruff check --fix .
@@ -162,7 +173,7 @@ sbom: $(TOOLS_VENV)/.made $(SBOM_VENV)/.made
 		--output-format JSON --output-file sbom.json $(SBOM_VENV)/bin/python
 
 clean:
-	rm -rf $(VENV) $(VENV)-3.* $(SDK_VENV) $(LOWEST_VENV) $(TOOLS_VENV) $(SBOM_VENV) sbom.json $(BENCH_VENV) $(BENCH_EVENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo.json
+	rm -rf $(VENV) $(VENV)-3.* $(SDK_VENV) $(LOWEST_VENV) $(TOOLS_VENV) $(SBOM_VENV) $(TYPES_VENV) sbom.json $(BENCH_VENV) $(BENCH_EVENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo.json
 
 $(SDK_VENV)/%/.made: tests/sdk/requirements-%.txt $(VENV)/.made pyproject.toml
 	rm -rf $(@D)

@@ -5,7 +5,7 @@ Run it with ``python examples/02_script.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from anyio.from_thread import start_blocking_portal
@@ -16,7 +16,7 @@ from capi_async.sandbox import Sandbox
 
 
 @contextmanager
-def local_sandbox() -> Iterator[Sandbox]:
+def local_sandbox() -> Generator[Sandbox, None, None]:
     """The sandbox on an event loop in a thread of its own; a script for real accounts has no need of this."""
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(Sandbox()) as sandbox:
         yield sandbox

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -90,7 +90,7 @@ class Connection:
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
     """One client and one shop for the application's whole life; a shop connected earlier goes on by itself."""
     async with AsyncExitStack() as stack:
         if REAL:
@@ -100,7 +100,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             verifier, address = WebhookVerifier.from_env(), os.environ["PUBLIC_URL"].rstrip("/")
         else:
             sandbox = app.state.sandbox = await stack.enter_async_context(Sandbox())
-            address = f"http://127.0.0.1:{PORT}"
+            address = f"http://127.0.0.1:{app.state.port}"
             sandbox.tiktok_shop.app.redirect_url = f"{address}/callback"
             client = Client(sandbox_accounts(sandbox), linger_s=0.1)
             tokens = MemoryTokens()
@@ -133,6 +133,7 @@ def sandbox_accounts(sandbox: Sandbox) -> list[Any]:
 
 
 app = FastAPI(lifespan=lifespan)
+app.state.port = PORT
 # webhooks that come before a shop is connected are answered with 503: TikTok Shop repeats them
 fastapi_route(app, lambda request: request.app.state.connection.forwarder)
 
@@ -194,6 +195,6 @@ async def home() -> HTMLResponse:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Connect a TikTok Shop and forward its orders.")
     parser.add_argument("--port", type=int, default=PORT)
-    PORT = parser.parse_args().port
-    print(f"Open http://127.0.0.1:{PORT}/", flush=True)
-    uvicorn.run(app, port=PORT, log_level="warning")
+    app.state.port = parser.parse_args().port
+    print(f"Open http://127.0.0.1:{app.state.port}/", flush=True)
+    uvicorn.run(app, port=app.state.port, log_level="warning")

@@ -41,7 +41,7 @@ TELLING_LINES = {
 SERVED = "03_fastapi.py"
 SHOP = "11_tiktok_shop.py"
 #: Started for real, each under its own server, in ``tests/integrations``.
-HOSTS = ("13_flask.py", "14_django.py", "15_aiohttp.py", "16_litestar.py", "17_quart.py")
+HOSTS = ("13_flask.py", "14_django.py", "15_aiohttp.py", "16_litestar.py", "17_quart.py", "19_celery.py")
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -7,15 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
 import aiohttp
+import anyio
 import pytest
 
 from capi_async.sandbox import Sandbox
 from tests.integrations.served import BROWSER, EXAMPLES, Server, environment, free_port, process
+from tests.spool.redis_server import RedisServer, serve
 
 ORDER = {"id": "2001", "total": "12.50", "email": "ada@shop.example"}
 
@@ -38,6 +42,12 @@ HOSTS = {
         ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "17_quart:app"],
     ),
 }
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own: a broker keeps what a worker has not taken."""
+    yield from serve(tmp_path)
 
 
 def start(host: str, sandbox: Sandbox, folder: Path) -> AbstractContextManager[Server]:
@@ -78,6 +88,35 @@ async def test_an_example_sends_what_its_visitors_did(host: str, tmp_path: Path)
     assert set(events) == {"purchase:1001", *(f"purchase:{number}" for number in range(4))}, said
     assert events["purchase:3"]["sc_click_id"] == "click-3"
     assert events["purchase:3"]["client_user_agent"] == "Mozilla/5.0 (test)"
+    assert "Traceback" not in said, said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a worker ends by SIGTERM")
+async def test_tasks_send_with_the_context_of_the_visitor_who_ordered(tmp_path: Path, broker: RedisServer) -> None:
+    """The Celery example with Redis, in the two processes of its docstring; what lingers is sent at a warm shutdown."""
+    for name in ("celery", "redis"):
+        if find_spec(name) is None:
+            pytest.skip(f"{name} is not installed: pip install 'capi_async[test]'")
+    async with Sandbox() as sandbox:
+        env = environment(sandbox, CELERY_BROKER_URL=broker.url(), C_FORCE_ROOT="1", PYTHONPATH=str(EXAMPLES))
+        command = ["-m", "celery", "--workdir", str(EXAMPLES), "--app", "19_celery", "worker", "--loglevel", "INFO"]
+        with process(command, env, tmp_path) as celery:
+            ordered = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, str(EXAMPLES / "19_celery.py"), "1001", "1002"],
+                env=env, capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert ordered.returncode == 0, ordered.stderr
+            until = time.monotonic() + 60
+            while celery.output().count("succeeded in") < 2:
+                assert celery.process.poll() is None, celery.output()
+                assert time.monotonic() < until, celery.output()
+                await anyio.sleep(0.05)
+            said = await celery.ends()
+        events = {arrival.event["event_id"]: arrival.event["user_data"] for arrival in sandbox.arrivals("snap")}
+    assert set(events) == {"purchase:1001", "purchase:1002"}, said
+    assert events["purchase:1002"]["sc_click_id"] == "click-1"
+    assert events["purchase:1002"]["client_ip_address"] == "203.0.113.7"
     assert "Traceback" not in said, said
 
 
