@@ -41,7 +41,7 @@ class Cipher:
         for number, key in enumerate(keys, 1):
             try:
                 raw = base64.urlsafe_b64decode(key)
-            except (binascii.Error, ValueError):
+            except (binascii.Error, ValueError, TypeError):  # None: a variable that is not set
                 raw = b""
             if len(raw) != _KEY_BYTES:
                 raise ConfigError(

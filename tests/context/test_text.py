@@ -79,6 +79,14 @@ def test_an_encrypted_text_shows_nothing() -> None:
         context().dump(keys=["short"])
 
 
+@pytest.mark.parametrize("key", [None, "", b"", 7, NEW[:-4], "\ud800"])
+def test_keys_that_are_none_are_told_without_being_quoted(key: Any) -> None:
+    """Such as that of a variable that is not set."""
+    for call in (lambda: context().dump(keys=[key]), lambda: RequestContext.load("c1e.a.b", keys=[NEW, key])):
+        with pytest.raises(ConfigError, match="must be 32 random bytes"):
+            call()
+
+
 @pytest.mark.parametrize("keys", [(), (NEW,)])
 def test_a_changed_text_is_refused(keys: tuple[str, ...]) -> None:
     """One letter changed, dropped or added, anywhere."""
