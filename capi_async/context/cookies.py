@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from capi_async.pii.clicks import fits
+from capi_async.pii.clicks import fits, google_session
 
 Reader: TypeAlias = Callable[[str], str | None]
 
@@ -31,8 +31,6 @@ _GCL_SERVER: Final = re.compile(r"\.k([A-Za-z0-9_\-]+)\$i").search
 #: How many names the cookie's domain has, and, in older tags, how many parts its path has: ``1``, ``12``, ``1-2``.
 _DEPTH: Final = r"[0-9]{1,3}(?:-[0-9]{1,3})?"
 _GA: Final = re.compile(rf"GA[0-9]\.{_DEPTH}\.([0-9]{{1,20}}\.[0-9]{{1,20}})").fullmatch
-_GS1: Final = re.compile(rf"GS1\.{_DEPTH}\.([0-9]{{1,20}})(?:\..*)?").fullmatch
-_GS2: Final = re.compile(rf"GS2\.{_DEPTH}\.(?:.*\$)?s([0-9]{{1,20}})(?:\$.*)?").fullmatch
 _STREAM: Final = re.compile(r"_ga_[A-Z0-9]{4,20}").fullmatch
 _REDDIT: Final = re.compile(
     r"([0-9]{1,16})\.([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.IGNORECASE
@@ -62,12 +60,6 @@ def google_click(value: str) -> str | None:
 def google_client(value: str) -> str | None:
     """The two numbers at the end of ``GA1.1.<number>.<number>``."""
     match = _GA(value)
-    return match[1] if match else None
-
-
-def google_session(value: str) -> str | None:
-    """The session's number, out of either layout of ``_ga_<STREAM>``."""
-    match = _GS1(value) or _GS2(unquote(value) if "%" in value else value)
     return match[1] if match else None
 
 

@@ -28,10 +28,21 @@ _NAMED: Final = re.compile(r"[A-Za-z_]+=[^=]|[a-z]+://").match
 #: Google's cookies, which are found in other fields when columns are mixed up.
 _GOOGLE: Final = re.compile(r"GA[0-9]\.[0-9]").match
 
+#: How many names the cookie's domain has, and, in older tags, how many parts its path has: ``1``, ``12``, ``1-2``.
+_DEPTH: Final = r"[0-9]{1,3}(?:-[0-9]{1,3})?"
+_GS1: Final = re.compile(rf"GS1\.{_DEPTH}\.([0-9]{{1,20}})(?:\..*)?").fullmatch
+_GS2: Final = re.compile(rf"GS2\.{_DEPTH}\.(?:.*\$)?s([0-9]{{1,20}})(?:\$.*)?").fullmatch
+
 _GOOGLES_OWN: Final = frozenset({"ga_client_id", "ga_session_id"})
 
 ODD: Final = "has not the form of such an id and was left out"
 NOBODYS: Final = "stands for an id that was not there and was left out"
+
+
+def google_session(cookie: str) -> str | None:
+    """The session's number, out of either layout of ``_ga_<STREAM>``."""
+    match = _GS1(cookie) or _GS2(unquote(cookie) if "%" in cookie else cookie)
+    return match[1] if match else None
 
 
 def is_meta_cookie(text: str) -> bool:

@@ -203,6 +203,7 @@ class Conformance:
         sends_properties: Whether free properties have a place in the event's own object.
         in_clear: Settings under which names and e-mail travel in clear, as documented; ``None``: they never do.
         any_2xx: Every 2xx is documented as accepted, whatever its body.
+        numeric_account: The account's id may be digits alone.
         in_minor_units: Amounts are whole cents.
         renamed: How a platform's name is written in ``event_names``.
         denial_is_sent: Choices of consent whose denial is told to the platform, with an event that holds no digest of
@@ -216,6 +217,7 @@ class Conformance:
     sends_properties: ClassVar[bool] = True
     in_clear: ClassVar[Mapping[str, Any] | None] = None
     any_2xx: ClassVar[bool] = False
+    numeric_account: ClassVar[bool] = True
     in_minor_units: ClassVar[bool] = False
     renamed: ClassVar[str] = "{}"
     denial_is_sent: ClassVar[tuple[str, ...]] = ()
@@ -436,7 +438,8 @@ class Conformance:
                 with pytest.raises(ConfigError, match=setting) as refused:
                     self.account(**{setting: bad})
                 assert good not in str(refused.value)
-            assert getattr(self.account(**{setting: 1234567890}), setting) == "1234567890"
+            if self.numeric_account:
+                assert getattr(self.account(**{setting: 1234567890}), setting) == "1234567890"
 
     def test_a_credential_in_quotes_is_refused(self) -> None:
         """Some readers of environment files keep them."""
@@ -848,7 +851,8 @@ class Conformance:
         expected = "accepted" if self.any_2xx else "ambiguous"
         for junk in ("empty", "html", "truncated", "no UTF-8"):
             for verdict in made_for.classify(Response(status=status, body=JUNK[junk], head=head), 2):
-                assert verdict.kind == expected
+                # a page may be told apart from the platform's own answer, whatever that is
+                assert verdict.kind in ((expected, "ambiguous") if junk == "html" else (expected,))
 
     def test_reasons_never_echo_what_was_sent(self) -> None:
         """Several platforms repeat the token, the digest or the address in their errors."""

@@ -18,7 +18,12 @@ ODDITIES: Mapping[str, Mapping[str, Any]] = {
     "meta": {"sends_properties": False},
     # of a known click Google is told that the person's data may not be used
     "google_ads": {"sends_properties": False, "denial_is_sent": ("ad_user_data",)},
-    "ga4": {"any_2xx": True, "sends_refunds": True, "denial_is_sent": ("ad_storage", "ad_user_data")},
+    "ga4": {
+        "any_2xx": True,
+        "numeric_account": False,
+        "sends_refunds": True,
+        "denial_is_sent": ("ad_storage", "ad_user_data"),
+    },
     "reddit": {"sends_properties": False},
     "linkedin": {
         "sends_properties": False,

@@ -239,6 +239,89 @@ def test_one_stream_is_named(ids: dict[str, str]) -> None:
         GA4(measurement_id="UA-1-1", api_secret="s")
 
 
+@pytest.mark.parametrize(
+    ("setting", "wrong", "said"),
+    [
+        ("measurement_id", "GT-ABC123", "Google tag"), ("measurement_id", "AW-123456789", "Google Ads account"),
+        ("measurement_id", "GTM-ABC123", "Tag Manager"), ("measurement_id", "DC-123", "Floodlight"),
+        ("measurement_id", "123456789", "number of a property"), ("measurement_id", 123456789, "number of a property"),
+        ("measurement_id", "G-", "such as G-"), ("measurement_id", "G_ABC123DEF4", "such as G-"),
+        ("measurement_id", "1:123:android:abc", "as firebase_app_id"),
+        ("firebase_app_id", "g-abc123def4", "as measurement_id"),
+        ("firebase_app_id", "com.example.app", "app id of Fi"),
+    ],
+)  # fmt: skip
+def test_what_is_mistaken_for_a_stream_is_told(setting: str, wrong: Any, said: str) -> None:
+    """Google would answer yes to every event of it."""
+    with pytest.raises(ConfigError, match=f"{setting} .*{said}"):
+        GA4(api_secret="s", **{setting: wrong})
+
+
+def test_a_measurement_id_is_written_in_capitals() -> None:
+    """However it was typed."""
+    assert GA4(measurement_id=" g-abc123def4\n", api_secret="s").measurement_id == "G-ABC123DEF4"
+
+
+def test_texts_that_hold_an_address_stay_at_home() -> None:
+    """Google forbids them in parameters; an event is not lost for one."""
+    event = good_event(
+        name="search", search_string="mail bob@example.com", order_id=None, properties={"note": "to=bob%40example.com"}
+    )
+    found = wire(WEB, event)
+    assert isinstance(found, Wire)
+    params = made(event)[1]["params"]
+    assert not {"search_term", "note"} & set(params)
+    assert [said.partition(":")[0] for said in found.warnings] == ["search_string", "properties.note"]
+    for changes, field in (
+        ({"order_id": "bob@example.com-1"}, "order_id"),
+        ({"items": [Item(id="bob@example.com")]}, "items[0].id"),
+        ({"extra": {"ga4": {"params": {"coupon": "bob@example.com"}}}}, "extra.params.coupon"),
+    ):
+        refused = refusal(WEB, good_event(**changes))
+        assert (refused.kind, refused.field) == ("rejected", field)
+        assert "e-mail address" in refused.reason
+
+
+def test_properties_give_way_to_what_the_event_says_itself_and_this_is_told() -> None:
+    """A value beside the value; the same once more is no contradiction."""
+    event = good_event(properties={"value": 5, "currency": good_event().currency, "page_title": "Thanks"})
+    found = wire(WEB, event)
+    assert isinstance(found, Wire)
+    assert [said for said in found.warnings if said.startswith("properties.")] == [
+        "properties.value: the event says this itself; left out"
+    ]
+    params = made(event)[1]["params"]
+    assert (params["value"], params["page_title"]) == (72.39, "Thanks")
+
+
+@pytest.mark.parametrize(("given", "sent"), [(True, 1), (1, 1), (False, None), (0, None)])
+def test_debug_mode_is_off_by_its_absence(given: Any, sent: int | None) -> None:
+    """False in its place would switch it on."""
+    assert made(good_event(properties={"debug_mode": given}))[1]["params"].get("debug_mode") == sent
+
+
+@pytest.mark.parametrize(
+    ("text", "session"),
+    [
+        ("1700000000", "1700000000"),
+        ("GS1.1.1700000000.5.1.1700000100.0.0.0", "1700000000"),
+        ("GS2.1.s1700000000$o5$g1$t1700000100$j60$l0$h0", "1700000000"),
+        ("GS2.1.o5$s1700000000$g1", "1700000000"),
+        ("s1700000000", None),
+    ],
+)
+def test_a_session_is_read_out_of_its_cookie(text: str, session: str | None) -> None:
+    """As the visitor is out of _ga."""
+    click = ClickIds(ga_client_id=CLIENT, ga_session_id=text)
+    assert made(good_event(click=click))[1]["params"].get("session_id") == session
+
+
+def test_a_page_is_no_answer_of_googles() -> None:
+    """A proxy's, or a portal's of a guest network: Google answers with an empty body."""
+    [verdict] = WEB.classify(Response(200, b"<!doctype html><html><body>Log in</body></html>"), 1)
+    assert verdict.kind == "ambiguous"
+
+
 VECTORS = [
     ("email", "  Jane.Doe@Gmail.com ", "d6117306485ed0e50afab3ac871e98f81699151f30281527d63ff5f233656c69"),
     ("email", "user.name+NYC@Example.com", "f109a2a632fbcea5fc82049f50beed3d8621bf9034399f437fb622222acccdac"),

@@ -29,7 +29,7 @@ def _read(text: str | bytes) -> Any:
 @pytest.fixture(autouse=True)
 def _at_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A webhook signs its requests with the time; here it is that of the events."""
-    monkeypatch.setattr("capi_async.destinations.webhook.time", SimpleNamespace(time=lambda: 1768471200.7))
+    monkeypatch.setattr("capi_async.destinations.webhook.destination.time", SimpleNamespace(time=lambda: 1768471200.7))
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}-{path.stem}")

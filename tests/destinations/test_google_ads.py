@@ -52,7 +52,17 @@ def refused(status: int, *violations: tuple[str, str], count: int, **detail: Any
 # Settings.
 
 
-@pytest.mark.parametrize("written", ["123-456-7890", " 123-456-7890\n", "1234567890"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "123-456-7890",
+        " 123-456-7890\n",
+        "1234567890",
+        "123 456 7890",
+        "123\u2011456\u20117890",
+        "123\u2013456\u20137890",
+    ],
+)
 def test_account_ids_are_taken_as_google_ads_shows_them(written: str) -> None:
     """With hyphens in the page's corner, without them in the address."""
     made = account(customer_id=written, login_customer_id=written)
@@ -67,6 +77,9 @@ def test_account_ids_are_taken_as_google_ads_shows_them(written: str) -> None:
         {"purchase": "customers/1234567890/conversionActions/987654321"},
         "purchase=987654321",
         " purchase = 987654321 ,",
+        "purchase=987654321,purchase=987654321",
+        "purchase=ctId=987654321",
+        {"purchase": "https://ads.google.com/aw/conversions/detail?ocid=12345&ctId=987654321&euid=7"},
         '{"purchase": "987654321"}',
     ],
 )
@@ -79,12 +92,53 @@ def test_conversions_are_taken_as_people_copy_them(written: Any) -> None:
     "wrong",
     [
         {"purchase": "AW-987654321"}, {"purchase": ""}, {"purchase": None}, {"": "1"}, {"refund": "987654321"},
-        {"purchase": True}, "purchase", "{", 7, ["purchase"],
+        {"purchase": True}, "purchase", "{", 7, ["purchase"], "purchase=1,purchase=2",
+        {"purchase": "https://ads.example/?ctId=1"}, {"purchase": "1", " purchase": "2"},
     ],
 )  # fmt: skip
 def test_conversions_that_are_no_numbers_are_refused_before_any_event(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="conversions"):
         account(conversions=wrong)
+
+
+def test_an_id_of_floodlight_is_nobody_to_google_ads() -> None:
+    """Google refuses the whole request for one."""
+    assert refusal(account(), purchase(user=User(), click=ClickIds(dclid="CIzT123"))).reason == "nobody to identify"
+    known = purchase(click=ClickIds(dclid="CIzT123", gclid="Cj0-x"))
+    assert sent(known)[0]["adIdentifiers"] == {"gclid": "Cj0-x"}
+    raw = purchase(extra={"google_ads": {"adIdentifiers": {"matchId": "m"}}})
+    assert refusal(account(), raw).kind == "rejected"
+
+
+@pytest.mark.parametrize("changes", [{"order_id": "bob@example.com-7"}, {"event_id": "bob%40example.com"}])
+def test_a_transaction_id_holds_no_personal_data(changes: dict[str, Any]) -> None:
+    """Google forbids it, and the id stays in its reports."""
+    found = refusal(account(), purchase(**changes))
+    assert (found.kind, found.field) == ("rejected", next(iter(changes)))
+
+
+def test_a_custom_variable_with_an_address_is_left_out_and_told() -> None:
+    """Google refuses the whole request for one."""
+    event = purchase(properties={"tier": "gold", "by": "bob@example.com"})
+    body, made = sent(event, custom_variables={"tier": "tier", "by": "sales"})
+    assert body["customVariables"] == [{"variable": "tier", "value": "gold"}]
+    assert [said.partition(":")[0] for said in made.warnings] == ["properties.by"]
+
+
+@pytest.mark.parametrize(
+    ("user", "consent", "told"),
+    [
+        ({"country": "DE"}, None, True),
+        ({"country": "GB"}, Consent(ad_personalization=True), True),
+        ({}, Consent(region="CH"), True),
+        ({"country": "DE"}, Consent(ad_user_data=True), False),
+        ({"country": "US"}, None, False),
+    ],
+)
+def test_events_of_europe_without_a_stated_consent_are_told(user: Any, consent: Consent | None, told: bool) -> None:
+    """Google takes them, and does not count them unless the account says otherwise."""
+    _, made = sent(purchase(user=User(email="anna@example.com", **user), consent=consent))
+    assert any(said.startswith("consent.ad_user_data") for said in made.warnings) is told
 
 
 def test_an_account_is_made_from_the_environment() -> None:

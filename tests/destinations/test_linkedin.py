@@ -450,8 +450,9 @@ def test_a_hashed_ip_address_may_be_given_in_linkedins_own_words() -> None:
 def test_an_ad_account_is_asked_for_its_rules_where_its_number_is_known() -> None:
     """For ``doctor``: it changes nothing."""
     assert linkedin().account_check("TOKEN") is None
-    assert linkedin(account_id="eu").account_check("TOKEN") is None
-    for number in ("512345", "urn:li:sponsoredAccount:512345"):
+    with pytest.raises(ConfigError, match="account_id needs 1 to 19 digits"):
+        linkedin(account_id="eu")
+    for number in ("512345", "urn:li:sponsoredAccount:512345", " urn%3Ali%3AsponsoredAccount%3A512345\n"):
         asked = linkedin(account_id=number).account_check("TOKEN")
         assert asked is not None
         assert asked.method == "GET"

@@ -180,7 +180,7 @@ def test_ids_of_installs_and_leads_leave_in_clear_only_when_asked() -> None:
 
 def test_a_template_says_what_is_sent() -> None:
     """Literal values, places, and nothing for what is missing."""
-    made = Webhook(URL, template={"kind": "order", "sum": "$.value", "who": {"mail": "$.user.email", "x": "$.user.no"}})
+    made = Webhook(URL, template={"kind": "order", "sum": "$.value", "who": {"mail": "$.user.email", "x": "$.method"}})
     sent = body(made, good_event())
     assert (sent["kind"], sent["sum"]) == ("order", 72.39)
     assert set(sent["who"]) == {"mail"}
@@ -307,11 +307,35 @@ def test_only_https_or_this_machine(url: Any) -> None:
     assert Webhook("http://127.0.0.1:8/in").url == "http://127.0.0.1:8/in"
 
 
-@pytest.mark.parametrize("bad", [{"framing": "xml"}, {"identifiers_as": "md5"}, {"template": {}}, {"secret": "a\nb"}])
+ITSELF: dict[str, Any] = {}
+ITSELF["a"] = ITSELF
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"framing": "xml"}, {"identifiers_as": "md5"}, {"secret": "a\nb"}, {"results_path": 5}, {"ok_path": None},
+        {"reason_path": ["error"]}, {"ok_values": "accepted"}, {"ok_values": []}, {"ok_values": True},
+        {"template": {}}, {"template": ["$.value"]}, {"template": '{"a": "$.value"}'}, {"template": {1: "$.value"}},
+        {"template": {"a": {1, 2}}}, {"template": {"a": [len]}}, {"template": {"a": float("nan")}},
+        {"template": ITSELF}, {"template": {"a": "$.vlaue"}}, {"template": {"a": ["$.user.emial"]}},
+        {"template": {"a": "$.user.user_agent"}}, {"template": {"a": "$.user.email"}, "identifiers_as": "none"},
+    ],
+)  # fmt: skip
 def test_settings_that_cannot_be_are_refused(bad: dict[str, Any]) -> None:
     """By name."""
     with pytest.raises(ConfigError, match=next(iter(bad))):
         Webhook(URL, **bad)
+
+
+def test_places_of_a_template_depend_on_the_identifiers() -> None:
+    """What is sent in clear alone, what nobody can know before, and texts that are no places."""
+    for template, people in (
+        ({"a": "$.user.user_agent", "b": "$.meta.lead_id", "c": "$.click.gclid"}, "clear"),
+        ({"a": "$.properties.x.y", "b": "$.items", "c": "$value", "d": None, "e": 1.5, "f": True}, "none"),
+        ({"a": "$.user", "b": "$.user.email", "c": "$.page.url", "d": "$.consent.region"}, "hashed"),
+    ):
+        assert Webhook(URL, template=template, identifiers_as=people).template == template  # type: ignore[arg-type]
 
 
 def test_neither_address_nor_secret_is_shown() -> None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from capi_async.destinations.ga4.wire import TEST
-from capi_async.outcome import UNREADABLE, Response, Verdict, ambiguous, by_status, rejected, split
+from capi_async.outcome import UNREADABLE, Response, Verdict, ambiguous, by_status, is_page, rejected, split
 
 _ACCEPTED: Final = Verdict(
     kind="accepted", reason="accepted, unconfirmed: Google Analytics answers every event alike, good or bad"
@@ -39,6 +39,8 @@ def read(response: Response, count: int) -> list[Verdict]:
     """One verdict for each of ``count`` events."""
     if not 200 <= response.status < 300:
         return by_status(response, count)
+    if is_page(response.body):  # none of Google's: something between answers in its place
+        return [ambiguous(f"HTTP {response.status} with a page instead of Google's answer")] * count
     if not response.head.startswith(TEST):
         return [_ACCEPTED] * count
     try:

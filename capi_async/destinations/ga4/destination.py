@@ -36,6 +36,7 @@ from capi_async.destinations.ga4.mapping import (
     user_data_of,
 )
 from capi_async.destinations.ga4.names import MAX_PROPERTIES, STANDARD, odd_event, odd_property
+from capi_async.destinations.ga4.streams import odd_firebase_app_id, odd_measurement_id
 from capi_async.destinations.ga4.wire import TEST, GA4Event, GA4Head
 from capi_async.destinations.platform import Platform
 from capi_async.errors import ConfigError
@@ -128,11 +129,13 @@ class GA4(Platform, frozen=True, kw_only=True):
                 f"{self.name}: give exactly one of measurement_id (of a web stream, GA4_MEASUREMENT_ID) and "
                 "firebase_app_id (of an app's, GA4_FIREBASE_APP_ID)"
             )
-        if self.account().upper().startswith("UA-"):
-            raise ConfigError(
-                f"{self.name}: measurement_id is one of Universal Analytics, which has ended; it begins G-"
-            )
-
+        if self.measurement_id is not None:
+            force_setattr(self, "measurement_id", self.measurement_id.upper())
+            problem = odd_measurement_id(self.measurement_id)
+        else:
+            problem = odd_firebase_app_id(self.account())
+        if problem:
+            raise ConfigError(f"{self.name}: {'firebase_app_id' if self._app else 'measurement_id'} {problem}")
         named: object = self.user_properties
         if not isinstance(named, Mapping) or not all(isinstance(text, str) for pair in named.items() for text in pair):
             raise ConfigError(
@@ -141,8 +144,8 @@ class GA4(Platform, frozen=True, kw_only=True):
         if len(set(named.values())) < len(named) or len(named) > MAX_PROPERTIES:
             raise ConfigError(f"{self.name}: user_properties takes at most {MAX_PROPERTIES} names, each once")
         for there in named.values():
-            if problem := odd_property(there):
-                raise ConfigError(f"{self.name}: user_properties: {shown(there)!r}: {problem}")
+            if said := odd_property(there):
+                raise ConfigError(f"{self.name}: user_properties: {shown(there)!r}: {said}")
 
     def identifiers_of(self) -> tuple[str, ...]:
         return (*_IDENTIFIERS, "city_trimmed", "state_clear") if self.user_location else _IDENTIFIERS
@@ -229,7 +232,12 @@ class GA4(Platform, frozen=True, kw_only=True):
         made = body["params"]
         if facts.get("engagement_time_msec") is not None:  # ours is only there because one is needed beside a session
             made = {key: value for key, value in made.items() if key != "engagement_time_msec"}
-        body["params"] = {**plain_facts(facts), **made}
+        warnings += [
+            f"properties.{key}: the event says this itself; left out"
+            for key, value in made.items()
+            if facts.get(key, value) not in (value, None)
+        ]
+        body["params"] = {**plain_facts(facts, warnings), **made}
         return None
 
     def lacks(self, body: GA4Event, event: Event, warnings: list[str]) -> Refusal | None:

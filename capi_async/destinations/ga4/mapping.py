@@ -18,7 +18,9 @@ from capi_async.destinations.ga4.wire import (
     GA4UserData,
 )
 from capi_async.event import Consent, Device, Event, Item
+from capi_async.pii.clicks import google_session
 from capi_async.pii.identifiers import Identifiers
+from capi_async.pii.urls import holds_address, is_bare
 from capi_async.plain import shown
 from capi_async.spec import Refusal
 
@@ -53,7 +55,11 @@ _FIELDS: Final[Mapping[str, str]] = {
     "item_id": "id", "item_name": "name", "item_brand": "brand", "item_category": "category",
     "item_variant": "variant",
 }  # fmt: skip
-_client: Final = re.compile(r"(?:GA\d\.\d{1,2}\.)?([1-9]\d{0,19}\.[1-9]\d{0,19})").fullmatch
+#: Texts that visitors type, or that are made of them.
+_TYPED: Final[Mapping[str, str]] = {"search_term": "search_string", "method": "method", "page_title": "page.title"}
+#: Of these the e-mail addresses were taken out before.
+_SCRUBBED: Final = frozenset({"page_location", "page_referrer"})
+_client: Final = re.compile(r"(?:GA\d\.\d{1,3}(?:-\d{1,3})?\.)?([1-9]\d{0,19}\.[1-9]\d{0,19})").fullmatch
 _session: Final = re.compile(r"\d{1,20}").fullmatch
 
 
@@ -67,10 +73,12 @@ def client_of(event: Event) -> str | None:
 def session_of(event: Event, warnings: list[str]) -> str | None:
     """The session's number; what is none is left out, because it would open a session of its own."""
     text = event.click.ga_session_id
-    if text and not _session(text):
-        warnings.append("click.ga_session_id: needs the session's digits alone and was left out")
-        return None
-    return text
+    if text is None or _session(text):
+        return text
+    found = google_session(text)
+    if found is None:
+        warnings.append("click.ga_session_id: needs the session's digits, or the cookie _ga_..., and was left out")
+    return found
 
 
 def params_of(name: str, event: Event, ids: Identifiers, warnings: list[str], longest: int) -> dict[str, Any]:
@@ -108,6 +116,10 @@ def params_of(name: str, event: Event, ids: Identifiers, warnings: list[str], lo
         if text != page[key]:
             warnings.append(f"{key} is longer than {_LONGER[key]} characters and goes without its query")
         made[key] = text
+    for key, field in _TYPED.items():
+        if key in made and _is_personal(made[key]):
+            del made[key]
+            warnings.append(f"{field}: {_PERSONAL} and was left out")
     if name in WITH_ITEMS and not event.items:
         warnings.append("items: Google Analytics documents them as required for this event; reports of items lack it")
     return made
@@ -121,11 +133,25 @@ def _item(item: Item) -> dict[str, Any]:
     return {key: fact for key, fact in facts.items() if fact is not None}
 
 
-def plain_facts(properties: Mapping[str, Any]) -> dict[str, Any]:
+def plain_facts(properties: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
     """Free properties; true and false, which are undocumented there, as 1 and 0."""
-    return {
-        key: int(value) if isinstance(value, bool) else value for key, value in properties.items() if value is not None
-    }
+    found = {}
+    for key, value in properties.items():
+        # debug_mode is switched off by its absence alone
+        if value is None or (key == "debug_mode" and not value):
+            continue
+        if isinstance(value, str) and _is_personal(value):
+            warnings.append(f"{shown(f'properties.{key}')}: {_PERSONAL} and was left out")
+            continue
+        found[key] = int(value) if isinstance(value, bool) else value
+    return found
+
+
+_PERSONAL: Final = "holds an e-mail address, which Google Analytics forbids,"
+
+
+def _is_personal(text: str) -> bool:
+    return not is_bare(text) and holds_address(text)
 
 
 def odd_params(params: Mapping[str, Any], event: Event, longest: int) -> Refusal | None:
@@ -153,6 +179,8 @@ def _odd_value(field: str, key: str, value: Any, own: int, longest: int) -> Refu
     if problem := odd_parameter(key):
         return Refusal("rejected", shown(field), f"the parameter's name: {problem}", "give it another name")
     if isinstance(value, str):
+        if key not in _SCRUBBED and _is_personal(value):
+            return Refusal("rejected", field, _PERSONAL.removesuffix(","), "leave the address out")
         if len(value) <= most:
             return None
         fix = (

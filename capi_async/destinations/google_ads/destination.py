@@ -8,18 +8,17 @@ to a day later, in numbers (``capi-async google-ads status REQUEST_ID``).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar, Final
 
 from msgspec import Struct
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from capi_async.destinations import refusals
 from capi_async.destinations.google_ads import mapping, status
 from capi_async.destinations.google_ads.answers import read
-from capi_async.destinations.google_ads.names import MAX_ACTIONS, Conversions, actions_of
+from capi_async.destinations.google_ads.names import MAX_ACTIONS, Conversions, actions_of, customer_of
 from capi_async.destinations.google_ads.wire import GoogleEvent, GooglePlace
 from capi_async.destinations.platform import Platform
 from capi_async.destinations.tables import LOOKED_UP
@@ -116,7 +115,7 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
     of_the_account: ClassVar[frozenset[str]] = frozenset(
         {"destinationReferences", "destinations", "encoding", "validateOnly", "encryptionInfo"}
     )
-    clicks: ClassVar[tuple[str, ...]] = ("gclid", "gbraid", "wbraid", "google_session", "dclid")
+    clicks: ClassVar[tuple[str, ...]] = ("gclid", "gbraid", "wbraid", "google_session")
     click_parameter: ClassVar[str] = "gclid"
     followup: ClassVar[FollowUp] = status.FOLLOWUP
     docs: ClassVar[str] = "developers.google.com/data-manager/api/devguides/events, read 2026-11"
@@ -134,8 +133,8 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for setting in ("customer_id", "login_customer_id"):
-            if isinstance(value := getattr(self, setting), str) and _HYPHENATED(value.strip()):
-                force_setattr(self, setting, value.replace("-", ""))
+            if isinstance(value := getattr(self, setting), str):
+                force_setattr(self, setting, customer_of(value))
         super().__post_init__()
         account_text(self, "login_customer_id", digits=10)
         account_text(self, "merchant_id", digits=19)
@@ -183,12 +182,17 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
         identified = consent is None or consent.ad_user_data is not False
         if not identified and not (click.gclid or click.gbraid or click.wbraid):
             return _NO_CONSENT
+        transaction = event.order_id or event.event_id
+        if mapping.is_personal(transaction):
+            return _PERSONAL_ID if event.order_id else replace(_PERSONAL_ID, field="event_id")
+        if (consent is None or consent.ad_user_data is None) and mapping.in_eea(consent, ids):
+            warnings.append(_UNSAID)
         in_store = self.store_id is not None and event.source == "physical_store"
         # without a value there is nothing that a currency could be of
         value = mapping.amount_of(event.value)
         return GoogleEvent(
             [name],
-            event.order_id or event.event_id,
+            transaction,
             mapping.timestamp(event.time),
             "IN_STORE" if in_store else mapping.SOURCES.get(event.source, "OTHER"),
             None if value is None else event.currency,
@@ -198,7 +202,7 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
             mapping.device_of(event, ids, warnings, identified=identified),
             mapping.user_of(ids, warnings) if identified else None,
             mapping.cart_of(event, self._merchant, warnings, braid=bool(click.gbraid or click.wbraid)),
-            mapping.variables_of(event.properties, self.custom_variables) if self.custom_variables else None,
+            mapping.variables_of(event.properties, self.custom_variables, warnings) if self.custom_variables else None,
             GooglePlace(self.store_id) if in_store else None,
         )
 
@@ -218,8 +222,7 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
             return _DENIED_USER
         click = body.ad_identifiers
         if body.user_data is not None or (
-            click is not None
-            and (click.gclid or click.gbraid or click.wbraid or click.session_attributes or click.dclid)
+            click is not None and (click.gclid or click.gbraid or click.wbraid or click.session_attributes)
         ):
             return None
         return _NOBODY
@@ -279,7 +282,6 @@ def _refer_to(name: str, bodies: Sequence[bytes]) -> bool:
 
 #: How every event begins, up to the name of its conversion action; see :class:`GoogleEvent`.
 _STARTS: Final = b'{"destinationReferences":'
-_HYPHENATED: Final = re.compile(r"[0-9]{3}-[0-9]{3}-[0-9]{4}").fullmatch
 
 _NO_ACTION: Final = refusals.no_such_event(
     "add the name to conversions on the destination", "no conversion action for this event here"
@@ -289,6 +291,14 @@ _DENIED_USER: Final = Refusal(
     "rejected", "extra.userData", "ad_user_data is denied, so no userData may be sent", "leave it out of Event.extra"
 )
 _NO_CURRENCY: Final = Refusal("rejected", "currency", "a value needs its currency", "set currency")
+_PERSONAL_ID: Final = Refusal(
+    "rejected", "order_id", "holds an e-mail address, and Google takes no personal data in a transaction id",
+    "give the order's number",
+)  # fmt: skip
+_UNSAID: Final = (
+    "consent.ad_user_data: not stated; the account's own settings decide whether Google counts events of people in the "
+    "EEA, the UK and Switzerland"
+)
 _NOBODY: Final = refusals.nobody(
     "user.email", "user.phone", "click.gclid", "click.gbraid", "click.wbraid", "click.google_session",
     "first and last name with country and zip",

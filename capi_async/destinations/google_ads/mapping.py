@@ -25,6 +25,8 @@ from capi_async.event import NO_CLICK, ClickIds, Consent, Event
 from capi_async.pii.clicks import fits, in_address
 from capi_async.pii.identifiers import Identifiers
 from capi_async.pii.reference import EEA
+from capi_async.pii.urls import holds_address, is_bare
+from capi_async.plain import shown
 
 #: Where it happened. In a shop is IN_STORE only with a store's id, see ``GoogleAds.store_id``.
 SOURCES: Final[Mapping[str, str]] = {
@@ -65,9 +67,7 @@ def click_of(click: ClickIds, device_id: str | None) -> GoogleClick | None:
     """``adIdentifiers``."""
     if click is NO_CLICK and device_id is None:
         return None
-    made = GoogleClick(
-        click.gclid, click.gbraid, click.wbraid, click.google_session, mobile_device_id=device_id, dclid=click.dclid
-    )
+    made = GoogleClick(click.gclid, click.gbraid, click.wbraid, click.google_session, mobile_device_id=device_id)
     return None if made == _NO_CLICK else made
 
 
@@ -164,14 +164,24 @@ def _choice(granted: bool | None) -> str | None:
     return None if granted is None else GRANTED if granted else DENIED
 
 
-def variables_of(properties: Mapping[str, Any], named: Mapping[str, str]) -> list[GoogleVariable] | None:
+def variables_of(
+    properties: Mapping[str, Any], named: Mapping[str, str], warnings: list[str]
+) -> list[GoogleVariable] | None:
     """``customVariables``: those properties that the account has a variable for, as text."""
-    found = [
-        GoogleVariable(variable, text)
-        for key, variable in named.items()
-        if (text := _text(properties.get(key))) is not None
-    ]
+    found = []
+    for key, variable in named.items():
+        if (text := _text(properties.get(key))) is None:
+            continue
+        if is_personal(text):
+            warnings.append(f"{shown(f'properties.{key}')}: holds an e-mail address, which Google refuses; left out")
+        else:
+            found.append(GoogleVariable(variable, text))
     return found or None
+
+
+def is_personal(text: str) -> bool:
+    """Whether there is an e-mail address in a text that may hold no personal data."""
+    return not is_bare(text) and holds_address(text)
 
 
 def _text(value: object) -> str | None:

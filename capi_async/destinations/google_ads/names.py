@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from capi_async.destinations.tables import odd_name, pairs_of
+from capi_async.plain import shown
 
 if TYPE_CHECKING:
     #: Event name to the number of its conversion action.
@@ -19,7 +20,21 @@ else:
 MAX_ACTIONS: Final = 10
 
 _ID: Final = re.compile(r"[0-9]{1,19}").fullmatch
+#: What stands in the browser's address when the action is open in Google Ads.
+_ADDRESS: Final = re.compile(r"(?:https://ads\.google\.com/\S*[?&])?ctId=([0-9]{1,19})(?:[&#]\S*)?").fullmatch
 _RESOURCE: Final = re.compile(r"customers/[0-9]+/conversionActions/([0-9]{1,19})").fullmatch
+
+
+#: As Google Ads shows it, and what text programs make of its hyphens.
+_SHOWN: Final = re.compile(
+    r"([0-9]{3})[\s\-\u2010-\u2015\u2212]([0-9]{3})[\s\-\u2010-\u2015\u2212]([0-9]{4})"
+).fullmatch
+
+
+def customer_of(given: str) -> str:
+    """The number of an account without the hyphens between its groups; any other text as it is."""
+    found = _SHOWN(given.strip())
+    return "".join(found.groups()) if found else given
 
 
 def actions_of(given: object) -> dict[str, str] | str:
@@ -38,12 +53,13 @@ def actions_of(given: object) -> dict[str, str] | str:
         if name == "refund":
             return "cannot hold refund: Google would count it as one more sale"
         number = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-        if resource := _RESOURCE(number):
-            number = resource[1]  # as the older Google Ads API writes it
+        if copied := _RESOURCE(number) or _ADDRESS(number):
+            number = copied[1]  # the first form is that of the older Google Ads API
         if not _ID(number):
             return (
                 "needs the digits of a conversion action for each event name: "
                 "they stand behind ctId= in the browser's address when the action is open in Google Ads"
             )
-        found[name] = number
+        if found.setdefault(name, number) != number:
+            return f"holds {shown(name)!r} twice; an event counts by one conversion action"
     return found

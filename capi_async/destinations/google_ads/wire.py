@@ -1,8 +1,8 @@
 """What the Data Manager API takes, key by key. Source: google-ads-datamanager 0.9.4 and the reference, read 2026-11.
 
 Unknown keys are taken to refuse the whole request, so every struct refuses them and holds all documented ones of Google
-Ads and Floodlight; those without a canonical source are there for ``Event.extra``. What is for Analytics or data
-partners alone is not here.
+Ads; those without a canonical source are there for ``Event.extra``. What is for Analytics, Floodlight or data partners
+alone is not here.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class GoogleLanding(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=F
 
 
 class GoogleClick(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False, rename="camel"):
-    """``adIdentifiers``; the last six are Floodlight's and Ad Manager's."""
+    """``adIdentifiers``; the last two are Ad Manager's. Those of Floodlight are refused for a Google Ads account."""
 
     gclid: Filled | None = None
     gbraid: Filled | None = None
@@ -74,10 +74,6 @@ class GoogleClick(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=Fal
     session_attributes: Annotated[str, Meta(min_length=1, max_length=4_000)] | None = None
     landing_page_device_info: GoogleLanding | None = None
     mobile_device_id: Filled | None = None
-    dclid: Filled | None = None
-    impression_id: Filled | None = None
-    match_id: Filled | None = None
-    encrypted_user_ids: Sequence[str] | None = None
     ppid: Filled | None = None
     visitor_ppid: Filled | None = None
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import ClassVar, Final, cast
+from urllib.parse import unquote
 
 from msgspec.structs import force_setattr
 
@@ -115,9 +116,10 @@ class LinkedIn(Platform, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        account_text(self, "account_id")
-        if self.account_id is not None:
-            force_setattr(self, "account_id", self.account_id.removeprefix(_ACCOUNT))
+        if isinstance(self.account_id, str):
+            # in addresses of the API the colons of its URN are written %3A
+            force_setattr(self, "account_id", unquote(self.account_id.strip()).removeprefix(_ACCOUNT))
+        account_text(self, "account_id", digits=19)
         if not self.conversions or (isinstance(self.conversions, str) and not self.conversions.strip()):
             require_text(self, conversions=None)
         for setting in ("conversions", "browser_conversions"):
@@ -241,7 +243,7 @@ class LinkedIn(Platform, frozen=True, kw_only=True):
 
     def account_check(self, token: str) -> Request | None:
         """The ad account's conversion rules, where its number is known."""
-        if self.account_id is None or not self.account_id.isdecimal():
+        if self.account_id is None:
             return None
         account = f"{_ACCOUNT}{self.account_id}".replace(":", "%3A")
         return Request("GET", f"{self.base_url}/conversions?q=account&account={account}", self._headers(token))

@@ -45,6 +45,10 @@ _RESERVED_PROPERTIES = words(
 )
 _APP_ONLY = words("ad_impression in_app_purchase screen_view")
 _NAME = re.compile(r"^(?!_|firebase_|ga_|google_)[A-Za-z][A-Za-z0-9_]{0,39}\Z")
+_OF_ITEMS = words(
+    "item_id item_name affiliation coupon discount index item_brand item_category item_category2 item_category3 "
+    "item_category4 item_category5 item_list_id item_list_name item_variant location_id price quantity"
+)
 _LENGTHS = {"page_title": 300, "page_referrer": 420, "page_location": 1_000}
 _MAX_TEXT = 500  # of Analytics 360: which kind a property is cannot be told from outside
 _STREAM = re.compile(r"^G-[A-Z0-9]{4,20}\Z")
@@ -239,6 +243,14 @@ def _items_problem(items: Any) -> Problem | None:
     for index, item in enumerate(items):
         if not isinstance(item, dict) or not (item.get("item_id") or item.get("item_name")):
             return Problem("An item needs item_id or item_name.", "missing", f"params.items[{index}]")
-        if any(not isinstance(value, (str, int, float)) for value in item.values()):
-            return Problem("An item's param is text or a number.", "type", f"params.items[{index}]")
+        if len(item.keys() - _OF_ITEMS) > 27:
+            return Problem("An item takes 27 custom params.", "entities", f"params.items[{index}]")
+        for key, value in item.items():
+            at = f"params.items[{index}].{key}"
+            if not _NAME.match(key):
+                return Problem("Param name is invalid.", "name", at)
+            if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+                return Problem("An item's param is text or a number.", "type", at)
+            if isinstance(value, str) and len(value) > _MAX_TEXT:
+                return Problem("The value is too long.", "bounds", at)
     return None

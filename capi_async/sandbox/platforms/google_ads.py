@@ -205,6 +205,7 @@ _STATUSES = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
     429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
+_EMAIL = re.compile(r"[A-Za-z0-9]@[A-Za-z0-9]+\.[A-Za-z]{2,}")
 _SNAKE = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _POSITION = re.compile(r"\.(\d+)")
 
@@ -374,6 +375,10 @@ def _wrong_references(event: GoogleAdsEvent, body: _Body) -> Problem | None:
 
 def _wrong_user(event: GoogleAdsEvent, body: _Body) -> Problem | None:
     ad, user = event.ad_identifiers, event.user_data
+    if ad is not None and (ad.dclid or ad.impression_id or ad.match_id or ad.encrypted_user_ids):
+        return Problem("an identifier of Floodlight", path="ad_identifiers")
+    if _EMAIL.search(event.transaction_id or ""):
+        return Problem("transaction_id: personal data", path="transaction_id")
     if user is not None:
         if body.encoding != "HEX":
             return Problem("encoding is required beside user_data", path="user_data")
@@ -385,7 +390,7 @@ def _wrong_user(event: GoogleAdsEvent, body: _Body) -> Problem | None:
         if event.consent is not None and event.consent.ad_user_data == "CONSENT_DENIED":
             return Problem("user_data without consent", path="user_data")
         return None
-    if ad is None or not (ad.gclid or ad.gbraid or ad.wbraid or ad.session_attributes or ad.dclid):
+    if ad is None or not (ad.gclid or ad.gbraid or ad.wbraid or ad.session_attributes):
         return Problem("no identifiers provided", path="user_data")
     return None
 
@@ -406,6 +411,8 @@ def _reason(problem: Problem) -> str:
         return "EVENT_TIME_INVALID"
     if problem.reason == "no identifiers provided":
         return "NO_IDENTIFIERS_PROVIDED"
+    if problem.path == "ad_identifiers" and problem.kind == "rule":
+        return "INVALID_AD_IDENTIFIER_FOR_ACCOUNT"
     return _REASONS.get(problem.kind, "INVALID_EVENT")
 
 

@@ -20,8 +20,9 @@ from msgspec.structs import force_setattr, replace
 
 from capi_async.destinations import refusals
 from capi_async.destinations.raw import laid_over, lost_key
+from capi_async.destinations.webhook.template import at_place, filled, odd_template
 from capi_async.errors import ConfigError
-from capi_async.event import STANDARD_EVENTS, Event
+from capi_async.event import STANDARD_EVENTS, App, ClickIds, Consent, Device, Event, User
 from capi_async.event_names import meant, said_of
 from capi_async.followup import FollowUp
 from capi_async.outcome import ACCEPTED, UNREADABLE, Response, Verdict, ambiguous, by_status, is_page, rejected
@@ -145,8 +146,28 @@ class Webhook(Destination, frozen=True):
         for setting, known in (("framing", get_args(Framing)), ("identifiers_as", get_args(People))):
             if getattr(self, setting) not in known:
                 raise ConfigError(f"{self.name}: {setting} is one of {', '.join(known)}")
-        if self.template is not None and not (isinstance(self.template, Mapping) and self.template):
-            raise ConfigError(f"{self.name}: template needs a mapping of keys to values or places such as '$.value'")
+        if self.template is not None and (problem := odd_template(self.template, self._places())):
+            raise ConfigError(f"{self.name}: template {problem}")
+        for setting in ("results_path", "ok_path", "reason_path"):
+            path: object = getattr(self, setting)
+            if not isinstance(path, str) and not (path is None and setting == "results_path"):
+                raise ConfigError(f"{self.name}: {setting} needs text, the keys on the way with points between them")
+        values: object = self.ok_values
+        if not isinstance(values, (list, tuple, set, frozenset)) or not values:
+            raise ConfigError(f"{self.name}: ok_values needs a list of what stands at ok_path, such as ['ok']")
+
+    def _places(self) -> dict[str, frozenset[str] | None]:
+        """Keys of the canonical form to the keys below, where these are known."""
+        clear = self.identifiers_as == "clear"
+        below: dict[str, frozenset[str] | None] = dict.fromkeys(("name", "time", *_OF_NOBODY))
+        if clear:
+            below |= dict.fromkeys(set(Event.__struct_fields__) - {"extra", "to", "test"})
+        if self.identifiers_as != "none":
+            below["user"] = frozenset(User.__struct_fields__) if clear else frozenset(_HASHED)
+            below["click"] = frozenset(ClickIds.__struct_fields__)
+        below |= {"page": frozenset(("url", "referrer", "title")), "consent": frozenset(Consent.__struct_fields__)}
+        below |= {"app": frozenset(App.__struct_fields__), "device": frozenset(Device.__struct_fields__)}
+        return below
 
     def _sign(self) -> None:
         given: Any = self.secret
@@ -181,7 +202,7 @@ class Webhook(Destination, frozen=True):
         body = self._canonical(event, ids)
         extra = self.extra_of(event)
         if self.template is not None:
-            body = _filled(self.template, body)
+            body = filled(self.template, body)
         elif extra and (refusal := lost_key(extra, self.dedup_key)):
             return refusal
         if extra:
@@ -250,7 +271,7 @@ class Webhook(Destination, frozen=True):
         if self.results_path is None:
             return [ACCEPTED] * count
         try:
-            results = _at(msgspec.json.decode(response.body), self.results_path)
+            results = at_place(msgspec.json.decode(response.body), self.results_path)
         except UNREADABLE:
             return [ambiguous(f"HTTP {status} with an unreadable body")] * count
         if not isinstance(results, list) or len(results) != count:
@@ -259,27 +280,8 @@ class Webhook(Destination, frozen=True):
         return [self._verdict(one) for one in results]
 
     def _verdict(self, result: Any) -> Verdict:
-        said = _at(result, self.ok_path)
+        said = at_place(result, self.ok_path)
         if any(type(said) is type(one) and said == one for one in self.ok_values):
             return ACCEPTED
-        reason = _at(result, self.reason_path)
+        reason = at_place(result, self.reason_path)
         return rejected(reason if isinstance(reason, str) and reason else "the endpoint did not take it")
-
-
-def _at(value: Any, path: str) -> Any:
-    """What stands at a dotted path; the empty path is the value itself, and ``None`` is nothing."""
-    for key in path.split(".") if path else ():
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _filled(template: Any, event: Mapping[str, Any]) -> Any:
-    """The template with the places in it replaced; keys of what the event lacks are left out."""
-    if isinstance(template, str) and template.startswith("$."):
-        return _at(event, template[2:])
-    if isinstance(template, Mapping):
-        found = {key: _filled(value, event) for key, value in template.items()}
-        return {key: value for key, value in found.items() if value is not None}
-    if isinstance(template, (list, tuple)):
-        return [value for one in template if (value := _filled(one, event)) is not None]
-    return template
