@@ -301,6 +301,12 @@ class Client:
         destinations, settings = load(path, mode=options.get("mode"))
         return cls(destinations, **{**_as_options(settings), **options})
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether it is open, and on the event loop that runs this code."""
+        engine = self._engine
+        return not self._closed and engine is not None and engine.loop is _loop_here() and self._pid == os.getpid()
+
     async def __aenter__(self) -> Client:
         self._closed = False
         try:

@@ -104,10 +104,16 @@ def _reddit(name: str, event: Event, value: Decimal | None) -> Arguments:
     return ["track", known or "Custom", data]
 
 
-def _linkedin(name: str, event: Event, value: Decimal | None) -> Arguments:
-    # of the server's urn:lla:llaPartnerConversion:123 the number; the browser's rule is one of its own
+def linkedin_rule(name: str) -> int | None:
+    """The number of a conversion rule, written alone or behind ``urn:lla:llaPartnerConversion:``."""
     rule = name.rpartition(":")[2]
-    return ["track", {"conversion_id": int(rule), "event_id": event.event_id}] if rule.isdecimal() else []
+    return int(rule) if rule.isascii() and rule.isdecimal() and len(rule) <= 19 else None
+
+
+def _linkedin(name: str, event: Event, value: Decimal | None) -> Arguments:
+    # the server's rule is another one than the browser's
+    rule = linkedin_rule(name)
+    return [] if rule is None else ["track", {"conversion_id": rule, "event_id": event.event_id}]
 
 
 def _google(name: str, event: Event, value: Decimal | None) -> Arguments:

@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from capi_async.amounts import amount
-from capi_async.browser.calls import SAME_TAG, TAGS
+from capi_async.browser.calls import SAME_TAG, TAGS, linkedin_rule
 from capi_async.errors import ConfigError, EventError
 from capi_async.event import STANDARD_EVENTS, Event
 from capi_async.plain import shown
@@ -23,11 +23,34 @@ class BrowserTag(Struct, frozen=True, kw_only=True):
     Attributes:
         platform: ``meta``, ``tiktok``, ``snap``, ``pinterest``, ``reddit``, ``linkedin``, ``ga4`` or ``x``.
         names: Canonical name of an event to the tag's; for ``linkedin`` the number of the browser's own conversion
-            rule, for ``x`` the id of the event's tag (``tw-...``).
+            rule, for ``x`` the id of the event's tag (``tw-...``). ``None``: the tag is not called.
+
+    Raises:
+        ConfigError: A name is none, or of ``linkedin`` no number.
     """
 
     platform: str
-    names: Mapping[str, str] = {}
+    names: Mapping[str, str | int | None] = {}
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.names, Mapping):
+            found = shown(type(self.names).__name__)
+            raise ConfigError(f"BrowserTag: names needs events and what the tag calls them, got {found}")
+        force_setattr(self, "names", {event: self._checked(event, name) for event, name in self.names.items()})
+
+    def _checked(self, event: str, name: object) -> str | None:
+        if name is None:
+            return None
+        # LinkedIn's names are numbers, and are written as such
+        text = str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+        if not isinstance(text, str) or not text:
+            found = shown(type(name).__name__)
+            raise ConfigError(f"BrowserTag: names: what {shown(event)} is called needs a text, got {found}")
+        if self.platform == "linkedin" and linkedin_rule(text) is None:
+            raise ConfigError(
+                f"BrowserTag: names: of linkedin, {shown(event)} needs the number of the browser's conversion rule"
+            )
+        return text
 
 
 #: Whose tag is to be called: an account of the client's, a platform by its name, or a tag with names of its own.
@@ -78,9 +101,10 @@ def name_of(target: Target, platform: str, event: Event) -> str | None:
     """What this platform calls the event; ``None``: it has no such event."""
     if isinstance(target, Destination):
         return _named(target, event)
-    names: Mapping[str, str | None] = target.names if isinstance(target, BrowserTag) else {}
+    names = target.names if isinstance(target, BrowserTag) else {}
     if event.name in names:
-        return names[event.name]
+        given = names[event.name]
+        return given if given is None else str(given)
     standard = _standard(platform)
     if event.name in standard:
         return standard[event.name]

@@ -48,7 +48,8 @@ class CapiMiddleware:
 
     Args:
         app: The application.
-        client: A client, or a function or classmethod that makes one: it is called once per process.
+        client: A client, or a function or classmethod that makes one: it is called once per process. Where no lifespan
+            is run, a client that was entered on the loop of the requests is used as it is, and is yours to close.
         trusted_proxies: How many proxies of your own every request passes, or their networks; see
             :class:`~capi_async.context.ContextSettings`, which ``settings`` takes as a whole.
 
@@ -80,9 +81,11 @@ class CapiMiddleware:
         else:
             await self._app(scope, receive, send)
 
-    def _started_late(self) -> SyncClient:
+    def _started_late(self) -> Client | SyncClient:
         """The client of an application that nobody told of its start. Not awaited, so no two requests make two."""
         given = self._given
+        if isinstance(given, Client) and given.runs_here:
+            return given  # whoever entered it closes it, and may enter it again: it is not kept
         client = SyncClient.around(checked(given if isinstance(given, Client) else given()))
         self._client = client
         return client

@@ -157,6 +157,33 @@ def test_an_unknown_platform_is_named() -> None:
     assert browser_snippet(PURCHASE, []) == ""
 
 
+@pytest.mark.parametrize("rule", [1234, "1234", "urn:lla:llaPartnerConversion:1234"])
+def test_linkedins_rule_is_a_number_however_it_is_written(rule: Any) -> None:
+    """As a number, as text, or as the server's API writes it."""
+    tag = BrowserTag(platform="linkedin", names={"purchase": rule})
+    called = browser_snippet(Event("purchase", order_id="1"), [tag]).calls["linkedin"]
+    assert '"conversion_id":1234,"event_id":"purchase:1"' in called
+
+
+@pytest.mark.parametrize(
+    ("platform", "names"),
+    [
+        ("linkedin", {"purchase": "abc"}),
+        ("linkedin", {"purchase": "1234</script>"}),
+        ("linkedin", {"purchase": "١٢"}),
+        ("linkedin", {"purchase": ""}),
+        ("x", {"purchase": ""}),
+        ("x", {"purchase": ["tw-1"]}),
+        ("x", {"purchase": True}),
+        ("x", "tw-1"),
+    ],
+)
+def test_a_name_that_is_none_is_told_where_it_is_given(platform: str, names: Any) -> None:
+    """Not as a platform that has no name for the event, with the first page."""
+    with pytest.raises(ConfigError, match="BrowserTag: names"):
+        BrowserTag(platform=platform, names=names)
+
+
 def test_a_nonce_is_part_of_the_element() -> None:
     """And cannot leave it."""
     assert browser_snippet(PURCHASE, ["meta"], nonce='a"><b').startswith('<script nonce="a&quot;&gt;&lt;b">')

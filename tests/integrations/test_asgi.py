@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from capi_async import Client
-from capi_async.errors import ConfigError
+from capi_async.errors import ClientClosed, ConfigError
 from capi_async.integrations.asgi import CapiMiddleware, current_tracker
 from capi_async.sandbox import Sandbox
 from capi_async.testing import Recorder
@@ -240,3 +240,17 @@ async def test_without_lifespan_outcomes_can_be_awaited() -> None:
     assert not isinstance(client, Client)
     assert client is not None
     client.close()
+
+
+async def test_without_lifespan_a_client_that_runs_on_the_loop_of_the_requests_is_used_as_it_is() -> None:
+    """As in tests that call an application directly; it is its owner's to close, and to enter again."""
+    recorder = Recorder()
+    middleware = CapiMiddleware(page, recorder.client)
+    for count in (1, 2):
+        async with recorder.client as client:
+            assert client.runs_here
+            assert (await get(middleware))[0]["status"] == 200
+        assert not client.runs_here
+        assert len(recorder.events) == count
+    with pytest.raises(ClientClosed):
+        await recorder.client.send(recorder.events[0])
