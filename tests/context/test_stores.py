@@ -138,6 +138,21 @@ async def test_with_keys_nothing_is_stored_in_clear(kind: str, tmp_path: Path) -
     await leave(kind)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "django"])
+@pytest.mark.parametrize("key", [None, "", "short"])
+def test_a_wrong_key_is_told_when_the_store_is_made(kind: str, key: Any, tmp_path: Path) -> None:
+    """Not with the first order."""
+    with pytest.raises(ConfigError, match="context store: key 1 must be 32 random bytes"):
+        make(kind, tmp_path, keys=(key,))
+
+
+@pytest.mark.parametrize("path", [None, "", ".", "/", 5, b"x"])
+def test_a_path_that_names_no_file_is_told_when_the_store_is_made(path: Any) -> None:
+    """Such as that of a variable that is not set."""
+    with pytest.raises(ConfigError, match="needs the path of a file"):
+        SqliteContextStore(path)
+
+
 async def test_sqlite_forgets_what_is_too_old(tmp_path: Path) -> None:
     """It is not given out, and erased with the next that is put."""
     clock = [1_000_000.0]

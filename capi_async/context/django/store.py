@@ -11,7 +11,7 @@ from django.db import Error
 from django.utils import timezone
 
 from capi_async.context.context import RequestContext
-from capi_async.context.stores.base import KEEP_S, checked_key, checked_time
+from capi_async.context.stores.base import KEEP_S, checked_key, checked_keys, checked_time
 from capi_async.errors import ContextError
 
 
@@ -30,7 +30,7 @@ class DjangoContextStore:
         if model is None:
             from capi_async.context.django.models import StoredContext as model  # noqa: N813
         self._rows = model._default_manager.using(using) if using else model._default_manager
-        self._keys = tuple(keys)
+        self._keys = checked_keys(keys)
 
     def put_now(self, key: str, context: RequestContext, *, keep_s: float = KEEP_S) -> None:
         """As :meth:`ContextStore.put`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
+from capi_async.cipher import Cipher
 from capi_async.context.context import RequestContext
 from capi_async.errors import ContextError
 
@@ -63,3 +65,15 @@ def checked_time(keep_s: float) -> float:
     if isinstance(keep_s, bool) or not isinstance(keep_s, (int, float)) or not 0 < keep_s <= _MAX_KEEP_S:
         raise ContextError("keep_s needs a number of seconds above 0, and at most ten years")
     return float(keep_s)
+
+
+def checked_keys(keys: Sequence[str]) -> tuple[str, ...]:
+    """The keys that contexts are encrypted with, if they are any: a store is made at the start, and used by orders.
+
+    Raises:
+        ConfigError: One is malformed, or the extra ``encryption`` is missing.
+    """
+    kept = tuple(keys)
+    if kept:
+        Cipher(kept, owner="context store")
+    return kept

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from capi_async.context.context import RequestContext
-from capi_async.context.stores.base import KEEP_S, checked_key, checked_time
+from capi_async.context.stores.base import KEEP_S, checked_key, checked_keys, checked_time
 from capi_async.errors import ConfigError, ContextError
 from capi_async.thread import aside
 
@@ -39,7 +39,7 @@ class RedisContextStore:
             raise ConfigError("context store: Redis needs the extra: pip install 'capi_async[redis]'") from None
         self._errors = (RedisError, OSError, asyncio.TimeoutError)
         self._prefix = prefix
-        self._keys = tuple(keys)
+        self._keys = checked_keys(keys)
         self._given: Any = None if isinstance(url, str) else url
         # Not the asyncio client: its connections belong to one event loop, and views that are not async have one each
         self._client: Any = None

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from capi_async.context.context import RequestContext
-from capi_async.context.stores.base import KEEP_S, checked_key, checked_time
-from capi_async.errors import CapiError, ContextError
+from capi_async.context.stores.base import KEEP_S, checked_key, checked_keys, checked_time
+from capi_async.errors import CapiError, ConfigError, ContextError
 from capi_async.files import create_private, refuse_planted
 from capi_async.thread import OwnedThread
 
@@ -37,6 +37,9 @@ class SqliteContextStore:
         keys: What is stored is encrypted with the first; all of them open. Needs the extra ``encryption``.
         lock_s: Seconds to wait while another process writes; a call fails after that.
         now: Seconds since 1970.
+
+    Raises:
+        ConfigError: No path of a file is given, or a key is malformed.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class SqliteContextStore:
         lock_s: float = 5.0,
         now: Callable[[], float] = time.time,
     ) -> None:
+        if not isinstance(path, (str, os.PathLike)) or not Path(path).name:
+            raise ConfigError("context store: needs the path of a file")
         self.path = Path(path)
-        self._keys = tuple(keys)
+        self._keys = checked_keys(keys)
         self._lock_s = lock_s
         self._now = now
         self._thread: OwnedThread | None = None
