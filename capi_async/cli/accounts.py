@@ -11,6 +11,7 @@ import msgspec
 from capi_async.config import from_env, load, make
 from capi_async.destinations import destination_types, installed_types, row_of
 from capi_async.errors import ConfigError
+from capi_async.modes import environment_options
 from capi_async.nearest import nearest
 from capi_async.spec import Destination
 
@@ -82,6 +83,15 @@ def configured(
     _known(names, [destination.name for destination in destinations])
     chosen = [one for one in destinations if not names or one.name in names]
     return [msgspec.structs.replace(one, test=True) for one in chosen] if test else chosen, options
+
+
+def mode_of_the_environment() -> dict[str, Any]:
+    """The client's ``mode`` and ``sandbox_url``, where the environment says that platforms are to be left alone.
+
+    Raises:
+        ConfigError: See :func:`~capi_async.modes.environment_options`.
+    """
+    return {key: value for key, value in environment_options().items() if key in ("mode", "sandbox_url")}
 
 
 def _known(names: Sequence[str], known: Sequence[str]) -> None:

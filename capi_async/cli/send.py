@@ -11,7 +11,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from capi_async.cli.accounts import configured, destinations_for, sandbox_destinations, sandbox_notes
+from capi_async.cli.accounts import (
+    configured,
+    destinations_for,
+    mode_of_the_environment,
+    sandbox_destinations,
+    sandbox_notes,
+)
 from capi_async.cli.delivery import Delivery, Ended
 from capi_async.cli.dry_run import DryRun, dry_run, show_dry_run
 from capi_async.cli.mapping import EXAMPLE, Mapper
@@ -128,6 +134,7 @@ async def _send(
                 say(note)
         else:
             destinations, options = configured(config, to, test=test)
+            options = {**options, **mode_of_the_environment()}
         delivery = Delivery(
             destinations, {**options, **more}, timeout_s=timeout_s, deadline_s=deadline_s, group_by=group_by
         )

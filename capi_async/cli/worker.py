@@ -14,12 +14,13 @@ import msgspec
 import typer
 from aiohttp import web
 
-from capi_async.cli.accounts import configured
+from capi_async.cli.accounts import configured, mode_of_the_environment
 from capi_async.cli.listening import listen
 from capi_async.cli.running import plainly, run, say
 from capi_async.client import Client, CloseReport
 from capi_async.clock import SYSTEM_CLOCK
 from capi_async.errors import CapiError, ConfigError
+from capi_async.modes import MODE_VARIABLE
 from capi_async.spec import Destination
 from capi_async.spool import open_spool
 from capi_async.spool.base import Spool
@@ -67,6 +68,8 @@ def worker(
     The exit code is 0 if everything under way was answered in time, 1 if not (a later worker goes on with it, as after
     a crash), 2 if the configuration is wrong.
     """
+    if (mode := mode_of_the_environment().get("mode", "live")) != "live":
+        raise ConfigError(f"{MODE_VARIABLE} is {mode}, and a worker sends what waits to the platforms: unset it")
     destinations, options = configured(config, to or [])
     options = {**options, **({"spool": spool} if spool else {}), "deliver": True}
     if otel:

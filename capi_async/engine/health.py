@@ -37,6 +37,8 @@ _FIXES: Final = {
 #: No answer for so many seconds, with requests under way, is no progress, and nor is a longer wait that the platform
 #: asked for: new events need not wait for capacity at this destination.
 STALL_S: Final = 5.0
+#: A wait of so many seconds that a platform asked for is told: mostly a quota of the hour or the day is used up.
+TOLD_S: Final = 60.0
 
 
 class Health:
@@ -117,7 +119,10 @@ class Health:
             if not self.bucket.closed_s():
                 self._throttles += 1
             waits = [verdict.after_s for verdict in verdicts if verdict.after_s is not None]
-            self.bucket.throttle(max(waits, default=DELIVERY.interval_s(self._throttles)))
+            wait_s = max(waits, default=DELIVERY.interval_s(self._throttles))
+            self.bucket.throttle(wait_s)
+            if wait_s >= TOLD_S:
+                self._say_throttled(next(verdict for verdict in verdicts if verdict.throttled), wait_s)
             self.window.fail()
             self._reached()
         elif "ambiguous" in kinds or ("retry" in kinds and "rejected" not in kinds):
@@ -187,6 +192,18 @@ class Health:
                 waiting=waiting,
                 reason_code=code,
             )
+        )
+
+    def _say_throttled(self, verdict: Verdict, wait_s: float) -> None:
+        self._hooks.note(
+            logging.WARNING,
+            ("throttled", self.name),
+            f"{literal(self.name)}: throttled: %s; %d events wait, and the next request leaves in %.0f s; nothing to "
+            "do unless it comes again: then send less, or ask the platform for more",
+            line(verdict.reason) or "no reason given",
+            self._spool.depth(self.name).events,
+            wait_s,
+            extra={"destination": self.name, "reason": line(verdict.reason), "wait_s": round(wait_s, 1)},
         )
 
     def _say_alone(self) -> None:

@@ -33,6 +33,21 @@ def test_events_of_a_file_reach_every_platform_of_the_sandbox(run: Run, tmp_path
     assert "limit of 60 requests a minute" in ran.err
 
 
+@pytest.mark.parametrize(("mode", "place"), [("sandbox", "delivered"), ("off", "skipped")])
+def test_the_switch_of_the_environment_holds_for_the_command(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, place: str
+) -> None:
+    """Whoever sets it means that no platform is reached; a worker, which has nothing else to do, refuses to start."""
+    monkeypatch.setenv("CAPI_ASYNC_MODE", mode)
+    config = tmp_path / "capi.toml"
+    config.write_text('[destinations.rd]\ntype = "reddit"\npixel_id = "t2_abc"\naccess_token = "a-real-token"\n')
+    ran = run("send", "-", "--config", config, "--json", stdin=jsonl(purchase(1)))
+    assert ran.json["destinations"]["rd"][place] == 1, ran.out + ran.err
+    worker = run("worker", "--config", config, "--spool", f"sqlite:///{tmp_path}/events.db")
+    assert worker.code == 2
+    assert f"CAPI_ASYNC_MODE is {mode}" in worker.err
+
+
 def test_json_output_has_the_same_facts(run: Run) -> None:
     """One object on stdout, nothing else there."""
     ran = run("send", "-", "--sandbox", "--to", "snap", "--to", "meta", "--json", stdin=jsonl(purchase(1)))

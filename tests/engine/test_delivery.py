@@ -729,6 +729,18 @@ async def test_overflow_wait_drops_at_a_destination_that_is_paused(server: Serve
         await sender.aclose(0)
 
 
+async def test_a_long_wait_that_the_platform_asks_for_is_told(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """A quota of the day: nothing leaves for hours, and nothing is wrong with the account."""
+    server.script = lambda _request: reply(429, Retry_After="7200")
+    async with client(acme(server)) as sender:
+        await sender.send(event(1))
+        await until(lambda: "throttled" in caplog.text)
+        await sender.aclose(0)
+    [said] = [one for one in caplog.messages if "throttled" in one]
+    assert said.startswith("acme: throttled: ")
+    assert "1 events wait, and the next request leaves in 7200 s" in said
+
+
 async def test_overflow_wait_drops_at_a_destination_that_is_throttled_for_long(server: Server, other: Server) -> None:
     """Nothing leaves there for a minute: that is no progress, and the others need not wait for it."""
     server.script = lambda _request: reply(429, Retry_After="60")
