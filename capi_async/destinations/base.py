@@ -16,7 +16,31 @@ ODD_PAGE: Final = "page.url: is no http(s) address and was left out"
 
 def is_web(url: str) -> bool:
     """Whether this is an address of the web that names a host; blanks are encoded before anybody asks."""
-    return _WEB(url) is not None
+    # asked of every event at every platform, and a caller's pages lie at a few hosts
+    return url.startswith(_known_origins) or _is_web(url)
+
+
+#: Origins of the web up to and with the slash, as :func:`_is_web` met them.
+_known_origins: tuple[str, ...] = ()
+_MAX_ORIGINS: Final = 8
+#: In characters.
+_MAX_ORIGIN: Final = 256
+
+
+def _is_web(url: str) -> bool:
+    """What :func:`is_web` says, read character by character. The first few origins are remembered.
+
+    Of an address that has a slash behind its host no more than that is read: all that begin alike are of the web.
+    """
+    global _known_origins
+    if _WEB(url) is None:
+        return False
+    if len(_known_origins) < _MAX_ORIGINS:
+        origin = url[: url.find("/", len("https://")) + 1]
+        # what stands before an at sign may be a credential, which is not kept
+        if 0 < len(origin) <= _MAX_ORIGIN and "@" not in origin:
+            _known_origins = (*_known_origins, origin)
+    return True
 
 
 #: What cannot stand in a host (a percent sign is an encoded blank); none begins with a point or a hyphen.

@@ -51,3 +51,24 @@ def test_what_is_no_address_of_the_web_is_refused_or_left_out_in_words(type_name
 )  # fmt: skip
 def test_addresses_of_every_kind_of_host_are_of_the_web(url: str) -> None:
     assert is_web(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://shop.example@", "https://shop.example:abc/", "https://shop.example /x",
+     "https://shop.example,/", "http://shop.example'/", "https:///shop.example/", "shop.example/https://shop.example/"],
+)  # fmt: skip
+def test_an_address_that_only_begins_like_a_known_one_is_none_of_the_web(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # origins of other tests would leave no place for this one
+    monkeypatch.setattr("capi_async.destinations.base._known_origins", ())
+    for known in (
+        "https://shop.example/a",
+        "https://shop.example",
+        "http://shop.example/?b=1",
+        "https://u:p@x.example/",
+    ):
+        assert is_web(known)
+        assert is_web(known)
+    assert not is_web(url)

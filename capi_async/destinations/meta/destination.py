@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
+from math import trunc
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -224,7 +225,7 @@ class Meta(Platform, frozen=True, kw_only=True):
             warnings.append(_ODD_URL)
         made = MetaEvent(
             name,
-            int(at),
+            trunc(at),
             event.event_id,
             source,
             user_data(event, ids, fbc),

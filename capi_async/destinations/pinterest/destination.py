@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import trunc
 from typing import ClassVar, Final, get_args
 
 from msgspec import Struct
@@ -191,7 +192,7 @@ class Pinterest(Platform, frozen=True, kw_only=True):
         body = PinterestEvent(
             name,
             "web" if event.source == "website" else action_source(event),
-            int(at),
+            trunc(at),
             event.event_id,
             user_data(event, ids, ids.external_id if self.keep_external_id_case else ids.external_id_plain),
             page_of(ids.page_url, warnings),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import trunc
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -146,7 +147,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
             warnings.append(ODD_PAGE)
         return SnapEvent(
             name,
-            int(at),
+            trunc(at),
             event.event_id,
             source,
             user_data(event, ids, ids.external_id if self.keep_external_id_case else ids.external_id_plain),

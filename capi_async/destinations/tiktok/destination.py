@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import trunc
 from typing import ClassVar, Final
 
 from msgspec import Struct
@@ -183,7 +184,7 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
         url, referrer, consent = ids.page_url, ids.page_referrer, event.consent
         return TikTokEvent(
             name,
-            int(at),
+            trunc(at),
             event.event_id,
             user_of(event, ids),
             TikTokPage(url, referrer) if url or referrer else None,
