@@ -72,7 +72,7 @@ $(LOWEST_VENV)/.made: $(VENV)/.made pyproject.toml .ci/lowest.py
 	$(BIN)/python -m venv --without-pip $(LOWEST_VENV)
 	$(BIN)/python .ci/lowest.py > $(LOWEST_VENV)/lowest.txt
 	$(BIN)/python -m pip --python $(LOWEST_VENV)/bin/python install --quiet --disable-pip-version-check \
-		-e '.[test]' -c $(LOWEST_VENV)/lowest.txt
+		-e '.[test]' pip -c $(LOWEST_VENV)/lowest.txt
 	@touch $@
 
 test-lowest: $(LOWEST_VENV)/.made
