@@ -105,12 +105,19 @@ class TransportError(CapiError):
         kind: A short constant word: ``connect``, ``dns``, ``tls``, ``timeout``, ``reset``, ``protocol``,
             or ``session``: the caller's own aiohttp session is closed.
         sent: True if the platform may have read the request, so that a repeat could count twice.
+        why: More about ``kind``, in constant words, such as ``the certificate has expired``; empty if nothing is known.
     """
 
-    def __init__(self, kind: str, *, sent: bool) -> None:
-        super().__init__(f"no answer ({kind}), the request {'may have arrived' if sent else 'did not leave'}")
+    def __init__(self, kind: str, *, sent: bool, why: str = "") -> None:
         self.kind = kind
         self.sent = sent
+        self.why = why
+        super().__init__(f"{self.said}, the request {'may have arrived' if sent else 'did not leave'}")
+
+    @property
+    def said(self) -> str:
+        """That there is no answer, and why."""
+        return f"no answer ({self.kind}{f': {self.why}' if self.why else ''})"
 
 
 class ClientClosed(_HandIn):

@@ -28,6 +28,8 @@ class TokenBucket:
         self._at = now()
         self._closed_until = 0.0
         self.factor = 1.0
+        #: Why the platform asked for less, last.
+        self.reason = ""
 
     def take(self) -> float:
         """Take a token if there is one and return 0, else return the seconds until there may be one."""
@@ -51,8 +53,9 @@ class TokenBucket:
         """The token that was taken last is not used after all."""
         self._tokens = min(self._burst, self._tokens + 1.0)
 
-    def throttle(self, for_s: float) -> None:
+    def throttle(self, for_s: float, reason: str = "") -> None:
         """The platform said slow down: nothing leaves for ``for_s`` seconds, then at a lower rate."""
+        self.reason = reason
         now = self._now()
         # all that was under way together gets the same answer: that is one lesson, not one each
         if now >= self._closed_until:

@@ -64,8 +64,8 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
             platform would count twice is not sent again.
         probe: For ``unauthorized``: False if only a new credential can help, so that asking again is useless.
         suspect: For ``rejected``: the same answer for everything points to a wrong configuration.
-        edge: For ``retry``: not the platform has answered but something before it (a content network, a proxy, a
-            firewall), so that it is counted as if no answer had come.
+        edge: For ``retry`` and ``ambiguous``: not the platform has answered but something before it (a content
+            network, a proxy, a firewall), so that it is counted as if no answer had come.
     """
 
     kind: VerdictKind
@@ -176,9 +176,9 @@ def unauthorized(reason: str, *, fix: str = "", code: str = "", trace_id: str = 
     )
 
 
-def ambiguous(reason: str, *, trace_id: str = "") -> Verdict:
+def ambiguous(reason: str, *, trace_id: str = "", edge: bool = False) -> Verdict:
     """It may have been counted; nobody can tell."""
-    return Verdict(kind="ambiguous", reason=redact(reason), trace_id=redact_id(trace_id))
+    return Verdict(kind="ambiguous", reason=redact(reason), trace_id=redact_id(trace_id), edge=edge)
 
 
 #: Statuses of a refusal that may be about the events. Any other than these and those below says nothing of them.
@@ -231,7 +231,8 @@ def by_status(response: Response, count: int) -> list[Verdict]:
     status = response.status
     said = f"HTTP {status}"
     if 200 <= status < 300:
-        verdict = ambiguous(f"{said} with an unreadable body")
+        page = is_page(response.body)
+        verdict = ambiguous(f"{said} with {'a page instead of an answer' if page else 'an unreadable body'}", edge=page)
     elif status == 429:
         verdict = retry(said, after_s=retry_after_s(response.headers), throttled=True)
     elif status == 408 or status >= 500:

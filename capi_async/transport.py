@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl as ssl_module
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,6 +23,17 @@ CONNECT_TIMEOUT_S: Final = 10.0
 FRESH_S: Final = 1.0
 #: The same for all others.
 KEEP_ALIVE_S: Final = 15.0
+#: OpenSSL's code to why it refuses a certificate.
+#: Source: https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
+_UNTRUSTED: Final[Mapping[int, str]] = {
+    9: "the certificate is not valid yet",
+    10: "the certificate has expired",
+    18: "the certificate is self-signed",
+    19: "the certificate's authority is not known here",
+    20: "the certificate's authority is not known here",
+    62: "the certificate is of another host",
+    64: "the certificate is of another host",
+}
 USER_AGENT: Final = "capi_async"
 
 
@@ -108,7 +119,9 @@ class HttpTransport:
                 )
         except aiohttp.ClientConnectorDNSError:
             return TransportError("dns", sent=False)
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):
+        except aiohttp.ClientConnectorCertificateError as error:
+            return TransportError("tls", sent=False, why=_untrusted(error.certificate_error))
+        except aiohttp.ClientConnectorSSLError:
             return TransportError("tls", sent=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError):
             return TransportError("connect", sent=False)
@@ -195,6 +208,11 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
             # half of a 2xx must not pass for a whole one
             return b""
     return b"".join(parts)
+
+
+def _untrusted(error: BaseException) -> str:
+    """Why a certificate was refused, in our own words: OpenSSL's quote what the other side has sent."""
+    return _UNTRUSTED.get(getattr(error, "verify_code", 0), "the certificate is not trusted")
 
 
 def _proxy(url: str) -> str | None:

@@ -31,6 +31,8 @@ async def told_states(spool: Spool) -> dict[str, dict[str, Any]]:
             known = found.setdefault(name, {"state": "open", "reason": "", "fix": "", "oldest_s": None})
             if _ORDER.index(seen.state) > _ORDER.index(known["state"]):
                 known |= {"state": seen.state, "reason": seen.reason, "fix": seen.fix}
+            if known["state"] == seen.state == "open" and seen.throttled:
+                known["reason"] = f"throttled: {seen.throttled}"
             if seen.oldest_s is not None:
                 known["oldest_s"] = max(round(seen.oldest_s, 1), known["oldest_s"] or 0.0)
     return found

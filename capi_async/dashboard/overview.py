@@ -73,12 +73,13 @@ def _to_do(view: View, names: Sequence[str]) -> Html:
                     f" To do: {one.fix}." if one.fix else _usual(one.state),
                 )
             )
-        elif one is not None and one.rate_factor < 1 and one.limiter_wait_s > 1:
+        elif one is not None and (one.throttled or (one.rate_factor < 1 and one.limiter_wait_s > 1)):
             lines.append(
                 tag(
                     "li",
                     mark("warn", f"{name}: slowed down by the platform"),
-                    f": the next request leaves in {span(one.limiter_wait_s)}, {counts.pending:,} events wait. "
+                    f": {one.throttled or 'it has asked for less'}. The next request leaves in "
+                    f"{span(one.limiter_wait_s)}, {counts.pending:,} events wait. "
                     "To do: nothing, unless it goes on; then send less, or ask the platform for a higher limit.",
                 )
             )

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from capi_async.doctor.findings import Finding
 from capi_async.errors import CapiError, TransportError
-from capi_async.outcome import Outcome, Response
+from capi_async.outcome import Outcome, Response, is_page
 from capi_async.redaction import Hidden, forms_of, plain, redact
 from capi_async.spec import Destination, Request, Transport
 
@@ -29,7 +29,12 @@ async def account(destination: Destination, token: str, transport: Transport) ->
     try:
         answer = await transport.send(request, timeout_s=_TIMEOUT_S)
     except TransportError as error:
-        return Finding(destination.name, "account", "failure", f"no answer ({error.kind})", "see above")
+        return Finding(destination.name, "account", "failure", error.said, "see above")
+    if answer.status < 500 and is_page(answer.body):
+        return Finding(
+            destination.name, "account", "failure", f"answered with {answer.status} and a page instead of an answer",
+            "what answers is not the platform: look at base_url, proxies and firewalls on the way",
+        )  # fmt: skip
     said = _said(answer, token)
     verdict = destination.classify(answer, 1)[0]
     if verdict.kind == "unauthorized" or answer.status in (401, 403, 404):
@@ -37,9 +42,9 @@ async def account(destination: Destination, token: str, transport: Transport) ->
         return Finding(destination.name, "account", "failure", f"refused with {answer.status}: {said}", fix)
     if answer.status < 300 or (answer.status == 400 and request.method == "POST"):
         return Finding(destination.name, "account", "ok", "the platform knows the account and takes the credential")
-    return Finding(
-        destination.name, "account", "warning", f"answered with {answer.status}: {said}", "try again in a minute"
-    )
+    passing = answer.status in (408, 429) or answer.status >= 500
+    fix = "try again in a minute" if passing else "check the account's id and base_url, and see the platform's words"
+    return Finding(destination.name, "account", "warning", f"answered with {answer.status}: {said}", fix)
 
 
 async def test_event(destination: Destination, token: str, transport: Transport, send: SendTest) -> Finding:

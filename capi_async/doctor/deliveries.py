@@ -26,7 +26,11 @@ def deliveries(snapshot: Snapshot) -> list[Finding]:
 def _of(name: str, it: DestinationSnapshot) -> list[Finding]:
     found = [] if it.state == "open" else [_held(name, it)]
     found += _refused(name, it)
-    if it.state == "open" and (it.oldest_s or 0.0) > _LONG_S:
+    if it.state == "open" and it.throttled:
+        text = f"throttled: {it.throttled}; {_waiting(it)}"
+        fix = "nothing to do unless it comes again: then send less, or ask the platform for more"
+        found.append(Finding(name, CHECK, "warning", text, fix))
+    elif it.state == "open" and (it.oldest_s or 0.0) > _LONG_S:
         text = f"{_waiting(it)}, although nothing holds them back"
         found.append(Finding(name, CHECK, "warning", text, "look at the rate limit, or deliver with more processes"))
     delivered = sum(count for (kind, _), count in it.outcomes.items() if kind == "delivered")

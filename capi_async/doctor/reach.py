@@ -41,7 +41,7 @@ async def reach(destination: Destination, transport: Transport, clock: Clock, *,
         answer = await transport.send(Request("GET", f"{destination.base_url}/", {}), timeout_s=_TIMEOUT_S)
     except TransportError as error:
         text, fix = _FAULTS.get(error.kind, (f"no answer ({error.kind})", "check the network"))
-        return [*found, Finding(name, "reach", "failure", f"{host}: {text}", fix)]
+        return [*found, Finding(name, "reach", "failure", f"{host}: {error.why or text}", fix)]
     took_s = clock.monotonic() - started
     found.append(Finding(name, "reach", "ok", f"{host} answers in {took_s * 1000:.0f} ms"))
     found.append(_skew(name, answer.headers.get("date", ""), before + took_s / 2))

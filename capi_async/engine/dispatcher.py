@@ -19,6 +19,7 @@ from capi_async.engine.breaker import Breaker
 from capi_async.engine.capacity import Capacity, Overflow
 from capi_async.engine.exchange import OVERTIME_S
 from capi_async.engine.guard import is_end
+from capi_async.engine.health import THROTTLED_FIX
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.intake import Intake
 from capi_async.engine.notices import EVERY_S, Notices
@@ -31,6 +32,7 @@ from capi_async.engine.task_group import Group
 from capi_async.engine.tracing import TracedIntake
 from capi_async.engine.worker import Worker
 from capi_async.errors import CapiError, ConfigError, SpoolError
+from capi_async.limiter import TokenBucket
 from capi_async.log import Log
 from capi_async.outcome import PENDING, Outcome
 from capi_async.profiles import PROFILES, Profile
@@ -155,10 +157,10 @@ class Dispatcher:
         self._summary = Summary(
             self.workers, spool=spool, metrics=metrics, notices=notices, clock=clock, delivers=settings.deliver
         )
-        breakers = {name: worker.breaker for name, worker in self.workers.items()}
+        holds = {name: (worker.breaker, worker.bucket) for name, worker in self.workers.items()}
         #: What receipts of this run refer to; with ``deliver=False`` they are never settled here. Nothing in it
         #: refers back to this object: the garbage collector does not track receipts, and would never find the cycle.
-        self.delivery = Delivery(over=not settings.deliver, pending=partial(_pending, breakers))
+        self.delivery = Delivery(over=not settings.deliver, pending=partial(_pending, holds))
         capacity = Capacity(
             spool, max_events=settings.max_pending_events, max_bytes=settings.max_pending_bytes,
             overflow=settings.overflow, progressing=lambda name: self.workers[name].progressing(),
@@ -611,11 +613,17 @@ class Dispatcher:
             wait_s = _RESTART_S
 
 
-def _pending(breakers: Mapping[str, Breaker], name: str) -> Outcome:
+def _pending(holds: Mapping[str, tuple[Breaker, TokenBucket]], name: str) -> Outcome:
     """The outcome of what waits for a destination."""
-    breaker = breakers.get(name)
-    if breaker is None or breaker.state == "open":
+    if name not in holds:
         return PENDING
+    breaker, bucket = holds[name]
+    if breaker.state == "open":
+        closed_s = bucket.closed_s()
+        if not closed_s:
+            return PENDING
+        reason = f"{name} is throttled: {bucket.reason}; the next request leaves in {closed_s:.0f} s"
+        return Outcome(kind="pending", reason=reason, fix=THROTTLED_FIX)
     return Outcome(kind="pending", reason=f"{name} is {breaker.state}: {breaker.reason}", fix=breaker.fix)
 
 

@@ -28,7 +28,7 @@ from capi_async.thread import OwnedThread, kind_of
 #: Kind of transport error to what helps.
 _NO_ANSWER_FIXES: Final = {
     "dns": "the host's name is not found: look at base_url, and at this machine's DNS",
-    "tls": "the certificate is not trusted: look at base_url, proxies on the way, and ssl=",
+    "tls": "TLS fails: look at base_url, proxies on the way, this machine's clock, and ssl=",
     "session": "the aiohttp session that the client was given is closed: keep it open as long as the client",
 }
 _NO_WAY: Final = "look at the network, proxies and firewalls on the way, and at the platform's status page"
@@ -104,7 +104,7 @@ class Exchange:
         except TransportError as failure:
             error_kind = failure.kind
             self._health.window.fail()
-            self._health.trouble(f"no answer ({failure.kind})", "no_answer", self._no_answer_fix(failure.kind))
+            self._health.trouble(failure.said, "no_answer", self._no_answer_fix(failure.kind))
             verdicts = [ambiguous(str(failure)) if failure.sent else retry(str(failure))] * count
         else:
             response = replace(self._echoes.without_token(response, token), head=batch.head)

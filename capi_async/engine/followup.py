@@ -156,7 +156,7 @@ class _Asking:
 
     def _note(self, error: Exception, otherwise: str) -> None:
         if isinstance(error, TransportError):
-            said = f"no answer ({error.kind})"
+            said = error.said
         elif isinstance(error, CapiError):
             said = plain(str(error))
         else:  # its text may quote what it was given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from capi_async.backoff import DELIVERY
 from capi_async.clock import Clock
@@ -30,14 +30,19 @@ _SAYS: Final = {
 #: Why a destination is broken to what helps.
 _FIXES: Final = {
     "server_error": "nothing to do unless it lasts: then look at the platform's status page",
-    "edge": "what answers is not the platform: look at base_url, proxies and firewalls on the way",
+    "edge": "what answers is not the platform: look at its address (base_url), proxies and firewalls on the way",
     "other": "nothing to do unless it lasts: then ask the platform",
 }
+
+_NO_FIX: Final = "see what the platform says about this account"
+_NEARLY: Final = "the allowance is nearly used up"
+#: What to do about throttling.
+THROTTLED_FIX: Final = "nothing to do unless it comes again: then send less, or ask the platform for more"
 
 #: No answer for so many seconds, with requests under way, is no progress, and nor is a longer wait that the platform
 #: asked for: new events need not wait for capacity at this destination.
 STALL_S: Final = 5.0
-#: A wait of so many seconds that a platform asked for is told: mostly a quota of the hour or the day is used up.
+#: A wait of so many seconds that a platform asked for is a warning: mostly a quota of the hour or the day is used up.
 TOLD_S: Final = 60.0
 
 
@@ -63,6 +68,8 @@ class Health:
         self.window = Window(limits.max_in_flight)
         self.refused_credential: str | None = None
         self._throttles = 0
+        #: What helps, and the code, of why it is held back.
+        self._cause = ("", "")
 
     def promising(self) -> bool:
         """Whether requests leave, or will within seconds."""
@@ -107,7 +114,7 @@ class Health:
             self.bucket.succeed()
             self._throttles = 0
             if first.throttled:  # accepted, with a warning that the allowance is nearly used up
-                self.bucket.throttle(first.after_s or DELIVERY.interval_s(1))
+                self._throttle(first.after_s or DELIVERY.interval_s(1), first.reason or _NEARLY)
             if self.breaker.succeed():
                 self._announce("open", "")
             return
@@ -118,11 +125,12 @@ class Health:
         elif any(verdict.throttled for verdict in verdicts):
             if not self.bucket.closed_s():
                 self._throttles += 1
+            told = [verdict for verdict in verdicts if verdict.throttled]
             waits = [verdict.after_s for verdict in verdicts if verdict.after_s is not None]
-            wait_s = max(waits, default=DELIVERY.interval_s(self._throttles))
-            self.bucket.throttle(wait_s)
-            if wait_s >= TOLD_S:
-                self._say_throttled(next(verdict for verdict in verdicts if verdict.throttled), wait_s)
+            self._throttle(
+                max(waits, default=DELIVERY.interval_s(self._throttles)),
+                _with_status(told[0].reason, response.status),
+            )
             self.window.fail()
             self._reached()
         elif "ambiguous" in kinds or ("retry" in kinds and "rejected" not in kinds):
@@ -149,6 +157,8 @@ class Health:
         """
         if self.breaker.pause(verdict.reason, probe=verdict.probe):
             self._announce("paused", verdict.reason, fix=verdict.fix, code=code)
+        else:
+            self._recount(verdict.reason, verdict.fix, code)
 
     def trouble(self, reason: str, code: str, fix: str) -> None:
         """No answer came, or one that says that the platform is in trouble.
@@ -158,13 +168,56 @@ class Health:
         """
         if self.breaker.fail(reason):
             self._announce("broken", reason, fix=fix, code=code)
+        elif self.breaker.state != "open":
+            self._recount(reason, fix, code)
 
     def _reached(self) -> None:
         if self.breaker.answer():
             self._announce("open", "")
 
+    def _throttle(self, wait_s: float, reason: str) -> None:
+        """The platform asks for less."""
+        self.bucket.throttle(wait_s, line(reason))
+        closed_s, waiting = self.bucket.closed_s(), self._spool.depth(self.name).events
+        level = logging.WARNING if closed_s >= TOLD_S else logging.INFO
+        self._hooks.note(
+            level,
+            ("throttled", self.name, level),
+            f"{literal(self.name)}: throttled: %s; %d events wait, and the next request leaves in %.0f s, then %.0f %% "
+            "of the usual rate; %s",
+            line(reason),
+            waiting,
+            closed_s,
+            100 * self.bucket.factor,
+            THROTTLED_FIX,
+            extra={
+                "destination": self.name,
+                "reason": line(reason),
+                "fix": THROTTLED_FIX,
+                "waiting": waiting,
+                "wait_s": round(closed_s, 1),
+            },
+        )
+
+    def _recount(self, reason: str, fix: str, code: str) -> None:
+        """It is still held back, perhaps for another cause: what is said of it follows."""
+        if (fix, code) == self._cause:
+            return
+        self._cause, self.breaker.fix = (fix, code), fix
+        state, waiting = self.breaker.state, self._spool.depth(self.name).events
+        self._hooks.note(
+            logging.WARNING if state == "broken" else logging.ERROR,
+            ("held for another cause", self.name, state, code),
+            f"{literal(self.name)}: still {state}, and now: %s; %d events wait; %s",
+            line(reason) or "no reason given",
+            waiting,
+            line(fix) or _NO_FIX,
+            extra=self._facts(state, reason, fix, code, waiting),
+        )
+        self._tell(reason, fix, code, waiting)
+
     def _announce(self, state: str, reason: str, fix: str = "", code: str = "") -> None:
-        self.breaker.fix = fix
+        self._cause, self.breaker.fix = (fix, code), fix
         level = logging.INFO if state == "open" else logging.WARNING if state == "broken" else logging.ERROR
         waiting = self._spool.depth(self.name).events
         message = f"{literal(self.name)}{_SAYS[state]}"
@@ -173,16 +226,22 @@ class Health:
             message,
             *(() if state == "open" else (line(reason) or "no reason given",)),
             waiting,
-            *(() if state == "open" else (line(fix) or "see what the platform says about this account",)),
-            extra={
-                "destination": self.name,
-                "state": state,
-                "reason": line(reason),
-                "reason_code": code,
-                "fix": line(fix),
-                "waiting": waiting,
-            },
+            *(() if state == "open" else (line(fix) or _NO_FIX,)),
+            extra=self._facts(state, reason, fix, code, waiting),
         )
+        self._tell(reason, fix, code, waiting)
+
+    def _facts(self, state: str, reason: str, fix: str, code: str, waiting: int) -> dict[str, Any]:
+        return {
+            "destination": self.name,
+            "state": state,
+            "reason": line(reason),
+            "reason_code": code,
+            "fix": line(fix),
+            "waiting": waiting,
+        }
+
+    def _tell(self, reason: str, fix: str, code: str, waiting: int) -> None:
         self._hooks.state(
             StateChanged(
                 destination=self.name,
@@ -192,18 +251,6 @@ class Health:
                 waiting=waiting,
                 reason_code=code,
             )
-        )
-
-    def _say_throttled(self, verdict: Verdict, wait_s: float) -> None:
-        self._hooks.note(
-            logging.WARNING,
-            ("throttled", self.name),
-            f"{literal(self.name)}: throttled: %s; %d events wait, and the next request leaves in %.0f s; nothing to "
-            "do unless it comes again: then send less, or ask the platform for more",
-            line(verdict.reason) or "no reason given",
-            self._spool.depth(self.name).events,
-            wait_s,
-            extra={"destination": self.name, "reason": line(verdict.reason), "wait_s": round(wait_s, 1)},
         )
 
     def _say_alone(self) -> None:

@@ -100,6 +100,7 @@ def _destination(
         window=worker.window if worker is not None else destination.effective_limits().max_in_flight,
         limiter_wait_s=worker.limiter_wait_s() if worker is not None else 0.0,
         rate_factor=worker.rate_factor if worker is not None else 1.0,
+        throttled=worker.throttled if worker is not None else "",
         per_s=of.rates(now),
         request=timing_of(of.request, of.latest_request_s()),
         delivery=timing(of.delivery),

@@ -69,6 +69,8 @@ class Summary:
             parts.append(f"answers take {answer_s:.2f} s")
         if breaker.state != "open":
             parts.append(f"{breaker.state}: {line(breaker.reason)}" + (f"; {line(breaker.fix)}" if breaker.fix else ""))
+        elif worker.throttled:
+            parts.append(f"throttled for {worker.bucket.closed_s():.0f} s more: {worker.throttled}")
         facts = {
             "outcomes": {f"{kind} ({code})": number for (kind, code), number in ended},
             "waiting": waiting,
@@ -96,7 +98,9 @@ class Summary:
             waiting, answer_s = self._spool.depth(name).events, _middle(self._metrics.of[name])
             limited_s = worker.limiter_wait_s()
             why = (
-                f"its rate limit lets the next request leave in {limited_s:.1f} s"
+                f"it is throttled for {worker.bucket.closed_s():.0f} s more ({worker.throttled})"
+                if worker.throttled
+                else f"its rate limit lets the next request leave in {limited_s:.1f} s"
                 if limited_s
                 else f"an answer takes {answer_s or 0.0:.2f} s, with {worker.under_way} of {worker.window} requests "
                 "under way"

@@ -105,6 +105,7 @@ class Worker:
             sending_time=sending_time, ending=ending, clock=clock,
         )  # fmt: skip
         self.breaker = self._health.breaker
+        self.bucket = self._health.bucket
         self._batcher = Batcher(
             limit_of=self._code.batch_limit,
             max_bytes=limits.max_batch_bytes,
@@ -170,6 +171,11 @@ class Worker:
     def rate_factor(self) -> float:
         """Share of the configured request rate that throttling has left."""
         return self._health.bucket.factor
+
+    @property
+    def throttled(self) -> str:
+        """Why the platform has asked for less, while nothing leaves for that."""
+        return self.bucket.reason if self.bucket.closed_s() else ""
 
     def limiter_wait_s(self) -> float:
         """Seconds until the rate limit lets the next request leave that is ready; 0 if none waits for it."""

@@ -180,9 +180,10 @@ class DestinationMetrics:
 
     def changed(self, change: StateChanged, now: float) -> None:
         """It changed its state."""
+        if change.state != self.state:
+            self.state_at = now
         self.state = change.state
         self.held_for = "" if change.state == "open" else held_reason(change.reason_code)
-        self.state_at = now
 
     def recent(self, *, undelivered: bool = False) -> tuple[Ended, ...]:
         """The latest outcomes, the newest first; of a large request, only the last ones."""

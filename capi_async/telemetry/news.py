@@ -39,10 +39,10 @@ StateName: TypeAlias = Literal["open", "broken", "paused"]
 
 
 class StateChanged(Struct, frozen=True, kw_only=True):
-    """A destination paused (account refused), broke (does not answer) or opened again.
+    """A destination paused (account refused), broke (does not answer) or opened again; or is held for another cause.
 
     Attributes:
-        reason: In words; empty when it opens again.
+        reason: In words; empty when it opens again. With the same state as before, it is held for this one from now on.
         fix: What to do about it.
         waiting: Events that wait for it.
         reason_code: One of :data:`~capi_async.telemetry.reasons.HELD_REASONS`; empty when it opens again.

@@ -41,6 +41,7 @@ class DestinationSnapshot(Struct, frozen=True, kw_only=True):
         in_flight: Requests under way, and ``window`` how many may be.
         limiter_wait_s: Seconds until the rate limit lets the next request leave that is ready; 0: none waits for it.
         rate_factor: Share of the configured rate that throttling has left.
+        throttled: Why the platform has asked for less, while nothing leaves for that; empty otherwise.
         per_s: Outcomes of each kind a second in this process, over the last one to two minutes.
         request: Seconds of requests.
         delivery: Seconds from acceptance to delivery.
@@ -73,6 +74,7 @@ class DestinationSnapshot(Struct, frozen=True, kw_only=True):
     recent: Sequence[Ended]
     undelivered: Sequence[Ended]
     minutes: Sequence[Minute]
+    throttled: str = ""
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

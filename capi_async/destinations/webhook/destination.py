@@ -267,7 +267,8 @@ class Webhook(Destination, frozen=True):
                 return [replace(found[0], fix="check url and secret: it must lead to the endpoint itself")] * count
             return found
         if is_page(response.body):
-            return [ambiguous(f"HTTP {status} with a page instead of an answer: is url that of the endpoint?")] * count
+            said = f"HTTP {status} with a page instead of an answer: is url that of the endpoint?"
+            return [ambiguous(said, edge=True)] * count
         if self.results_path is None:
             return [ACCEPTED] * count
         try:
