@@ -71,7 +71,7 @@ class Lock:
         if self._file < 0:
             return False
         try:
-            return os.path.samestat(self.path.lstat(), os.fstat(self._file))
+            return os.path.samestat(os.lstat(self.path), os.fstat(self._file))
         except FileNotFoundError:
             return False
 

@@ -23,7 +23,10 @@ logger = Log(__name__)
 #: Seconds between two looks of a thread that has nothing to do.
 IDLE_S: Final = 2.0
 
-_Job: TypeAlias = tuple[Callable[[], Any], asyncio.Future[Any]]
+#: Called on the event loop with a result, or ``None`` and what was raised.
+Tell: TypeAlias = Callable[[Any, BaseException | None], None]
+
+_Job: TypeAlias = tuple[Callable[[], Any], asyncio.AbstractEventLoop, Tell]
 
 
 class Raised(RuntimeError):
@@ -71,10 +74,15 @@ class OwnedThread:
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
         """Hand the job over at once; a future of its result."""
-        self.start()
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._jobs.put((partial(function, *args, **kwargs), future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self.hand(partial(function, *args, **kwargs), loop, partial(_resolve, future))
         return future
+
+    def hand(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop, tell: Tell) -> None:
+        """Hand a job over whose end is told by a call on the loop, which is a turn sooner than by a future."""
+        self.start()
+        self._jobs.put((call, loop, tell))
 
     def stop(self) -> None:
         """Let the thread end after the jobs it was given."""
@@ -106,12 +114,14 @@ async def aside(call: Callable[[], R]) -> R:
 
     If the caller is cancelled, the call still runs and its result is dropped.
     """
-    future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-    threading.Thread(target=_run, args=(call, future), name="capi_async-aside", daemon=True).start()
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[R] = loop.create_future()
+    tell = partial(_resolve, future)
+    threading.Thread(target=_run, args=(call, loop, tell), name="capi_async-aside", daemon=True).start()
     return await future
 
 
-def _run(call: Callable[[], Any], future: asyncio.Future[Any]) -> None:
+def _run(call: Callable[[], Any], loop: asyncio.AbstractEventLoop, tell: Tell) -> None:
     result: Any = None
     error: BaseException | None = None
     try:
@@ -119,7 +129,7 @@ def _run(call: Callable[[], Any], future: asyncio.Future[Any]) -> None:
     except BaseException as raised:  # handed to the awaiting task, whatever it is
         error = raised
     try:
-        future.get_loop().call_soon_threadsafe(_resolve, future, result, error)
+        loop.call_soon_threadsafe(tell, result, error)
     except RuntimeError:
         logger.debug("a result came after its event loop had closed")
 

@@ -89,6 +89,9 @@ _CHECKED: Final = b"\xc1"
 #: Start and stop of a run of indexes, and seconds since the epoch.
 Run: TypeAlias = tuple[int, int, float]
 
+#: Stands for an index without a record.
+_EMPTY: Final = Record("", "", b"", b"", 0.0, 0.0, "", "")
+
 _trace = attrgetter("trace")
 _encoder = msgspec.msgpack.Encoder()
 _columns = msgspec.msgpack.Decoder(_TracedColumns)
@@ -98,9 +101,10 @@ _runs = msgspec.msgpack.Decoder(list[Run])
 
 def encode(records: Sequence[Record | None]) -> bytes:
     """The bytes of a run of records of one destination; ``None`` leaves its index empty."""
+    if len(records) == 1:
+        return _encoded_one(records[0])
     if None in records:
-        empty = Record("", "", b"", b"", 0.0, 0.0, "", "")
-        records = [empty if record is None else record for record in records]
+        records = [_EMPTY if record is None else record for record in records]
     kept: Sequence[Any] = records
     heads = [record.head for record in kept]
     distinct = list(dict.fromkeys(heads))
@@ -121,6 +125,17 @@ def encode(records: Sequence[Record | None]) -> bytes:
     data = _encoder.encode(
         _TracedColumns(*columns, _column([record.trace for record in kept])) if traced else _Columns(*columns)
     )
+    return zlib.crc32(data).to_bytes(4, "little") + data
+
+
+def _encoded_one(record: Record | None) -> bytes:
+    """The same of a single record, without a pass over each column."""
+    it = record or _EMPTY
+    columns = (
+        [it.event_id], [it.body], [it.head], [0], [it.expires_at], [it.resend_for_s], [it.account], [it.wire],
+        [it.accepted_at], [it.order_key],
+    )  # fmt: skip
+    data = _encoder.encode(_TracedColumns(*columns, [it.trace]) if it.trace else _Columns(*columns))
     return zlib.crc32(data).to_bytes(4, "little") + data
 
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from capi_async.spool.base import Busy, Record, Refused
 from capi_async.spool.chunks import encode_runs, encode_state
 from capi_async.spool.sqlite.rows import Chunk
 from capi_async.spool.sqlite.space import NoSpace
-from capi_async.thread import OwnedThread
+from capi_async.thread import OwnedThread, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -133,9 +134,10 @@ class _Append:
     Attributes:
         until: Monotonic seconds until which the caller waits for others to release the file.
         given_up: The caller was cancelled.
+        over: It is known what became of it.
     """
 
-    __slots__ = ("chunks", "future", "given_up", "refused", "until")
+    __slots__ = ("chunks", "future", "given_up", "over", "refused", "until")
 
     def __init__(
         self, chunks: list[Chunk], refused: Sequence[Refused], future: asyncio.Future[None], until: float
@@ -145,22 +147,38 @@ class _Append:
         self.future = future
         self.until = until
         self.given_up = False
+        self.over = False
+
+    def end(self, error: SpoolError | None = None) -> None:
+        """Return to the caller, who may have been cancelled."""
+        self.over = True
+        _end(self.future, error)
 
 
 class _Batch(Struct, gc=False, eq=False):
-    """A transaction, and what its end is reported to: appends, records with their outcomes, callers who wait."""
+    """A transaction, and what its end is reported to: appends, records with their outcomes, callers who wait.
+
+    Attributes:
+        until: Monotonic seconds until which it may wait for other processes.
+        over: What the committer's task waits for, if it does; done when all has been reported.
+        no_space: There was no space for the appends.
+    """
 
     transaction: Transaction
     appends: list[_Append]
     ended: list[_Ended]
     retrying: list[asyncio.Future[None]]
     failing_fast: list[asyncio.Future[None]]
+    until: float
+    over: asyncio.Future[None] | None = None
+    no_space: bool = False
 
 
 class Committer:
     """Collects what is to be written, and writes it in transactions, one after the other.
 
-    What cannot be accepted is refused at once; outcomes that cannot be written are kept and tried again.
+    A transaction is begun by the caller who comes while none is written, and any other by a task. What cannot be
+    accepted is refused at once; outcomes that cannot be written are kept and tried again.
 
     Args:
         commit: Writes a transaction; runs in ``thread``.
@@ -196,11 +214,15 @@ class Committer:
         #: Callers who get an error at once if it cannot be written.
         self._failing_fast: list[asyncio.Future[None]] = []
         self._sync = False
-        self._running = False
+        #: What is being written.
+        self._batch: _Batch | None = None
+        #: Looks now and then whether what is being written waits for too long.
+        self._looking: asyncio.TimerHandle | None = None
         self._failing = False
         self._closing = False
         self._work = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(
             self._run_until_closed(), name="capi_async-sqlite", context=contextvars.Context()
         )
 
@@ -216,23 +238,28 @@ class Committer:
         """
         if self._closing:
             raise SpoolError(_CLOSED, stored=False)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         until = time.monotonic() + (PATIENCE_S if timeout_s is None else timeout_s)
-        append = _Append(chunks, refused, future, until)
+        append = _Append(chunks, refused, self._loop.create_future(), until)
         self._appends.append(append)
-        self._work.set()
+        if self._batch is None and not self._failing and not self._task.done():
+            self._begin(self._take_appends())  # at once: a lone event does not wait for the task's turn
+        else:
+            self._work.set()
         try:
-            await asyncio.shield(future)
+            await append.future
         except asyncio.CancelledError:
             await self._give_up(append)
             raise
 
     async def _give_up(self, append: _Append) -> None:
+        if append.over:
+            return
         append.given_up = True
         if append in self._appends:
             self._appends.remove(append)
             self._refuse([append], SpoolError(_CLOSED, stored=False))
             return
+        append.future = self._loop.create_future()  # the one before was cancelled with the caller
         with anyio.CancelScope(shield=True):
             await asyncio.wait([append.future], timeout=UNDER_WAY_S)
 
@@ -253,7 +280,7 @@ class Committer:
             SpoolError: It is not.
         """
         self._sync = self._sync or sync
-        if self._dirty or self._running:
+        if self._dirty or self._batch is not None:
             await self._wait(self._failing_fast)
 
     async def close(self, timeout_s: float) -> None:
@@ -265,6 +292,10 @@ class Committer:
         if not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=1.0)
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._batch is not None:  # the task ended before
+            self._abandon(self._batch, asyncio.CancelledError())
         if cut_off:
             logger.warning(
                 "spool: %s: the event loop ended before aclose(); what was accepted stays in the spool file, and is "
@@ -301,7 +332,10 @@ class Committer:
 
     async def _run(self) -> None:
         while True:
-            if not (self._appends or self._dirty or self._failing_fast or self._retrying):
+            if self._batch is not None:
+                await self._finish(self._batch)
+                continue
+            if not self._has_work():
                 if self._closing:
                     return
                 self._work.clear()
@@ -310,43 +344,91 @@ class Committer:
             if self._failing:
                 if self._closing and not self._appends:
                     return
-                self._failing = False
                 with suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_S):
                         await asyncio.Event().wait()
+                self._failing = False
                 # on their own: an append that does not fit must not keep outcomes from being written
                 if self._dirty and self._appends:
-                    await self._write([])
-            appends, self._appends = self._appends, []
-            if not await self._write(appends) and (self._dirty or self._failing_fast or self._retrying):
-                await self._write([])
+                    await self._write(appends=False)
+            if not await self._write():
+                await self._write(appends=False)
 
-    async def _write(self, appends: list[_Append]) -> bool:
-        """Write these and what happened to chunks; False if there was no space for these, and nothing was written."""
-        batch = self._collect(appends)
-        transaction = batch.transaction
-        self._running = True
-        self.under_way = transaction.changes
+    def _has_work(self, *, appends: bool = True) -> bool:
+        return bool((appends and self._appends) or self._dirty or self._failing_fast or self._retrying)
+
+    def _take_appends(self) -> list[_Append]:
+        appends, self._appends = self._appends, []
+        return appends
+
+    async def _write(self, *, appends: bool = True) -> bool:
+        """Write what happened to chunks, with appends; False if there was no space for those: nothing was written."""
+        while self._batch is not None:
+            await self._finish(self._batch)  # begun by a caller meanwhile
+        if not self._has_work(appends=appends):
+            return True
+        return await self._finish(self._begin(self._take_appends() if appends else []))
+
+    def _begin(self, appends: list[_Append]) -> _Batch:
+        """Have these, and what happened to chunks, written by the thread; nothing else is being written."""
+        batch = self._batch = self._collect(appends)
+        self.under_way = batch.transaction.changes
+        call = partial(self._commit_in_thread, batch.transaction)
         try:
-            await self._commit(transaction, appends)
-        except BaseException as error:
-            self._take_back(batch, error)
-            if not isinstance(error, Exception):
-                raise
-            if isinstance(error, NoSpace):
-                return False
+            self._thread.hand(call, self._loop, partial(self._told, batch))
+        except RuntimeError as error:  # no thread can be started
+            self._loop.call_soon(self._told, batch, None, error)
+        if self._looking is None:
+            # left alone when the transaction ends: it looks at whichever is being written then
+            self._look_later(batch.until - time.monotonic())
+        return batch
+
+    async def _finish(self, batch: _Batch) -> bool:
+        """Return when it is written, or is not; False if there was no space for its appends."""
+        batch.over = self._loop.create_future()
+        try:
+            await batch.over
+        except asyncio.CancelledError as error:
+            if self._batch is batch:
+                self._abandon(batch, error)
+            raise
+        return not batch.no_space
+
+    def _told(self, batch: _Batch, _result: None, error: BaseException | None) -> None:
+        """Called when the thread is through with it; also if it was given up before."""
+        if batch is not self._batch:
+            return
+        self._release()
+        try:
+            if error is None:
+                self._report(batch)
+            else:
+                self._failed(batch, error)
+        except Exception:  # not logged: it may be the application's log handler that raised
+            self._failing = True
+        if batch.over is not None:
+            _end(batch.over)
+        elif self._closing or self._failing or self._has_work():
+            self._work.set()
+
+    def _abandon(self, batch: _Batch, error: BaseException) -> None:
+        self._release()
+        self._take_back(batch, error)
+
+    def _release(self) -> None:
+        self._batch = None
+        self.under_way = ()
+
+    def _failed(self, batch: _Batch, error: BaseException) -> None:
+        self._take_back(batch, error)
+        batch.no_space = isinstance(error, NoSpace)
+        if not batch.no_space:
             # the text of our own errors is free of personal data; of others only the type is logged
-            said = str(error) if isinstance(error, SpoolError) else type(error).__name__
+            said = str(error) if isinstance(error, SpoolError) else kind_of(error)
             logger.error(
                 "spool: %s cannot be written (%s); see to the file, its volume and its permissions",
                 self._path, said, extra={"error": said},
             )  # fmt: skip
-            return True
-        finally:
-            self._running = False
-            self.under_way = ()
-        self._report(batch)
-        return True
 
     def _collect(self, appends: list[_Append]) -> _Batch:
         """Take all that is to be written."""
@@ -355,7 +437,8 @@ class Committer:
             _add(transaction, append)
         transaction.changes = [Change.of(chunk) for chunk in self._dirty.values()]
         transaction.sync = bool(appends) or self._sync or any(change.dead_letters for change in transaction.changes)
-        batch = _Batch(transaction, appends, self._ended, self._retrying, self._failing_fast)
+        until = min([append.until for append in appends], default=time.monotonic() + PATIENCE_S)
+        batch = _Batch(transaction, appends, self._ended, self._retrying, self._failing_fast, until)
         self._dirty, self._ended, self._retrying, self._failing_fast = {}, [], [], []
         self._sync = False
         return batch
@@ -403,9 +486,10 @@ class Committer:
             for record in records:
                 if record.receipt is not None:
                     record.receipt.settle(record.destination, outcome)
-        for future in (*(append.future for append in batch.appends), *batch.retrying, *batch.failing_fast):
-            if not future.done():
-                future.set_result(None)
+        for append in batch.appends:
+            append.end()
+        for future in (*batch.retrying, *batch.failing_fast):
+            _end(future)
 
     def _failure(self, transaction: Transaction, error: BaseException) -> SpoolError:
         """The error for those whose records were in a transaction that failed."""
@@ -415,36 +499,39 @@ class Committer:
             return SpoolError(_CLOSED, stored=False) if transaction.cancel() else SpoolError(_CUT_OFF, stored=None)
         return SpoolError("storage failed", stored=None)
 
-    async def _commit(self, transaction: Transaction, appends: Sequence[_Append]) -> None:
-        until = min([append.until for append in appends], default=time.monotonic() + PATIENCE_S)
-        job = self._thread.submit(self._commit_in_thread, transaction)
-        while True:
-            done, _ = await asyncio.wait([job], timeout=max(0.0, min(_CHECK_S, until - time.monotonic())))
-            if done:
-                return await job
-            now = time.monotonic()
-            late = [append for append in self._appends if append.until <= now]
-            self._appends = [append for append in self._appends if append.until > now]
-            self._refuse(late, Busy(_LOCKED))
-            unwanted = bool(appends) and all(append.given_up for append in appends)
-            if (now >= until or unwanted) and transaction.cancel():
-                job.add_done_callback(_seen)
-                raise Busy(_LOCKED)
-            if now >= until or unwanted:
-                return await job  # it is being written
+    def _look_later(self, left_s: float) -> None:
+        # in no caller's context: what is logged there is about all of them
+        delay_s = max(0.0, min(_CHECK_S, left_s))
+        self._looking = self._loop.call_later(delay_s, self._look, context=contextvars.Context())
+
+    def _look(self) -> None:
+        """Refuse callers that have waited for long enough; give up what is being written, if it can be."""
+        self._looking = None
+        if (batch := self._batch) is None:
+            return
+        now = time.monotonic()
+        late = [append for append in self._appends if append.until <= now]
+        self._appends = [append for append in self._appends if append.until > now]
+        self._refuse(late, Busy(_LOCKED))
+        unwanted = bool(batch.appends) and all(append.given_up for append in batch.appends)
+        if now < batch.until and not unwanted:
+            self._look_later(batch.until - now)
+        elif batch.transaction.cancel():
+            self._told(batch, None, Busy(_LOCKED))
+        else:
+            self._look_later(_CHECK_S)  # it is being written; the one after it is looked at as well
 
     def _refuse(self, appends: Sequence[_Append], error: SpoolError) -> None:
         if error.stored is False:  # else the thread may be reading them
             for append in appends:
                 for chunk in append.chunks:
                     chunk.clear()
-        self._fail([append.future for append in appends], error)
+        for append in appends:
+            append.end(error)
 
     def _fail(self, futures: Sequence[asyncio.Future[None]], error: SpoolError) -> None:
         for future in futures:
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # mark as retrieved: the caller may have been cancelled
+            _end(future, error)
 
 
 def _add(transaction: Transaction, append: _Append) -> None:
@@ -457,6 +544,11 @@ def _add(transaction: Transaction, append: _Append) -> None:
         counts[one.destination, one.outcome.kind] += 1
 
 
-def _seen(job: asyncio.Future[None]) -> None:
-    if not job.cancelled():
-        job.exception()
+def _end(future: asyncio.Future[None], error: SpoolError | None = None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+        future.exception()  # mark as retrieved: the caller may have been cancelled

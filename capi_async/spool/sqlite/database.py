@@ -334,26 +334,28 @@ class SpoolFile:
     def raw_transaction(self, *, sync: bool, locked: bool = False) -> Iterator[sqlite3.Connection]:
         """The same, which raises SQLite's own errors; ``locked``: the writers' lock is held already."""
         if not locked:
-            with self.writers(), self.raw_transaction(sync=sync, locked=True) as db:
-                yield db
-            return
-        self.ensure_place()
-        db = self.ready()
-        level = "FULL" if sync and self._options.synchronous == "full" else "NORMAL"
-        if level != self._synchronous:
-            db.execute(f"PRAGMA synchronous = {level}")
-            self._synchronous = level
-        self._ending = False
-        db.execute("BEGIN IMMEDIATE")
+            self.writers.acquire(wait=True)
         try:
-            yield db
-            self._ending = True
-            db.execute("COMMIT")
-            self.space.written = True
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+            self.ensure_place()
+            db = self.ready()
+            level = "FULL" if sync and self._options.synchronous == "full" else "NORMAL"
+            if level != self._synchronous:
+                db.execute(f"PRAGMA synchronous = {level}")
+                self._synchronous = level
+            self._ending = False
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                self._ending = True
+                db.execute("COMMIT")
+                self.space.written = True
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+        finally:
+            if not locked:
+                self.writers.release()
 
     def ready(self) -> sqlite3.Connection:
         """The open connection.
@@ -387,7 +389,7 @@ class SpoolFile:
         if not self._inode:
             return
         try:
-            inode = self.path.stat().st_ino
+            inode = os.stat(self.path).st_ino  # noqa: PTH116
         except FileNotFoundError:
             self._write_deleted_again()
             return

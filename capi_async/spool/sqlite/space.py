@@ -32,6 +32,9 @@ _RESERVE_PART: Final = 16
 
 #: Seconds between two measurements of the volume, and between two warnings that it is full.
 _MEASURE_S: Final = 0.25
+
+#: With so many free bytes beyond the log, what is written between two measurements does not matter.
+_AMPLE_BYTES: Final = 256 * 1024 * 1024
 _WARN_AGAIN_S: Final = 60.0
 
 #: Length of the log from which on moving it into the file gains space.
@@ -63,6 +66,8 @@ class Volume:
         self._measured_at = -_MEASURE_S
         self._warned_at = -_WARN_AGAIN_S
         self._free = 0
+        #: The volume had ample space when it was last measured.
+        self._ample = False
         self._reserve = _RESERVE_BYTES
         #: Monotonic seconds until which new events are refused without measuring again.
         self._full_until = 0.0
@@ -75,6 +80,7 @@ class Volume:
             volume = os.statvfs(self._path.parent)
             self._free = volume.f_bavail * volume.f_frsize
             self._reserve = min(_RESERVE_BYTES, volume.f_blocks * volume.f_frsize // _RESERVE_PART)
+            self._ample = self._free - self.log_bytes() - self._reserve >= _AMPLE_BYTES
         return self._free
 
     def takes(self, wanted: int) -> bool:
@@ -82,7 +88,8 @@ class Volume:
         if time.monotonic() < self._full_until:
             return False
         # what is stored goes into the log first, and into the file later
-        if self.free_bytes() - 2 * wanted - self.log_bytes() < self._reserve:
+        free = self.free_bytes()
+        if not (self._ample and 4 * wanted < _AMPLE_BYTES) and free - 2 * wanted - self.log_bytes() < self._reserve:
             return False
         self._free -= wanted
         return True
@@ -127,7 +134,8 @@ class Volume:
 
     def is_tight(self) -> bool:
         """Whether there is so little space that the log is better kept short."""
-        return self.free_bytes() < self._reserve + self.log_bytes()
+        free = self.free_bytes()
+        return not self._ample and free < self._reserve + self.log_bytes()
 
     def log_bytes(self) -> int:
         """Length of the log."""

@@ -115,7 +115,7 @@ class Store(SpoolFile):
         if transaction.appended and self._options.remember_days:
             ids_of = {one.event_id for chunk in transaction.appended for one in chunk.records if one is not None}
             kept_ids.add_accepted(db, ids_of, self.wall())
-        counts = Counter(transaction.counts)
+        counts = transaction.counts.copy()  # this may be tried again
         ids = []
         for chunk in transaction.appended:
             ids.append(self.insert(db, chunk, mine=self.owns_new))
