@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -122,6 +123,33 @@ async def test_refused_events_keep_nothing_of_older_ones_from_being_noted(
         volume.others = 0
         await spool.append([record("2")], [])
         assert spool.ledger()["a"].pending == 1
+
+
+async def test_callers_who_try_again_at_once_keep_no_outcome_from_being_written(
+    tmp_path: Path, clock: ManualClock, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full volume each is refused, and what was delivered is noted between two of them."""
+    monkeypatch.setattr("capi_async.spool.sqlite.space._MEASURE_S", 0.0)
+
+    async def insist() -> None:
+        while True:
+            with pytest.raises(SpoolError, match="nearly full"):
+                await spool.append([record("new", body=b"x" * 3 * MB)], [])
+
+    async with opened(sqlite(tmp_path, clock)) as spool:
+        await spool.append([record("1")], [])
+        leased = await take(spool)
+        volume.others = 16 * MB
+        callers = asyncio.gather(insist(), insist())
+        try:
+            async with asyncio.timeout(20):
+                await spool.mark_attempted(leased)
+                await spool.settle(leased, [DELIVERED])
+        finally:
+            callers.cancel()
+            with suppress(asyncio.CancelledError):
+                await callers
+        assert spool.ledger()["a"] == Ledger(accepted=1, delivered=1)
 
 
 @pytest.mark.parametrize("others_fill_it", [False, True])

@@ -83,6 +83,23 @@ async def test_a_cancelled_append_that_has_not_begun_is_dropped(tmp_path: Path, 
         assert ids(await take(spool)) == ["1"]
 
 
+async def test_an_append_whose_thread_cannot_be_started_is_refused_and_the_next_one_is_stored(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an interpreter that is ending; what is wrong with one transaction holds up no other."""
+    async with opened(sqlite(tmp_path, clock)) as spool:
+
+        def refuse(*_what: Any) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("capi_async.thread.OwnedThread.hand", refuse)
+            with pytest.raises(SpoolError):
+                await spool.append([record("1")], [])
+        await spool.append([record("2")], [])
+        assert ids(await take(spool)) == ["2"]
+
+
 async def test_closing_over_an_append_under_way_says_that_nobody_knows(
     tmp_path: Path, clock: ManualClock, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:

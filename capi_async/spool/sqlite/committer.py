@@ -161,7 +161,6 @@ class _Batch(Struct, gc=False, eq=False):
     Attributes:
         until: Monotonic seconds until which it may wait for other processes.
         over: What the committer's task waits for, if it does; done when all has been reported.
-        no_space: There was no space for the appends.
     """
 
     transaction: Transaction
@@ -171,7 +170,6 @@ class _Batch(Struct, gc=False, eq=False):
     failing_fast: list[asyncio.Future[None]]
     until: float
     over: asyncio.Future[None] | None = None
-    no_space: bool = False
 
 
 class Committer:
@@ -219,6 +217,8 @@ class Committer:
         #: Looks now and then whether what is being written waits for too long.
         self._looking: asyncio.TimerHandle | None = None
         self._failing = False
+        #: There was no space for the last appends: what became of older events is written before others are tried.
+        self._no_space = False
         self._closing = False
         self._work = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -241,7 +241,7 @@ class Committer:
         until = time.monotonic() + (PATIENCE_S if timeout_s is None else timeout_s)
         append = _Append(chunks, refused, self._loop.create_future(), until)
         self._appends.append(append)
-        if self._batch is None and not self._failing and not self._task.done():
+        if self._batch is None and not (self._failing or self._no_space or self._task.done()):
             self._begin(self._take_appends())  # at once: a lone event does not wait for the task's turn
         else:
             self._work.set()
@@ -335,6 +335,11 @@ class Committer:
             if self._batch is not None:
                 await self._finish(self._batch)
                 continue
+            if self._no_space:
+                self._no_space = False
+                if self._has_work(appends=False):
+                    await self._finish(self._begin([]))
+                continue
             if not self._has_work():
                 if self._closing:
                     return
@@ -350,9 +355,10 @@ class Committer:
                 self._failing = False
                 # on their own: an append that does not fit must not keep outcomes from being written
                 if self._dirty and self._appends:
-                    await self._write(appends=False)
-            if not await self._write():
-                await self._write(appends=False)
+                    await self._finish(self._begin([]))
+                    if self._batch is not None:
+                        continue  # begun by a caller meanwhile
+            await self._finish(self._begin(self._take_appends()))
 
     def _has_work(self, *, appends: bool = True) -> bool:
         return bool((appends and self._appends) or self._dirty or self._failing_fast or self._retrying)
@@ -360,14 +366,6 @@ class Committer:
     def _take_appends(self) -> list[_Append]:
         appends, self._appends = self._appends, []
         return appends
-
-    async def _write(self, *, appends: bool = True) -> bool:
-        """Write what happened to chunks, with appends; False if there was no space for those: nothing was written."""
-        while self._batch is not None:
-            await self._finish(self._batch)  # begun by a caller meanwhile
-        if not self._has_work(appends=appends):
-            return True
-        return await self._finish(self._begin(self._take_appends() if appends else []))
 
     def _begin(self, appends: list[_Append]) -> _Batch:
         """Have these, and what happened to chunks, written by the thread; nothing else is being written."""
@@ -383,8 +381,8 @@ class Committer:
             self._look_later(batch.until - time.monotonic())
         return batch
 
-    async def _finish(self, batch: _Batch) -> bool:
-        """Return when it is written, or is not; False if there was no space for its appends."""
+    async def _finish(self, batch: _Batch) -> None:
+        """Return when it is written, or has failed."""
         batch.over = self._loop.create_future()
         try:
             await batch.over
@@ -392,7 +390,6 @@ class Committer:
             if self._batch is batch:
                 self._abandon(batch, error)
             raise
-        return not batch.no_space
 
     def _told(self, batch: _Batch, _result: None, error: BaseException | None) -> None:
         """Called when the thread is through with it; also if it was given up before."""
@@ -408,7 +405,7 @@ class Committer:
             self._failing = True
         if batch.over is not None:
             _end(batch.over)
-        elif self._closing or self._failing or self._has_work():
+        elif self._closing or self._failing or self._no_space or self._has_work():
             self._work.set()
 
     def _abandon(self, batch: _Batch, error: BaseException) -> None:
@@ -421,8 +418,7 @@ class Committer:
 
     def _failed(self, batch: _Batch, error: BaseException) -> None:
         self._take_back(batch, error)
-        batch.no_space = isinstance(error, NoSpace)
-        if not batch.no_space:
+        if not isinstance(error, NoSpace):
             # the text of our own errors is free of personal data; of others only the type is logged
             said = str(error) if isinstance(error, SpoolError) else kind_of(error)
             logger.error(
@@ -459,6 +455,7 @@ class Committer:
         self._refuse([one for one in batch.appends if one not in waiting], failure)
         if isinstance(error, NoSpace):
             # what became of older events fits, and is written at once
+            self._no_space = True
             self._failing_fast = batch.failing_fast + self._failing_fast
             self._sync = self._sync or transaction.sync
         else:
