@@ -1,6 +1,7 @@
 """Forward conversion events from an asyncio application to every ad platform at once."""
 
-from capi_async.client import Client, CloseReport
+from capi_async.client import Client
+from capi_async.closing import CloseReport
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import (
     CapiError,

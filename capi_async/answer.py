@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
+from weakref import WeakMethod
 
 _KEY: Final = "given"
 
@@ -36,8 +37,8 @@ class Answer:
         mine = (result, error)
         if self._given.setdefault(_KEY, mine) is not mine:
             return False
-        for bell in _taken(self._waiting):
-            bell.release()
+        for lock in _taken(self._waiting):
+            lock.release()
         self._call()
         return True
 
@@ -48,13 +49,13 @@ class Answer:
             TimeoutError: It did not come within ``timeout_s`` seconds; ``None`` waits as long as it takes.
         """
         if not self._given:
-            bell = threading.Lock()
-            bell.acquire()
-            self._waiting.append(bell)
-            # looked at again: whoever gives it may have rung all bells just before
-            if not self._given and not bell.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s)):
+            lock = threading.Lock()
+            lock.acquire()
+            self._waiting.append(lock)
+            # looked at again: whoever gives it may have released all locks just before
+            if not self._given and not lock.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s)):
                 with suppress(ValueError):
-                    self._waiting.remove(bell)
+                    self._waiting.remove(lock)
                 if not self._given:
                     raise TimeoutError
         result, error = self._given[_KEY]
@@ -85,11 +86,11 @@ class Answer:
         loop = asyncio.get_running_loop()
         come = asyncio.Event()
 
-        def ring(_answer: Answer) -> None:
+        def wake(_answer: Answer) -> None:
             with suppress(RuntimeError):  # that loop has ended, and nobody waits there any more
                 loop.call_soon_threadsafe(come.set)
 
-        self.when_given(ring)
+        self.when_given(wake)
         await come.wait()
         return self.result()
 
@@ -105,3 +106,23 @@ def _taken(queue: deque[Any]) -> list[Any]:
         while True:
             taken.append(queue.popleft())
     return taken
+
+
+def when_failed(stored: asyncio.Future[None] | Answer, method: WeakMethod[Callable[[BaseException], None]]) -> None:
+    """Have a method called with the error, if it comes to one and its object is still there.
+
+    Receipts hold ``stored``, and the garbage collector does not look into them: an object that they held would never
+    be collected once it is held by nothing else.
+    """
+
+    def look(done: asyncio.Future[None] | Answer) -> None:
+        if isinstance(done, asyncio.Future) and done.cancelled():
+            return
+        error = done.error() if isinstance(done, Answer) else done.exception()
+        if error is not None and (tell := method()) is not None:
+            tell(error)
+
+    if isinstance(stored, Answer):
+        stored.when_given(look)
+    else:
+        stored.add_done_callback(look)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import ssl as ssl_module
-import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakMethod
 
 import aiohttp
@@ -20,35 +16,36 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from capi_async.answer import Answer
+from capi_async.answer import Answer, when_failed
+from capi_async.arguments import check_choices, check_destinations
 from capi_async.clock import SYSTEM_CLOCK, Clock
+from capi_async.closing import CloseReport, close_report, pending_of, say_left, say_unclosed, say_waiting
 from capi_async.config import ClientOptions, from_env, load
 from capi_async.engine.capacity import Overflow
 from capi_async.engine.check import check
 from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
 from capi_async.engine.edits import BeforeSend
-from capi_async.engine.erasure import LeadIds, matches_subject
 from capi_async.engine.explain import Explanation, explain
-from capi_async.engine.followup import FollowedUp, follow_up
 from capi_async.engine.handover import Handover
 from capi_async.engine.notices import Notices
 from capi_async.engine.overview import overview
 from capi_async.engine.prepare import ConsentPolicy, Prepare, Preparer
 from capi_async.engine.receipt import Receipt
-from capi_async.errors import CapiError, ClientClosed, ConfigError, EventError, QueueFull, SpoolError
-from capi_async.event import NO_USER, Event, Item, Page, User, new_event_id
+from capi_async.errors import ClientClosed, EventError, QueueFull, SpoolError
+from capi_async.event import Event
 from capi_async.log import Log
-from capi_async.modes import MODES, Mode, environment_options
+from capi_async.modes import Mode, environment_options
 from capi_async.outcome import Outcome
 from capi_async.profiles import Profile, freezing_host
-from capi_async.spec import Destination, Transport, require_apart
+from capi_async.spec import Destination, Transport
 from capi_async.spool import open_spool
-from capi_async.spool.base import DeadLetter, Ledger, LetterFilter, Spool, board_of
-from capi_async.spool.letters import forget_letters
+from capi_async.spool.base import Ledger, Spool, board_of
+from capi_async.stored import StoredEvents
 from capi_async.telemetry.base import Hook, StateName, tracer_of
 from capi_async.telemetry.metrics import Metrics
 from capi_async.telemetry.snapshot import Snapshot
 from capi_async.transport import HttpTransport
+from capi_async.untracked import Untracked
 from capi_async.watch.recent import EVENTS, Recent
 from capi_async.watch.seen import Seen, Told
 from capi_async.watch.telling import Telling, process_name
@@ -63,67 +60,8 @@ _NO_LOOP: Final = (
     "no asyncio event loop runs here: enter the client with 'async with' in asyncio, then other threads may call "
     "enqueue() and track(); without asyncio, or under trio, use SyncClient"
 )
-#: What :meth:`Client.track` counts under which reason.
-_UNTRACKED: Final = (
-    (QueueFull, "full"),
-    (SpoolError, "storage"),
-    (ClientClosed, "closed"),
-)
-_TRACK_FIX: Final = {
-    "malformed": "mend the call",
-    "full": "see whether a destination is paused or broken, or raise max_intake_events",
-    "storage": "see to the spool",
-    "closed": "enter the client before, and close it after the last event",
-}
-
-_FORGOTTEN: Final = Outcome(kind="forgotten", reason="erased on request")
-_WITHDRAWN: Final = Outcome(kind="skipped", field="consent", reason="consent was withdrawn")
-
-
 #: Seconds that flushing or closing may take, unless a caller says otherwise.
 _END_S: Final = 10.0
-#: Seconds that a test event may take.
-_TEST_S: Final = 15.0
-
-
-def _test_event() -> Event:
-    """An event of nobody, which every platform's own checks take."""
-    return Event(
-        "purchase",
-        order_id=f"capi-doctor-{new_event_id()}",
-        value=1,
-        currency="USD",
-        user=User(email="doctor@example.com", external_id="capi-doctor", user_agent="capi_async"),
-        page=Page(url="https://example.com/"),
-        items=[Item(id="capi-doctor", quantity=1, price=1)],
-        test=True,
-    )
-
-
-class CloseReport(Struct, frozen=True, kw_only=True):
-    """What ``aclose`` left behind.
-
-    Attributes:
-        ledger: Destination to counts, at the end.
-        pending: Destination to events that were not settled before the deadline; empty if none.
-        unstored: Events that callers had handed in and that never reached the spool (their callers were told).
-        where: Where the pending events lie.
-        unanswered: Requests that were under way at the deadline: what they carried may have arrived.
-        unknown: Events that storage was taking at the deadline: they may be stored, and delivered later (their
-            callers were told that, too).
-    """
-
-    ledger: Mapping[str, Ledger]
-    pending: Mapping[str, int]
-    unstored: int
-    where: str
-    unanswered: int = 0
-    unknown: int = 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing was left."""
-        return not self.pending and not self.unstored and not self.unknown
 
 
 class DestinationState(Struct, frozen=True, kw_only=True):
@@ -133,7 +71,7 @@ class DestinationState(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Client:
+class Client(StoredEvents):
     """Forwards conversion events to every destination at once.
 
     Use it as ``async with Client([...]) as client``; entering and leaving may happen in different tasks. It
@@ -217,8 +155,8 @@ class Client:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         destinations = tuple(destinations)
-        _check_destinations(destinations)
-        _check_choices(mode, consent, before_send, recent_events)
+        check_destinations(destinations)
+        check_choices(mode, consent, before_send, recent_events)
         self.mode: Final = mode
         sandbox: Sandbox | None = None
         off: frozenset[str] = frozenset()
@@ -230,8 +168,7 @@ class Client:
             transport = instead or transport
         self.sandbox: Final = sandbox
         self.destinations: Final = destinations
-        #: Names of destinations that nothing is sent to, nor asked.
-        self._off = off
+        self._asked = [one for one in destinations if one.name not in off]
         self._settings = Settings(
             deliver=deliver, overflow=overflow, linger_s=linger_s, max_pending_events=max_pending_events,
             max_pending_bytes=max_pending_bytes, max_intake_events=max_intake_events, max_attempts=max_attempts,
@@ -254,8 +191,7 @@ class Client:
         if transport is None:
             transport = self._http = HttpTransport(session=session, trust_env=trust_env, ssl=ssl)
         self._transport: Transport = transport
-        self._hooks = tuple(hooks)
-        self._attach_hooks()
+        self._hooks = self._attached(hooks)
         self._engine: Dispatcher | None = None
         self._closed = False
         self._closing: asyncio.Future[CloseReport] | None = None
@@ -267,12 +203,13 @@ class Client:
         self._left_over = 0
         self._notices = Notices(logger, now=clock.monotonic)
         self._metrics = Metrics(self._names, now=clock.wall())
-        self._untracked: dict[str, int] = {}
-        self._counting = threading.RLock()
+        self._untracked = Untracked(self._notices.note)
 
-    def _attach_hooks(self) -> None:
-        for hook in self._hooks:
+    def _attached(self, hooks: Sequence[Hook]) -> tuple[Hook, ...]:
+        """The hooks, each told what it listens to."""
+        for hook in hooks:
             hook.on_attached(self._names, _looking(WeakMethod(self.snapshot)))
+        return tuple(hooks)
 
     @classmethod
     def from_env(cls, **options: Any) -> Client:
@@ -399,21 +336,15 @@ class Client:
         """
         receipt, stored = self._enqueue(event)
         if stored is not None:
-            _when_told(stored, WeakMethod(self._unstored_one))
+            when_failed(stored, WeakMethod(self._unstored_one))
         return receipt
 
     def _unstored_one(self, error: BaseException) -> None:
-        """Nobody may ever ask the receipt. What a close left is said by the close, what never opened by the start."""
+        """The receipt may never be asked. What a close left is said by the close, what never opened by the start."""
         engine = self._engine
         if isinstance(error, ClientClosed) or (engine is not None and not engine.is_open):
             return
-        self._notices.note(
-            logging.WARNING,
-            ("enqueue", type(error).__name__),
-            "enqueue: an event was not stored: %s; see to the spool, or slow down: receipt.accepted() tells it of each",
-            str(error) if isinstance(error, CapiError) else type(error).__name__,
-            extra={"error": type(error).__name__},
-        )
+        self._untracked.note_unstored(error)
 
     def _enqueue(self, event: Event) -> tuple[Receipt, asyncio.Future[None] | Answer | None]:
         """The receipt, and what will tell whether the event is stored; ``None`` if it is."""
@@ -462,44 +393,17 @@ class Client:
             self.note_untracked(error)
             return None
         if stored is not None:
-            _when_told(stored, WeakMethod(self.note_untracked))
+            when_failed(stored, WeakMethod(self.note_untracked))
         return receipt
 
     def note_untracked(self, error: BaseException) -> None:
         """Count and log as :meth:`track` does: for code of yours that fails before there is an event to track."""
-        # of an error that is not our own the type only: its text may quote what was given
-        what = str(error) if isinstance(error, CapiError) else type(error).__name__
-        why = next((why for kind, why in _UNTRACKED if isinstance(error, kind)), "malformed")
-        with self._counting:
-            self._untracked[why] = self._untracked.get(why, 0) + 1
-        field = error.field if isinstance(error, EventError) else ""
-        fix = _TRACK_FIX[why]
-        self._notices.note(
-            logging.WARNING,
-            ("track", why, field, type(error).__name__),
-            "track: an event was not taken: %s; %s",
-            what,
-            fix,
-            extra={"why": why, "field": field, "fix": fix},
-        )
+        self._untracked.note(error)
 
     @property
     def untracked(self) -> Mapping[str, int]:
         """How many events :meth:`track` could not take, by reason: ``malformed``, ``full``, ``storage``, ``closed``."""
-        return dict(self._untracked)
-
-    async def accepted_before(self, event_ids: Sequence[str]) -> frozenset[str]:
-        """Which of these events the spool remembers to have accepted, from this process or an earlier one.
-
-        For those who hand over events from a store of their own, and died before they could note it there. Only
-        ``sqlite:///events.db?remember_days=7`` remembers; with any other spool the answer is always none.
-
-        Raises:
-            SpoolError: Storage failed.
-            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
-        """
-        await self._running().opened()
-        return await self._spool.remembered(event_ids)
+        return self._untracked.counts()
 
     def room(self) -> int:
         """Events that the queue of every destination takes now, before ``overflow`` decides; 0 where one is full.
@@ -520,22 +424,8 @@ class Client:
         if await engine.answered(within_s):
             return True
         for name in self._names if self._settings.deliver else ():
-            if not (left := self._spool.depth(name).events):
-                continue
-            waiting = engine.delivery.pending(name)
-            self._notices.note(
-                logging.WARNING,
-                ("left", name),
-                "%s: %d events are not delivered yet%s; they wait %s for the next call%s",
-                name,
-                left,
-                f" ({waiting.reason})" if waiting.reason else f" after {within_s:g} s",
-                f"in {self._spool.where}" if self._spool.durable else "in memory",
-                ""
-                if self._spool.durable
-                else ", and are lost if this process ends before: raise flush_s, or use a durable spool",
-                extra={"destination": name, "pending": left, "reason": waiting.reason, "fix": waiting.fix},
-            )
+            if left := self._spool.depth(name).events:
+                say_waiting(self._notices.note, name, left, engine.delivery.pending(name), self._spool, within_s)
         return False
 
     async def flush(self, timeout_s: float | None = None) -> bool:
@@ -609,29 +499,12 @@ class Client:
                     try:
                         report = self._close_report(intake.unstored, unanswered, intake.unknown)
                         closing.set_result(report)
-                        self._say_left(report)
+                        self._notices.flush()
+                        say_left(report, durable=self._spool.durable)
                     finally:
                         closing.cancel()  # no effect unless the ledger could not be read
             return report
         return self._close_report(0)
-
-    def _say_left(self, report: CloseReport) -> None:
-        """What a close leaves in memory is lost, unless the client is entered again: nobody else will say so."""
-        self._notices.flush()
-        for name, count in ({} if self._spool.durable else report.pending).items():
-            logger.error(
-                "%s: closed with %d events undelivered in memory; they are lost with this process: "
-                "close with a longer deadline, or use a durable spool",
-                name,
-                count,
-                extra={"destination": name, "pending": count},
-            )
-        if report.unstored:
-            logger.error(
-                "closed with %d events that were never stored; their callers were told",
-                report.unstored,
-                extra={"unstored": report.unstored},
-            )
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
@@ -640,37 +513,19 @@ class Client:
         try:
             # what a durable spool holds is delivered later; what never reached it is lost with any
             ledger = {} if self._spool.durable else self._spool.ledger()
-            left = {name: counts.pending for name, counts in ledger.items() if counts.pending}
+            left = pending_of(ledger)
             waiting = engine.intake.unstored + engine.intake.waiting + len(self._handover)
         except Exception:  # the interpreter is being taken down
             return
-        if not left and not waiting:
-            return
-        counts = ", ".join(f"{name}: {count}" for name, count in left.items())
-        logger.error(
-            "%r was never closed: events in memory are lost (%s; %d not stored): use 'async with', or await aclose()",
-            self,
-            counts or "none stored",
-            waiting,
-        )
-        warnings.warn(
-            f"unclosed {self!r}, events lost: {counts or waiting}", ResourceWarning, source=self, stacklevel=2
-        )
+        if left or waiting:
+            say_unclosed(self, left, waiting)
 
     def report(self) -> CloseReport:
         """What ``aclose()`` would leave behind at this moment, apart from what waits to be stored."""
         return self._close_report(0)
 
     def _close_report(self, unstored: int, unanswered: int = 0, unknown: int = 0) -> CloseReport:
-        ledger = self._spool.ledger()
-        return CloseReport(
-            ledger=ledger,
-            pending={name: counts.pending for name, counts in ledger.items() if counts.pending},
-            unstored=unstored + self._left_over,
-            unanswered=unanswered,
-            unknown=unknown,
-            where=self._spool.where,
-        )
+        return close_report(self._spool, unstored=unstored + self._left_over, unanswered=unanswered, unknown=unknown)
 
     @property
     def durable(self) -> bool:
@@ -791,169 +646,20 @@ class Client:
 
     async def _send_test(self, destination: Destination, transport: Transport) -> Outcome:
         """One event in the platform's test mode, by a client of its own that keeps nothing."""
-        name = destination.name
+        from capi_async.doctor.trial import trial_event, trial_outcome
+
         tried = msgspec.structs.replace(destination, test=True)
         async with Client([tried], transport=transport, linger_s=0, max_attempts=1) as client:
-            event = _test_event()
-            receipt = await client.send(event)
-            until = asyncio.get_running_loop().time() + _TEST_S
-            while True:
-                outcome = (await receipt.outcomes(timeout_s=0.25))[name]
-                # one that is paused says why, and nothing more will come
-                if outcome.kind != "pending" or outcome.reason or asyncio.get_running_loop().time() > until:
-                    # what waits at a paused destination is of no further use
-                    await client.forget(event.user)
-                    return outcome
-
-    async def followup(
-        self, *, since: datetime | timedelta = timedelta(days=1), limit: int = 100
-    ) -> Mapping[str, FollowedUp]:
-        """What the platforms tell of events after they took them: how many were matched or refused, and why.
-
-        Delivered means that a platform took an event. Whether it counts it is known later, and not everywhere: each
-        answer's ``tells`` says in words what its platform tells, or that it tells nothing. All are counts; nothing is
-        changed by asking. Google Ads is asked by the ids of delivered requests, which the spool keeps: one in memory
-        those of this process, a durable one those of all processes on it, for 50 days and the newest 10,000.
-
-        Args:
-            since: Deliveries of this age at most, or from this moment on (an offset is required). Platforms that look
-                back over a time of their own say so.
-            limit: Requests per destination that are asked about at most, the newest first.
-
-        Returns one answer per destination.
-
-        Raises:
-            ConfigError: A time without an offset.
-            SpoolError: Storage failed.
-            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
-        """
-        if isinstance(since, timedelta):
-            from_s = self._clock.wall() - since.total_seconds()
-        else:
-            from_s = _seconds("since", since) or 0.0
-        await self._running().opened()
-        found = await follow_up(
-            [one for one in self.destinations if one.name not in self._off],
-            self._spool,
-            self._transport,
-            since=from_s,
-            limit=limit,
-        )
-        return {one.destination: one for one in found}
-
-    async def withdraw(self, subject: User = NO_USER, *, lead_id: LeadIds = ()) -> Mapping[str, int]:
-        """Consent was withdrawn: settle what waits and carries an identifier of ``subject`` as ``skipped``.
-
-        Takes what :meth:`forget` takes, reaches as far, and returns how many per destination.
-        """
-        return await self._settle_matching(subject, lead_id, _WITHDRAWN)
-
-    async def forget(self, subject: User = NO_USER, *, lead_id: LeadIds = ()) -> Mapping[str, int]:
-        """Erase what waits, or is kept as a dead letter, and carries an e-mail, phone or external id of ``subject``.
-
-        Also what another process on the same spool has taken up: each is asked, and has five seconds to answer; one
-        that sleeps does it before it sends anything again. A request that is under way at this moment cannot be
-        recalled: its records are not counted here, are not sent again, and their answer decides how they end.
-
-        Args:
-            subject: Of several values of a field, each is looked for.
-            lead_id: One or several ids of lead ads, or any other id that a platform gave the person, such as that of
-                Facebook Login. A record with such an id and no other identifier is found by it alone.
-
-        Returns how many records per destination. Finds only identifiers that a stored record carries: one that
-        holds none of them cannot be found.
-
-        Raises:
-            ConfigError: There is no identifier to go by.
-            SpoolError: Storage failed.
-            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
-        """
-        return await self._settle_matching(subject, lead_id, _FORGOTTEN)
-
-    async def replay(
-        self,
-        *,
-        destination: str | None = None,
-        kind: Literal["dead", "uncertain"] | None = None,
-        reason: str | None = None,
-        event_id: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int | None = None,
-        whole_reason: bool = False,
-        permitted: Callable[[str], bool] | None = None,
-    ) -> Mapping[str, int]:
-        """Send dead letters again, each to the destination that missed it, under its old event id.
-
-        One that has grown too old for its platform becomes ``expired``, one that is not ``permitted`` any more
-        ``skipped``; an ``uncertain`` one may be counted twice, if it had arrived after all. A spool in memory keeps
-        no dead letters.
-
-        Args:
-            destination, kind, event_id: Only these; ``None``: any.
-            reason: Only those whose reason holds this text, or with ``whole_reason`` is this text.
-            since, until: Only those that ended at or after, and before; an offset is required.
-            limit: At most so many, oldest first.
-            permitted: Asked with each event id whether it may still be sent; called in a thread, may block.
-
-        Returns how many are pending again, per destination.
-
-        Raises:
-            ConfigError: A time without an offset.
-            SpoolError: Storage failed.
-            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
-        """
-        wanted = LetterFilter(
-            destination=destination,
-            kind=kind,
-            reason=reason,
-            event_id=event_id,
-            since=_seconds("since", since),
-            until=_seconds("until", until),
-            limit=limit,
-            whole_reason=whole_reason,
-        )
-        await self._running().opened()
-        return await self._spool.replay(wanted, permitted=permitted)
-
-    async def dead_letters(self, wanted: LetterFilter | None = None) -> Sequence[DeadLetter]:
-        """The dead letters that are kept: events that ended ``dead`` or ``uncertain``; a spool in memory keeps none.
-
-        Raises:
-            SpoolError: Storage failed.
-            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
-        """
-        await self._running().opened()
-        return await self._spool.letters(wanted or LetterFilter())
-
-    async def forget_dead_letters(self, wanted: LetterFilter) -> Mapping[str, int]:
-        """Erase dead letters: they cannot be replayed any more, and count as ``forgotten``. How many, per destination.
-
-        What else waits of the same events at the same destinations is erased with them.
-
-        Raises:
-            SpoolError: Storage failed.
-            ClientClosed: ``aclose()`` has begun, or this is another event loop or process.
-        """
-        await self._running().opened()
-        return await forget_letters(self._spool, wanted)
+            event = trial_event()
+            outcome = await trial_outcome(await client.send(event), destination.name)
+            # what waits at a paused destination is of no further use
+            await client.forget(event.user)
+        return outcome
 
     @property
     def transport(self) -> Transport:
         """For the small functions beside a destination that read back from its platform."""
         return self._transport
-
-    async def _settle_matching(self, subject: User, lead_id: LeadIds, outcome: Outcome) -> Mapping[str, int]:
-        matches = matches_subject(subject, self._phone_region, lead_id)
-        engine = self._running()
-        await engine.opened()
-        # what was handed in before and is not stored yet, such as by enqueue()
-        found = await engine.intake.erase(matches, outcome)
-        # what lingers in a worker, or waits there for its turn, is not under way yet
-        await engine.put_back()
-        for name, count in (await self._spool.settle_matching(matches, outcome)).items():
-            found[name] = found.get(name, 0) + count
-        return found
 
     def _check(self, event: Event, index: int | str) -> None:
         """What can only be told here: does the event's currency exist, do its destinations."""
@@ -1053,32 +759,6 @@ def _loop_here() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _when_told(stored: asyncio.Future[None] | Answer, method: WeakMethod[Callable[[BaseException], None]]) -> None:
-    """Have a method called with the error, if it comes to one: nobody else may ever look at it.
-
-    Receipts hold ``stored``, and the garbage collector does not look into them: a client that they held would never be
-    found when nobody else holds it any more.
-    """
-
-    def look(done: asyncio.Future[None] | Answer) -> None:
-        if isinstance(done, asyncio.Future) and done.cancelled():
-            return
-        error = done.error() if isinstance(done, Answer) else done.exception()
-        if error is not None and (tell := method()) is not None:
-            tell(error)
-
-    if isinstance(stored, Answer):
-        stored.when_given(look)
-    else:
-        stored.add_done_callback(look)
-
-
-def _seconds(name: str, moment: datetime | None) -> float | None:
-    if moment is not None and moment.utcoffset() is None:
-        raise ConfigError(f"{name} needs an offset, such as datetime.now(UTC)")
-    return None if moment is None else moment.timestamp()
-
-
 def _at(index: int | str, field: str) -> str:
     return field if index == "" else f"[{index}].{field}".rstrip(".")
 
@@ -1091,26 +771,3 @@ def _current_trace(hooks: Sequence[Hook]) -> Callable[[], str] | None:
     """Gives the caller's trace context, if one of the hooks makes traces."""
     tracing = tracer_of(hooks)
     return None if tracing is None else tracing.current
-
-
-def _check_choices(mode: Mode, consent: ConsentPolicy, before_send: BeforeSend | None, recent_events: int) -> None:
-    for name, value, choices in (("mode", mode, MODES), ("consent", consent, get_args(ConsentPolicy))):
-        if value not in choices:
-            raise ConfigError(f"{name} is one of {', '.join(choices)}")
-    if before_send is not None and (not callable(before_send) or inspect.iscoroutinefunction(before_send)):
-        raise ConfigError("before_send must be a plain function: it is called in a thread")
-    if recent_events < 0:
-        raise ConfigError("recent_events must be 0 or more")
-
-
-def _check_destinations(destinations: Sequence[Destination]) -> None:
-    if not destinations:
-        raise ConfigError("a client needs at least one destination")
-    names: set[str] = set()
-    for destination in destinations:
-        if not isinstance(destination, Destination):
-            raise ConfigError(f"{type(destination).__name__} is no destination")
-        if destination.name in names:
-            raise ConfigError(f"two destinations are called {destination.name!r}: give each a name=...")
-        names.add(destination.name)
-    require_apart(destinations)

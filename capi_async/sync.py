@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from capi_async import ending
 from capi_async.answer import Answer
-from capi_async.client import Client, CloseReport, DestinationState
+from capi_async.client import Client, DestinationState
+from capi_async.closing import CloseReport
 from capi_async.engine.erasure import LeadIds
 from capi_async.engine.explain import Explanation
 from capi_async.engine.followup import FollowedUp
@@ -295,7 +296,7 @@ class SyncClient:
     def after_fork(self) -> None:
         """In the child of a fork, before anything else: a thread that exists no more may hold a lock."""
         self._renew_locks()
-        self._client._counting = threading.RLock()
+        self._client._untracked.after_fork()
 
     @property
     def profile(self) -> Profile:

@@ -58,13 +58,20 @@ MAY_IMPORT: dict[str, set[str]] = {
         "telemetry.metrics", "telemetry.snapshot",
     },
     "modes": {"errors", "plain", "profiles"},
-    "doctor": {"clock", "errors", "outcome", "plain", "redaction", "spec", "spool", "telemetry.snapshot"},
+    "doctor": {
+        "clock", "engine.receipt", "errors", "event", "outcome", "plain", "redaction", "spec", "spool",
+        "telemetry.snapshot",
+    },
     "config": {"destinations", "engine", "errors", "frames", "modes", "nearest", "plain", "profiles", "spec"},
     "switch": {"clock", "destinations", "errors", "modes", "outcome", "sandbox", "spec"},
+    "untracked": {"errors"},
+    "closing": {"log", "outcome", "spool.base"},
+    "stored": {"clock", "engine", "errors", "event", "outcome", "spec", "spool.base", "spool.letters"},
+    "arguments": {"engine", "errors", "modes", "spec"},
     "client": {
-        "answer", "clock", "config", "doctor", "engine", "errors", "event", "log", "modes", "outcome", "profiles",
-        "sandbox", "spec", "spool", "switch", "telemetry.base", "telemetry.metrics", "telemetry.snapshot",
-        "transport", "watch",
+        "answer", "arguments", "clock", "closing", "config", "doctor", "engine", "errors", "event", "log",
+        "modes", "outcome", "profiles", "sandbox", "spec", "spool", "stored", "switch", "telemetry.base",
+        "telemetry.metrics", "telemetry.snapshot", "transport", "untracked", "watch",
     },
     "dashboard": {
         "client", "clock", "errors", "log", "outcome", "pages", "spool.base", "spool.letters", "sync",
@@ -74,7 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ending": {"log"},
     "loop_thread": {"answer", "errors"},
     "sync": {
-        "answer", "client", "doctor", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome",
+        "answer", "client", "closing", "doctor", "ending", "engine", "errors", "event", "log", "loop_thread", "outcome",
         "profiles", "sandbox", "spec", "spool.base", "telemetry.metrics", "telemetry.snapshot", "watch",
     },
     "sources": {
@@ -93,7 +100,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": {"client", "destinations", "event", "outcome", "spec"},
     "cli": {"*"},
     "__main__": {"cli"},
-    "": {"client", "engine", "errors", "event", "outcome", "platform_fields", "sync", "telemetry.base",
+    "": {"client", "closing", "engine", "errors", "event", "outcome", "platform_fields", "sync", "telemetry.base",
         "telemetry.outcome_hook"},
 }  # fmt: skip
 

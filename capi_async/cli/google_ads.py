@@ -13,7 +13,7 @@ from capi_async.cli.accounts import configured
 from capi_async.cli.running import plainly, run
 from capi_async.cli.terminal import show_line, write_json
 from capi_async.destinations.google_ads.destination import GoogleAds
-from capi_async.destinations.google_ads.status import MEANINGS, ActionStatus, request_status
+from capi_async.destinations.google_ads.followup import MEANINGS, ActionStatus, request_status
 from capi_async.errors import ConfigError
 from capi_async.transport import HttpTransport
 

@@ -17,8 +17,9 @@ from aiohttp import web
 from capi_async.cli.accounts import configured, mode_of_the_environment
 from capi_async.cli.listening import listen
 from capi_async.cli.running import plainly, run, say
-from capi_async.client import Client, CloseReport
+from capi_async.client import Client
 from capi_async.clock import SYSTEM_CLOCK
+from capi_async.closing import CloseReport
 from capi_async.errors import CapiError, ConfigError
 from capi_async.modes import MODE_VARIABLE
 from capi_async.spec import Destination

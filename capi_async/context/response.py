@@ -20,8 +20,6 @@ MAX_AGE_S: Final = CLICK_DAYS * 86_400
 #: Meta's own builder draws the random part of ``_fbp`` from this range.
 _FBP_RANGE: Final = 2_147_483_648
 
-OTHER_DOMAIN: Final = "cookie_domain: the request's host is not below it, so cookies are set for that host alone"
-
 
 class Cookie(Struct, frozen=True, kw_only=True, gc=False):
     """A cookie to set; its repr holds no value.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -63,57 +63,58 @@ def _to_do(view: View, names: Sequence[str]) -> Html:
     for name in names:
         one = _worst(view, name)
         counts = view.ledger.get(name, Ledger())
-        if one is not None and one.state != "open":
-            oldest = f", the oldest for {span(one.oldest_s)}" if one.oldest_s else ""
-            lines.append(
-                tag(
-                    "li",
-                    mark("bad", f"{name}: {_SAID[one.state]}"),
-                    f": {one.reason or 'no reason given'}. {counts.pending:,} events wait{oldest}.",
-                    f" To do: {one.fix}." if one.fix else _usual(one.state),
-                )
-            )
-        elif one is not None and (one.throttled or (one.rate_factor < 1 and one.limiter_wait_s > 1)):
-            lines.append(
-                tag(
-                    "li",
-                    mark("warn", f"{name}: slowed down by the platform"),
-                    f": {one.throttled or 'it has asked for less'}. The next request leaves in "
-                    f"{span(one.limiter_wait_s)}, {counts.pending:,} events wait. "
-                    "To do: nothing, unless it goes on; then send less, or ask the platform for a higher limit.",
-                )
-            )
-        elif one is not None and one.request.p95_s is not None and one.request.p95_s >= _SLOW_S:
-            lines.append(
-                tag(
-                    "li",
-                    mark("warn", f"{name}: answers slowly"),
-                    f": 95 % of its requests take up to {span(one.request.p95_s)}, {counts.pending:,} events wait. "
-                    "To do: see the platform's status page and your network; nothing is lost.",
-                )
-            )
-        lost = sum(getattr(counts, kind) for kind in LOST)
-        refused = counts.rejected
-        if lost:
-            lines.append(
-                tag(
-                    "li", mark("bad", f"{name}: {lost:,} lost"), ": ended dead, uncertain, expired or dropped",
-                    _mostly(one, LOST), ". To do: mend the cause, then replay what is kept: ",
-                    tag("a", "the dead letters by reason", href="./letters"), ".",
-                )
-            )  # fmt: skip
-        if refused and refused >= _MANY * max(1, counts.settled):
-            share = refused / max(1, counts.settled)
-            lines.append(
-                tag(
-                    "li", mark("warn", f"{name}: {refused:,} rejected"), f": {share:.0%} of what was settled",
-                    _mostly(one, ("rejected",)), ". To do: mend these events where they are made: ",
-                    tag("a", "recent ones with their reasons", href=_rejected(name)), ".",
-                )
-            )  # fmt: skip
+        if one is not None and (line := _hindered(name, one, counts.pending)) is not None:
+            lines.append(line)
+        lines += _not_delivered(name, one, counts)
     if not lines:
         return tag("p", mark("ok", "Nothing"), ": every destination takes events, and none were lost.")
     return tag("ul", lines)
+
+
+def _hindered(name: str, one: DestinationSnapshot, pending: int) -> Html | None:
+    """What keeps a destination from taking events at the usual speed; ``None``: nothing."""
+    if one.state != "open":
+        oldest = f", the oldest for {span(one.oldest_s)}" if one.oldest_s else ""
+        return tag(
+            "li",
+            mark("bad", f"{name}: {_SAID[one.state]}"),
+            f": {one.reason or 'no reason given'}. {pending:,} events wait{oldest}.",
+            f" To do: {one.fix}." if one.fix else _usual(one.state),
+        )
+    if one.throttled or (one.rate_factor < 1 and one.limiter_wait_s > 1):
+        return tag(
+            "li",
+            mark("warn", f"{name}: slowed down by the platform"),
+            f": {one.throttled or 'it has asked for less'}. The next request leaves in "
+            f"{span(one.limiter_wait_s)}, {pending:,} events wait. "
+            "To do: nothing, unless it goes on; then send less, or ask the platform for a higher limit.",
+        )
+    if one.request.p95_s is not None and one.request.p95_s >= _SLOW_S:
+        return tag(
+            "li",
+            mark("warn", f"{name}: answers slowly"),
+            f": 95 % of its requests take up to {span(one.request.p95_s)}, {pending:,} events wait. "
+            "To do: see the platform's status page and your network; nothing is lost.",
+        )
+    return None
+
+
+def _not_delivered(name: str, one: DestinationSnapshot | None, counts: Ledger) -> Iterator[Html]:
+    """Of events that ended otherwise: those that were lost, and those that were rejected, if they are many."""
+    if lost := sum(getattr(counts, kind) for kind in LOST):
+        yield tag(
+            "li", mark("bad", f"{name}: {lost:,} lost"), ": ended dead, uncertain, expired or dropped",
+            _mostly(one, LOST), ". To do: mend the cause, then replay what is kept: ",
+            tag("a", "the dead letters by reason", href="./letters"), ".",
+        )  # fmt: skip
+    settled = max(1, counts.settled)
+    if counts.rejected and counts.rejected >= _MANY * settled:
+        yield tag(
+            "li", mark("warn", f"{name}: {counts.rejected:,} rejected"),
+            f": {counts.rejected / settled:.0%} of what was settled", _mostly(one, ("rejected",)),
+            ". To do: mend these events where they are made: ",
+            tag("a", "recent ones with their reasons", href=_rejected(name)), ".",
+        )  # fmt: skip
 
 
 def _mostly(one: DestinationSnapshot | None, kinds: Sequence[str]) -> str:

@@ -60,11 +60,11 @@ async def _content(options: Any, names: Collection[str], *, ends: bool) -> list[
     dead = sum(counts.dead + counts.uncertain for counts in ledger.values())
     found = [Finding("spool", "content", "ok", f"{waiting:,} events wait, {dead:,} ended dead or uncertain")]
     found += ended(ledger) if ends else ()
-    orphans = sorted(name for name, counts in ledger.items() if counts.pending and name not in names)
-    if orphans:
-        text = f"events wait for {listed(orphans)}, which this configuration does not name"
+    unconfigured = sorted(name for name, counts in ledger.items() if counts.pending and name not in names)
+    if unconfigured:
+        text = f"events wait for {listed(unconfigured)}, which this configuration does not name"
         fix = "configure it again under that name, or erase what waits: capi-async queue --help"
-        found.append(Finding("spool", "orphans", "warning", text, fix))
+        found.append(Finding("spool", "unconfigured", "warning", text, fix))
     return found
 
 

@@ -20,26 +20,11 @@ PAGE_HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
 }
 
-READS: Final = ("GET", "HEAD", "OPTIONS")
-
 
 def host_name(host: str) -> str:
     """The name in a ``Host`` header, without its port, in lower case."""
     name, colon, port = host.lower().rpartition(":")
     return name if colon and port.isdigit() else host.lower()
-
-
-def from_own_page(method: str, headers: Mapping[str, str], origin: str) -> bool:
-    """Whether no page of another origin asks; programs other than browsers name no origin at all.
-
-    Args:
-        headers: By names in lower case.
-        origin: Of the address under which the request came; compared whole, scheme and port included.
-    """
-    named = headers.get("origin")
-    if named is not None:
-        return named.lower() == origin.lower()
-    return method in READS or headers.get("sec-fetch-site", "none") in ("none", "same-origin")
 
 
 def form_token(key: bytes, session: str) -> str:

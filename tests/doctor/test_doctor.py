@@ -287,8 +287,8 @@ async def test_what_waits_in_a_spool_is_told_and_for_whom(sandbox: Sandbox, tmp_
         await client.send(Event("sign_up", user=User(email="a@b.example"), page=Page(url="https://shop.example/")))
     report = await Client([_snap(sandbox.url("snap"))], spool=spool).check()
     assert _found(report, "spool", "content").text == "1 events wait, 0 ended dead or uncertain"
-    orphans = _found(report, "spool", "orphans")
-    assert (orphans.level, "snap_old" in orphans.text) == ("warning", True)
+    unconfigured = _found(report, "spool", "unconfigured")
+    assert (unconfigured.level, "snap_old" in unconfigured.text) == ("warning", True)
 
 
 async def test_what_ended_badly_by_the_counts_of_a_spool_is_told(sandbox: Sandbox, tmp_path: Path) -> None:

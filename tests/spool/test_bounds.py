@@ -72,7 +72,7 @@ async def test_the_bound_holds_exactly(tmp_path: Path, spool: str, overflow: Any
         if overflow == "fail":
             assert (refused, counts.dropped) == (8, 0)
         else:
-            # nobody waits for a platform that has closed its door for ten minutes
+            # no caller waits for a platform that takes nothing for ten minutes
             assert (refused, counts.dropped) == (0, 8)
         await it.aclose(0)
     assert assert_balanced(it)["snap"].pending == BOUND

@@ -132,7 +132,7 @@ async def test_a_lease_keeps_its_bytes_but_gives_at_least_one(kept: Kept) -> Non
 
 
 async def test_settled_records_move_to_their_counter(kept: Kept) -> None:
-    """And leave the depth; refusals at the door are counted with the records they came with, and never stored."""
+    """And leave the depth; events refused beforehand are counted with the records they came with, and never stored."""
     await kept.spool.append([record("1"), record("2"), record("3")], [refusal("1", "b"), refusal("4")])
     assert kept.spool.depth("b") == Depth(0, 0)
     leased = await kept.lease(2)
@@ -175,7 +175,7 @@ async def test_a_released_record_is_not_settled_by_its_former_holder(kept: Kept)
 
 
 async def test_receipts_are_told_once_it_is_final(kept: Kept) -> None:
-    """By the spool, with the outcome itself; of a refusal at the door as well."""
+    """By the spool, with the outcome itself; of an event refused before it was stored as well."""
     receipt = Receipt()
     await kept.spool.append([record("1", receipt=receipt)], [refusal("1", "b", receipt=receipt)])
     assert {name: outcome.kind for name, outcome in receipt.told.items()} == {"b": "skipped"}

@@ -80,7 +80,7 @@ async def test_everybody_waits_for_a_locked_file_as_long_as_they_said(
     monkeypatch.setattr("capi_async.spool.sqlite.database.BUSY_S", 0.2)
     async with Sandbox() as sandbox, Client([snap(sandbox)], spool=f"sqlite:///{file}", linger_s=0) as client:
         async with locked(file, how):
-            # the one at the door, the others behind it
+            # the first asks the file, the others wait behind it
             sends = [
                 asyncio.create_task(client.send(purchase(number), timeout_s=0.4 if number % 2 else 30))
                 for number in range(6)

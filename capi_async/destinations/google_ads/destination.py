@@ -16,8 +16,9 @@ from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
 from capi_async.destinations import refusals
-from capi_async.destinations.google_ads import mapping, status
+from capi_async.destinations.google_ads import mapping
 from capi_async.destinations.google_ads.answers import read
+from capi_async.destinations.google_ads.followup import FOLLOWUP, read_status, status_request, told
 from capi_async.destinations.google_ads.names import MAX_ACTIONS, Conversions, actions_of, customer_of
 from capi_async.destinations.google_ads.wire import GoogleEvent, GooglePlace
 from capi_async.destinations.platform import Platform
@@ -117,7 +118,7 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
     )
     clicks: ClassVar[tuple[str, ...]] = ("gclid", "gbraid", "wbraid", "google_session")
     click_parameter: ClassVar[str] = "gclid"
-    followup: ClassVar[FollowUp] = status.FOLLOWUP
+    followup: ClassVar[FollowUp] = FOLLOWUP
     docs: ClassVar[str] = "developers.google.com/data-manager/api/devguides/events, read 2026-11"
 
     customer_id: str
@@ -250,10 +251,10 @@ class GoogleAds(Platform, frozen=True, kw_only=True):
         return not decode_head(head, GoogleHead).test
 
     def followup_requests(self, token: str, sent: Sequence[SentRequest], since: float) -> Sequence[tuple[str, Request]]:
-        return [(one.trace_id, status.status_request(self, token, one.trace_id)) for one in sent]
+        return [(one.trace_id, status_request(self, token, one.trace_id)) for one in sent]
 
     def followup_told(self, name: str, response: Response) -> Sequence[Told]:
-        return status.told(status.read_status(self.name, response), self.conversions)
+        return told(read_status(self.name, response), self.conversions)
 
 
 def _end(to: GoogleHead, bodies: Sequence[bytes]) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from capi_async.client import Client
 from capi_async.destinations.google_ads import GoogleAds
-from capi_async.destinations.google_ads.status import StatusError, request_status
+from capi_async.destinations.google_ads.followup import StatusError, request_status
 from capi_async.errors import ConfigError
 from capi_async.event import Event, User
 from capi_async.outcome import Response
