@@ -14,6 +14,7 @@ import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,6 +101,7 @@ async def deliver(events: Sequence[Event], sandbox: SandboxProcess, console: Con
         seconds = time.monotonic() - started
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
+        console.print("Collecting the outcomes of every event, and what the sandbox counted ...", soft_wrap=True)
         sent = [
             Sent(
                 event.event_id,
@@ -138,13 +140,18 @@ async def _watch(client: Client, total: int, console: Console) -> None:
             await asyncio.sleep(0.2)
 
 
+def _still(console: Console, what: str) -> None:
+    console.print(f"  {what}", soft_wrap=True)
+
+
 def tell(done: Finished, fails: Mapping[str, Sequence[str]], console: Console) -> None:
     """The tables of both sides, and the checks."""
     console.print("\n[bold]What the client says[/]")
     show(console, facts(done.ledger, done.summary))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("platform", no_wrap=True)
-    for heading in ("events held", "copies absorbed", "counted twice", "refused", "requests", "of these failed"):
+    # short headings: the table fits 80 columns
+    for heading in ("held", "copies", "twice", "refused", "requests", "failed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, stats in done.stats.items():
         failed = sum(stats["faults"].values())
@@ -159,6 +166,10 @@ def tell(done: Finished, fails: Mapping[str, Sequence[str]], console: Console) -
         )
     console.print("\n[bold]What the sandbox says[/]")
     print_whole(console, table)
+    console.print(
+        "held: events; copies: absorbed; twice: counted twice; failed: of the requests, on purpose",
+        soft_wrap=True,
+    )
     kinds: dict[str, int] = {}
     for stats in done.stats.values():
         for kind, count in stats["faults"].items():
@@ -227,12 +238,12 @@ def main() -> int:
     introduce(events, console)
     console.print("\nStarting the sandbox, then sending; about half a minute for all events:", soft_wrap=True)
     try:
-        with SandboxProcess(wanted.seed) as sandbox:
+        with SandboxProcess(wanted.seed, waits=partial(_still, console)) as sandbox:
             done = run(deliver(events, sandbox, console))
+            console.print("Ending the sandbox, then comparing every event with what it held ...", soft_wrap=True)
     except KeyboardInterrupt:
         console.print("interrupted")
         return 130
-    console.print("Comparing every event with what the sandbox holds ...")
     fails = check(done.sent, done.ledger, done.stats)
     tell(done, fails, console)
     if wanted.json:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Final
@@ -16,6 +17,9 @@ from capi_async.sandbox import Fault, Sandbox
 #: Events that hold this text are refused by every platform, with its own validation error.
 POISON: Final = "poison-"
 _START_S: Final = 30.0
+_END_S: Final = 5.0
+#: Seconds between two lines of what waits for it.
+_SAY_S: Final = 1.5
 
 
 def faults_of(platform: str) -> Iterator[Fault]:
@@ -41,9 +45,14 @@ def faults_of(platform: str) -> Iterator[Fault]:
 
 
 class SandboxProcess:
-    """A sandbox in a child process; it ends with this one, however this one ends."""
+    """A sandbox in a child process; it ends with this one, however this one ends.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        waits: Called every 1.5 seconds with what it waits for.
+    """
+
+    def __init__(self, seed: int, *, waits: Callable[[str], None] = lambda _what: None) -> None:
+        self._waits = waits
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, seed), name="sandbox", daemon=True)
@@ -53,8 +62,11 @@ class SandboxProcess:
     def __enter__(self) -> SandboxProcess:
         self._process.start()
         self._theirs.close()
-        if not self._pipe.poll(_START_S):
-            raise SystemExit("the sandbox did not start")
+        until = time.monotonic() + _START_S
+        while not self._pipe.poll(_SAY_S):
+            if time.monotonic() > until:
+                raise SystemExit("the sandbox did not start")
+            self._waits("the sandbox is starting")
         try:
             self._base_url = self._pipe.recv()
         except EOFError:
@@ -65,7 +77,11 @@ class SandboxProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pipe.close()
-        self._process.join(5.0)
+        until = time.monotonic() + _END_S
+        while self._process.is_alive() and time.monotonic() < until:
+            self._process.join(_SAY_S)
+            if self._process.is_alive():
+                self._waits("the sandbox is ending")
         if self._process.is_alive():
             self._process.terminate()
 

@@ -11,6 +11,7 @@ from capi_async.client import Client
 from capi_async.dashboard.source import View, known_kind
 from capi_async.spool.base import DeadLetter, LetterFilter
 from capi_async.sync import SyncClient
+from capi_async.telemetry.snapshot import Snapshot
 from capi_async.watch.history import History
 from capi_async.watch.seen import Seen, Told
 from capi_async.watch.telling import process_name
@@ -43,7 +44,7 @@ class ClientSource:
             rates={name: self._history.rate(name) for name in ledger},
             samples=self._history.coarse(),
             told=[told],
-            trouble=snapshot.storage_error,
+            trouble=snapshot.storage_error or _away(snapshot),
         )
 
     async def find(self, event_or_order_id: str) -> Sequence[Seen]:
@@ -76,3 +77,13 @@ class ClientSource:
         if isinstance(self._client, SyncClient):
             return await asyncio.to_thread(method, *arguments)
         return await method(*arguments)
+
+
+def _away(snapshot: Snapshot) -> str:
+    """That nothing is stored, if that is so."""
+    if not snapshot.storage_away_s:
+        return ""
+    return (
+        f"Storage has been out of reach, full or locked for {snapshot.storage_away_s:.0f} s: new events are refused. "
+        "To do: see the log for the reason, and to Redis or the disk."
+    )

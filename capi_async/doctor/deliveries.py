@@ -20,7 +20,13 @@ _FIX: Final = "the log of the process that delivers names field and reason; try 
 
 def deliveries(snapshot: Snapshot) -> list[Finding]:
     """What a running client says of each destination: why it is held back, what was refused, what waits."""
-    return [one for name, it in snapshot.destinations.items() for one in _of(name, it)]
+    found = [one for name, it in snapshot.destinations.items() for one in _of(name, it)]
+    if snapshot.storage_away_s:
+        since = f"{snapshot.storage_away_s:.0f} s"
+        text = f"{snapshot.where}: out of reach, full or locked for {since}: new events are refused"
+        fix = "see the log for the reason, and to Redis or the disk"
+        found.append(Finding("spool", "storage", "failure", text, fix))
+    return found
 
 
 def _of(name: str, it: DestinationSnapshot) -> list[Finding]:

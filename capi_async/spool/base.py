@@ -220,7 +220,7 @@ class Health(Struct, frozen=True):
     """What a spool knows of its storage, without asking it.
 
     Attributes:
-        away_s: Seconds for which the storage has been out of reach; 0 if it is not.
+        away_s: Seconds for which the storage has been out of reach, or has taken no new event; 0 if all is well.
         workers: Processes that deliver from it, if that is known.
     """
 

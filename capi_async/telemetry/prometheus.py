@@ -42,7 +42,7 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "capi_prepared_events_total": ("counter", "Events in these groups."),
     "capi_commit_seconds": ("histogram", "Storing one group of events."),
     "capi_loop_lag_seconds": ("histogram", "By how much the event loop was late, looked at once a second."),
-    "capi_storage_away_seconds": ("gauge", "For how long storage has been out of reach; 0 if it is not."),
+    "capi_storage_away_seconds": ("gauge", "For how long storage has been out of reach, full or locked; else 0."),
     "capi_storage_failed": ("gauge", "1 if storage could not be read for this; its counts are 0 then."),
     "capi_workers": ("gauge", "Processes that deliver from the spool, where that is known."),
     "capi_running": ("gauge", "1 while the client is entered; 0 once it has closed or ended by itself."),

@@ -87,7 +87,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         mode: ``live``, ``sandbox`` or ``off``.
         delivers: Whether this process delivers, or only accepts.
         durable: Whether accepted events outlive this process, and ``where`` they are.
-        storage_away_s: Seconds for which storage has been out of reach; 0 if it is not.
+        storage_away_s: Seconds for which storage has been out of reach, or has taken no new event; 0 if all is well.
         storage_error: Why storage could not be read for this, when all counts of it are 0; empty if it could.
         workers: Processes that deliver from the spool, where that is known.
         unstored: Events handed in and not stored yet.

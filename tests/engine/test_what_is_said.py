@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import sqlite3
 import ssl
+from pathlib import Path
 
 import pytest
 import trustme
 
-from capi_async import Client, Event, Page, User
+from capi_async import Client, Event, Page, SpoolError, User
+from capi_async.clock import SYSTEM_CLOCK
+from capi_async.dashboard.access import Access
+from capi_async.dashboard.client_source import ClientSource
+from capi_async.dashboard.site import Dashboard
 from capi_async.destinations import Snap, Webhook
 from capi_async.sandbox import Sandbox
 from capi_async.spec import Destination
 from capi_async.telemetry.prometheus import exposition
+from tests.dashboard.asking import Browser, words
 from tests.engine.server import Reply, serving, until
 
 TOKEN = "never-in-any-text-0042"
@@ -152,3 +159,30 @@ async def test_another_cause_of_the_same_state_is_told_with_what_helps_against_i
     assert (second.state, second.state_at) == ("broken", first.state_at)
     assert second.fix.startswith("what answers is not the platform")
     assert "snap: still broken, and now: HTTP 200 with a page instead of an answer" in _said(caplog)
+
+
+async def test_a_locked_spool_file_is_told_by_metrics_page_and_doctor(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is stored meanwhile, so no outcome tells of it."""
+    caplog.set_level(logging.INFO, logger="capi_async")
+    path = tmp_path / "events.db"
+    async with serving() as server, Client([_snap(server.url)], linger_s=0, spool=f"sqlite:///{path}") as client:
+        assert "\ncapi_storage_away_seconds 0\n" in exposition(client)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(SpoolError):
+            await client.send(_event(), timeout_s=0.2)
+        away_s = client.snapshot().storage_away_s
+        report = await client.check()
+        access = Access(None, hosts=None, clock=SYSTEM_CLOCK)
+        page = words(await Browser(Dashboard(ClientSource(client, 100), access, durable=True)).get("/"))
+        other.execute("ROLLBACK")
+        other.close()
+        await client.send(_event(1))
+        assert client.snapshot().storage_away_s == 0
+    [told] = [one for one in report.findings if (one.subject, one.check) == ("spool", "storage")]
+    assert (told.level, told.fix) == ("failure", "see the log for the reason, and to Redis or the disk")
+    assert away_s > 0
+    assert "out of reach, full or locked" in page
+    assert "is locked by another process" in _said(caplog)

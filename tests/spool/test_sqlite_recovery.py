@@ -205,12 +205,17 @@ async def test_an_order_key_holds_across_processes(tmp_path: Path, clock: Manual
         assert ids(await take(second)) == ["2"]
 
 
-async def test_what_nobody_serves_becomes_dead_letters(tmp_path: Path, clock: ManualClock) -> None:
+async def test_what_nobody_serves_becomes_dead_letters(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """A destination that the configuration no longer names: kept, counted, and replayed once it is back."""
     async with opened(sqlite(tmp_path, clock), "a", "gone") as spool:
         await spool.append([record("1", "gone"), record("2", "gone"), record("3", "a")], [])
     async with opened(sqlite(tmp_path, clock), "a") as spool:
         await eventually(lambda: spool.ledger()["gone"].dead == 2)
+        [said] = [one.getMessage() for one in caplog.records if getattr(one, "reason_code", "") == "configuration"]
+        assert said.startswith("spool: gone: dead: 2 events wait for a destination that is configured no more")
+        assert "capi-async queue replay" in said
         letters = await spool.letters(LetterFilter(destination="gone"))
         assert [(one.event_id, one.reason) for one in letters] == [
             ("1", "configuration changed: no destination of this name"),

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 #: Seconds that a transaction may wait for other processes before its callers are refused, unless they said how long.
 PATIENCE_S: Final = 5.0
 
+#: Seconds after which a write that failed says nothing any more of whether the next one would.
+_TRIED_S: Final = 300.0
+
 #: Seconds between two checks which callers have waited long enough for a transaction that is not being written.
 _CHECK_S: Final = 0.1
 
@@ -219,12 +222,23 @@ class Committer:
         self._failing = False
         #: There was no space for the last appends: what became of older events is written before others are tried.
         self._no_space = False
+        #: Monotonic seconds of the first and the latest of the writes that failed, with none that worked since.
+        self._trouble: tuple[float, float] | None = None
+        self._refuses = False
         self._closing = False
         self._work = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(
             self._run_until_closed(), name="capi_async-sqlite", context=contextvars.Context()
         )
+
+    def away_s(self) -> float:
+        """Seconds since nothing can be written, or no new event; 0 if that works, or was not tried for a while."""
+        if self._trouble is None:
+            return 0.0
+        first, latest = self._trouble
+        now = time.monotonic()
+        return max(now - first, 0.001) if now - latest < _TRIED_S else 0.0
 
     async def append(self, chunks: list[Chunk], refused: Sequence[Refused], timeout_s: float | None) -> None:
         """Return once these are in the file.
@@ -443,6 +457,10 @@ class Committer:
         """After nothing was written: keep what is tried again, and raise for those who do not wait for that."""
         transaction = batch.transaction
         failure = self._failure(transaction, error)
+        if isinstance(error, Exception):
+            now = time.monotonic()
+            self._trouble = (self._trouble[0] if self._trouble is not None else now, now)
+            self._refuses = isinstance(error, NoSpace)
         for change in transaction.changes:
             chunk = change.undo()
             self._dirty[chunk.id] = chunk
@@ -465,6 +483,8 @@ class Committer:
     def _report(self, batch: _Batch) -> None:
         """After all was written: call the spool, settle the receipts, and return to those who wait."""
         transaction = batch.transaction
+        if batch.appends or not self._refuses:  # on a full disk, outcomes of what is stored can still be written
+            self._trouble = None
         for change in transaction.changes:
             if not change.left or change in transaction.lost:
                 # its row is deleted: a touch meanwhile must not change what another process makes of it

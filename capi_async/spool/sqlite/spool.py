@@ -363,7 +363,7 @@ class SqliteSpool:
 
     def health(self) -> Health:
         """See :meth:`~capi_async.spool.base.Spool.health`."""
-        return Health()
+        return Health(self._committer.away_s() if self._committer is not None else 0.0)
 
     def ledger(self) -> Mapping[str, Ledger]:
         if self._thread is None and self._final:
@@ -480,7 +480,7 @@ class SqliteSpool:
             await self.call(self.store.check_place)
             self._changed = await self.call(self.store.take_over) or self._changed
         if "unserved" in due and self._deliver and await self.call(self.store.alone):
-            await self.call(self.store.end_unserved, tuple(self.queues.by_destination), _UNSERVED)
+            await self._end_unserved()
         if self._changed or self._recalls.recalled():
             await self._recalls.apply_recalls()
             await self.recount()
@@ -493,6 +493,17 @@ class SqliteSpool:
         if "prune" in due:
             await self.call(delete_answered, self.store)
             await self.call(self.store.prune)
+
+    async def _end_unserved(self) -> None:
+        ended = await self.call(self.store.end_unserved, tuple(self.queues.by_destination), _UNSERVED)
+        for name, events in ended.items():
+            logger.error(
+                "spool: %s: dead: %d events wait for a destination that is configured no more; they are kept as dead "
+                "letters: configure it again under this name, and send them with 'capi-async queue replay'",
+                name,
+                events,
+                extra={"destination": name, "kind": "dead", "reason_code": "configuration", "count": events},
+            )
 
     async def _refresh_foreign_keys(self) -> None:
         chunks = [chunk for chunk in self.queues.chunks.values() if chunk.foreign]

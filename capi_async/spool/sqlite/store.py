@@ -308,9 +308,9 @@ class Store(SpoolFile):
 
     # Upkeep.
 
-    def end_unserved(self, known: Sequence[str], outcome: Outcome) -> int:
-        """Make dead letters of what no process owns, for destinations that are not among ``known``; how many."""
-        ended = 0
+    def end_unserved(self, known: Sequence[str], outcome: Outcome) -> Counter[str]:
+        """Make dead letters of what no process owns for destinations not among ``known``; how many of each."""
+        ended: Counter[str] = Counter()
         for name in self.unowned().keys() - set(known):
             while (loaded := self.claim(name, records=1_000, max_bytes=1 << 24)).last:
                 with self.transaction(sync=True) as db:
@@ -325,7 +325,7 @@ class Store(SpoolFile):
                         counts: Counter[tuple[str, str]] = Counter()
                         self._change(db, Change.of(chunk), counts)
                         add_to_ledger(db, counts)
-                        ended += len(records)
+                        ended[name] += len(records)
                         chunk.clear()
         return ended
 
