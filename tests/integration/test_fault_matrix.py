@@ -51,7 +51,7 @@ class Subject(Struct, frozen=True):
     Attributes:
         absorbs: The platform recognises a second copy of such an event.
         together: Events share a request.
-        any_2xx: Whatever body comes with a 2xx, it means yes.
+        any_2xx: Whatever body comes with a 2xx, it means yes; ``pages``: a page of HTML does, too.
     """
 
     type: str
@@ -59,6 +59,7 @@ class Subject(Struct, frozen=True):
     absorbs: bool = True
     together: bool = True
     any_2xx: bool = False
+    pages: bool = True
 
 
 SUBJECTS: dict[str, Subject] = {
@@ -72,8 +73,8 @@ SUBJECTS: dict[str, Subject] = {
     "cutmeshort-lead": Subject("cutmeshort", lead, absorbs=False, together=False, any_2xx=True),
     "meta": Subject("meta"),
     # each of these is another visitor
-    "ga4-purchase": Subject("ga4", together=False, any_2xx=True),
-    "ga4-lead": Subject("ga4", lead, absorbs=False, together=False, any_2xx=True),
+    "ga4-purchase": Subject("ga4", together=False, any_2xx=True, pages=False),
+    "ga4-lead": Subject("ga4", lead, absorbs=False, together=False, any_2xx=True, pages=False),
     "reddit": Subject("reddit", absorbs=False),
     "linkedin": Subject("linkedin", absorbs=False),
     "webhook": Subject("webhook", absorbs=False),
@@ -136,7 +137,8 @@ async def test_a_fault_costs_no_event_and_counts_none_twice(
 
     answer = mishap.answer
     if answer == "garbled":
-        answer = "late" if subject.any_2xx else "lost"
+        yes = subject.any_2xx and (subject.pages or mishap_name != "html")
+        answer = "late" if yes else "lost"
     hit = EVENTS if subject.together else mishap.count
     uncertain = hit if answer == "lost" and not subject.absorbs else 0
     resent = hit if answer == "lost" and subject.absorbs else 0
