@@ -16,7 +16,7 @@ from typing import ClassVar, Final, get_args
 from msgspec import Struct
 
 from capi_async.destinations import refusals
-from capi_async.destinations.base import page_of
+from capi_async.destinations.base import ODD_PAGE, is_web
 from capi_async.destinations.pinterest.answers import read
 from capi_async.destinations.pinterest.mapping import (
     action_source,
@@ -189,13 +189,17 @@ class Pinterest(Platform, frozen=True, kw_only=True):
         return self._test_head if test else self._live_head
 
     def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> PinterestEvent:
+        url = ids.page_url
+        if url is not None and not is_web(url):
+            url = None
+            warnings.append(ODD_PAGE)
         body = PinterestEvent(
             name,
             "web" if event.source == "website" else action_source(event),
             trunc(at),
             event.event_id,
             user_data(event, ids, ids.external_id if self.keep_external_id_case else ids.external_id_plain),
-            page_of(ids.page_url, warnings),
+            url,
             None,
             self.partner_name,
             custom_data(event),

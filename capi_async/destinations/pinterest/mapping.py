@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from capi_async.destinations.cart import amount_text
+from capi_async.destinations.cart import amount_text, shared_brand
 from capi_async.destinations.pinterest.wire import (
     PinterestApp,
     PinterestContent,
@@ -19,7 +19,7 @@ from capi_async.destinations.pinterest.wire import (
     PinterestEvent,
     PinterestUser,
 )
-from capi_async.event import App, Consent, Device, Event
+from capi_async.event import App, Consent, Device, Event, Item
 from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import epoch_seconds
@@ -57,27 +57,18 @@ def user_data(event: Event, ids: Identifiers, external_id: Sequence[str] | None)
 
 
 def custom_data(event: Event) -> PinterestCustom | None:
-    content_ids: list[str] | None = None
-    contents: list[PinterestContent] | None = None
+    content_ids: Sequence[str] | None = None
+    contents: Sequence[PinterestContent] | None = None
     pieces, brand = event.num_items, None
     if items := event.items:
-        content_ids, contents, total, brand = [], [], 0, items[0].brand
-        for item in items:
-            quantity = item.quantity
-            total += quantity
-            if brand is not None and item.brand != brand:
-                brand = None  # only a brand that all share is the order's
-            content_ids.append(item.id)
-            contents.append(
-                PinterestContent(
-                    item.id,
-                    None if (price := item.price) is None else amount_text(price),
-                    quantity,
-                    item.name,
-                    item.category,
-                    item.brand,
-                )
-            )
+        if len(items) == 1:
+            # nearly all orders: a tuple costs half of a list
+            item = items[0]
+            content_ids, contents, brand = (item.id,), (_content(item),), item.brand
+            total = item.quantity
+        else:
+            content_ids, contents, brand = [item.id for item in items], list(map(_content, items)), shared_brand(event)
+            total = sum([item.quantity for item in items])
         if pieces is None:
             pieces = total
     data = PinterestCustom(
@@ -98,6 +89,20 @@ def custom_data(event: Event) -> PinterestCustom | None:
 
 
 _NO_CUSTOM: Final = PinterestCustom()
+
+
+def _content(item: Item) -> PinterestContent:
+    price, text = item.price, None
+    if price is not None and "E" in (text := str(price)):
+        text = amount_text(price)  # which is not called for each, because a call costs as much as its work
+    return PinterestContent(
+        item.id,
+        text,
+        item.quantity,
+        item.name,
+        item.category,
+        item.brand,
+    )
 
 
 def add_app_and_device(body: PinterestEvent, event: Event, warnings: list[str], *, tracking_flag: bool) -> None:

@@ -142,7 +142,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
 
     def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> SnapEvent:
         source, url, consent = ACTION_SOURCES[event.source], ids.page_url, event.consent
-        if url is not None and source != "WEB" and not is_web(url):
+        if source != "WEB" and url is not None and not is_web(url):
             url = None
             warnings.append(ODD_PAGE)
         return SnapEvent(
