@@ -182,6 +182,10 @@ class Stages:
         transport = HttpTransport()
         self._ends.append(transport.aclose)
 
+        async def warm() -> None:
+            # its connection is closed once it has been idle for some seconds, as it is when stages go before it
+            await transport.send(requests[-1], timeout_s=30)
+
         async def post() -> None:
             for request in requests:
                 answer = await transport.send(request, timeout_s=30)
@@ -190,7 +194,7 @@ class Stages:
 
         return [
             Stage("join", self.count, lambda: [one.request(head, batch, token) for batch in bodies]),
-            Stage("post", self.count, self._loop(post)),
+            Stage("post", self.count, self._loop(post), before=self._loop(warm)),
             Stage("classify", self.count, lambda: [one.classify(response, len(batch)) for batch in batches]),
         ]
 

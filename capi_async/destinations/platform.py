@@ -390,8 +390,7 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
     # an entry for every source: one subscript costs a third of two calls of get()
     usual = {source: (heads.get(source), ages.get(source, max_age_s)) for source in _SOURCES}
     untestable, head_of, body_of, lacks = made.untestable, made.head, made.body, made.lacks
-    own_fields = attrgetter(made.own) if made.own else None
-    testing, consents, parameter = made.test, made.consents, made.click_parameter
+    own, testing, consents, parameter = made.own, made.test, made.consents, made.click_parameter
     max_age_of, resend_for, order_key = _overridden(made, "max_age_of", "resend_for", "order_key")
 
     def to_wire(event: Event, ids: Identifiers) -> Wire | Refusal:
@@ -421,7 +420,7 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
         if ids.several is not None:
             made.lay_several(body, event, ids, warnings)
         whole = body
-        if event.extra or event.properties or (own_fields is not None and own_fields(event) is not None):
+        if event.extra or event.properties or (own and getattr(event, own) is not None):
             completed = made.completed(body, event, warnings)
             if isinstance(completed, Refusal):
                 return completed
