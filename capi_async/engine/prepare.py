@@ -332,8 +332,8 @@ class Preparer:
         head_of, name, account, form = target.destination.head_of, target.name, target.account, target.wire
         max_body = target.max_body
         row: list[Record | None] = []
-        for (event, ids, receipt), twin in zip(stride.rows(), shared, strict=True):
-            if twin is not None and not event.extra and len(twin.body) <= max_body:
+        for (event, ids, receipt), same in zip(stride.rows(), shared, strict=True):
+            if same is not None and not event.extra and len(same.body) <= max_body:
                 head: bytes | Refusal | None
                 try:
                     head = head_of(event)
@@ -342,8 +342,8 @@ class Preparer:
                 if type(head) is bytes:
                     row.append(
                         Record(
-                            name, event.event_id, head, twin.body, twin.expires_at, twin.resend_for_s,
-                            account, form, now, twin.order_key, 0, 0, 0.0, receipt,
+                            name, event.event_id, head, same.body, same.expires_at, same.resend_for_s,
+                            account, form, now, same.order_key, 0, 0, 0.0, receipt,
                         )
                     )  # fmt: skip
                     continue
@@ -419,14 +419,14 @@ class Preparer:
         if self._require_consent and event.consent is None:
             return _NO_CONSENT
         if target.leader is not None:
-            for twin in before:
-                if twin.destination == target.leader.name and len(twin.body) <= target.max_body:
+            for same in before:
+                if same.destination == target.leader.name and len(same.body) <= target.max_body:
                     head = target.destination.head_of(event)
                     if type(head) is not bytes:
                         return None
                     return Record(
-                        target.name, event.event_id, head, twin.body, twin.expires_at, twin.resend_for_s,
-                        target.account, target.wire, now, twin.order_key,
+                        target.name, event.event_id, head, same.body, same.expires_at, same.resend_for_s,
+                        target.account, target.wire, now, same.order_key,
                     )  # fmt: skip
         made = target.to_wire(event, ids)
         if type(made) is Refusal and _is_whole(made):

@@ -132,8 +132,7 @@ class Worker:
         #: No more requests are begun.
         self.finishing = False
         #: Monotonic seconds since which a request that is ready waits for the rate limit, and until when; 0: none does.
-        self._limited_since = 0.0
-        self._limited_until = 0.0
+        self._limited_since = self._limited_until = 0.0
 
     def wake(self) -> None:
         """Look for work: something changed, such as an answer, or a flush that began."""
