@@ -48,6 +48,16 @@ def future(event_id: str, destination: str = "a", **fields: Any) -> Any:
     return one
 
 
+async def test_that_nobody_delivers_is_known(url: str, open_spool: Open) -> None:
+    """A web process alone counts no worker; an alert stands on that."""
+    web = await open_spool(url, deliver=False)
+    await web.refresh()
+    assert web.health().workers == 0
+    await open_spool(url)
+    await web.refresh()
+    assert web.health().workers == 1
+
+
 async def test_web_processes_append_and_workers_deliver(url: str, open_spool: Open) -> None:
     """Both see the same ledger, and the depth that bounds the queue."""
     web = await open_spool(url, deliver=False)

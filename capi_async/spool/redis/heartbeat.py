@@ -51,7 +51,7 @@ class Heartbeat:
             HEARTBEAT, keys, ["" if last else session.consumer, session.availability.lease_ms()]
         )
         session.availability.answered()
-        self.workers = max(1, int(workers))
+        self.workers = int(workers)
         now = session.clock.monotonic()
         for queue, (unclaimed, unread, claimed, ledger, first) in zip(self._queues, found, strict=True):
             queue.update_counts(ledger)
