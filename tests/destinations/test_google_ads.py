@@ -10,6 +10,7 @@ import pytest
 
 from capi_async.config import from_env
 from capi_async.destinations.google_ads import GoogleAds
+from capi_async.destinations.google_ads.mapping import timestamp
 from capi_async.errors import ConfigError
 from capi_async.event import ClickIds, Consent, Device, Event, Item, Page, User
 from capi_async.outcome import Response, Verdict
@@ -338,3 +339,9 @@ def test_a_name_in_the_table_is_meant_as_it_is_and_any_other_is_told_what_it_lac
     assert isinstance(found, Wire)
     assert not found.warnings
     assert "conversions" in refusal(own, purchase(name="walked_in")).fix
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_utc_cannot_say_harms_nothing(time: str) -> None:
+    """The engine refuses it: it is too old, or lies in the future."""
+    assert timestamp(datetime.fromisoformat(time)).endswith("Z")

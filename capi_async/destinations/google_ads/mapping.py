@@ -46,7 +46,10 @@ DENIED: Final = "CONSENT_DENIED"
 
 def timestamp(time: datetime) -> str:
     """RFC 3339 in UTC, with as many decimals as are known."""
-    time = time.astimezone(UTC)
+    try:
+        time = time.astimezone(UTC)
+    except OverflowError:  # the calendar's first or last hours, in a far offset: Google takes neither
+        time = time.replace(tzinfo=UTC)
     digits = time.microsecond
     precision = "seconds" if not digits else "microseconds" if digits % 1_000 else "milliseconds"
     return time.isoformat(timespec=precision).removesuffix("+00:00") + "Z"
