@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from capi_async.deadlines import Deadlines
 from capi_async.errors import ConfigError, TransportError
 from capi_async.outcome import Response
 from capi_async.spec import Request, is_loopback
@@ -76,6 +77,10 @@ class HttpTransport:
         self._trust_env = trust_env
         self._ssl = ssl
         self._repeats = repeats
+        self._deadlines = Deadlines()
+        #: Seconds of the latest request, and what aiohttp is told of them.
+        self._timeout_s = 0.0
+        self._timeout = aiohttp.ClientTimeout()
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         """See :class:`~capi_async.spec.Transport`."""
@@ -93,30 +98,14 @@ class HttpTransport:
         if session.closed:  # the caller's own, closed before we are: nothing can leave
             return TransportError("session", sent=False)
         body = _Body(request.body)
-        headers = {"User-Agent": USER_AGENT, **request.headers}
-        if request.body:
-            headers["Content-Length"] = str(request.size)
-        # a little less than the whole, so that which of the two ran out tells whether the request had left
-        connect_s = min(CONNECT_TIMEOUT_S, 0.9 * timeout_s)
-        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=connect_s)
+        if timeout_s != self._timeout_s:
+            self._timeout_s = timeout_s
+            # a little less than the whole, so that which of the two ran out tells whether the request had left
+            self._timeout = aiohttp.ClientTimeout(total=None, connect=min(CONNECT_TIMEOUT_S, 0.9 * timeout_s))
         try:
-            async with session.request(
-                request.method,
-                request.url,
-                data=body.payload(),
-                headers=headers,
-                timeout=timeout,
-                allow_redirects=False,
-                # a caller's session may say otherwise, and then the answer would be lost
-                raise_for_status=False,
-                proxy=_proxy(request.url) if self._trust_env else None,
-                ssl=self._ssl if self._ssl is not None else True,
-            ) as answer:
-                return Response(
-                    status=answer.status,
-                    body=await _read(answer),
-                    headers={name.lower(): value for name, value in answer.headers.items()},
-                )
+            # aiohttp would set a timer for each request
+            with self._deadlines.within(timeout_s):
+                return await self._ask(session, request, body)
         except aiohttp.ClientConnectorDNSError:
             return TransportError("dns", sent=False)
         except aiohttp.ClientConnectorCertificateError as error:
@@ -132,6 +121,28 @@ class HttpTransport:
         except (aiohttp.ClientError, ValueError):
             # includes an answer that is no HTTP: it came, so the request was read
             return TransportError("protocol", sent=body.left)
+
+    async def _ask(self, session: aiohttp.ClientSession, request: Request, body: _Body) -> Response:
+        headers = {"User-Agent": USER_AGENT, **request.headers}
+        if len(request.body) > 1:
+            headers["Content-Length"] = str(request.size)
+        async with session.request(
+            request.method,
+            request.url,
+            data=body.payload(),
+            headers=headers,
+            timeout=self._timeout,
+            allow_redirects=False,
+            # a caller's session may say otherwise, and then the answer would be lost
+            raise_for_status=False,
+            proxy=_proxy(request.url) if self._trust_env else None,
+            ssl=self._ssl if self._ssl is not None else True,
+        ) as answer:
+            return Response(
+                status=answer.status,
+                body=await _read(answer),
+                headers={name.lower(): value for name, value in answer.headers.items()},
+            )
 
     async def aclose(self) -> None:
         """Close our own session; a given one is the caller's."""
@@ -197,7 +208,8 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in answer.content.iter_chunked(64 * 1024):
+        content = answer.content
+        while not content.at_eof() and (part := await content.readany()):
             parts.append(part)
             size += len(part)
             if size > MAX_ANSWER_BYTES:
@@ -207,7 +219,7 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         if answer.status < 300:
             # half of a 2xx must not pass for a whole one
             return b""
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _untrusted(error: BaseException) -> str:

@@ -13,7 +13,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from capi_async.engine.guard import Fault, Guard
-from capi_async.engine.held import By
 from capi_async.engine.hooks import Hooks
 from capi_async.errors import ConfigError
 from capi_async.log import literal
@@ -37,6 +36,11 @@ class DestinationCode:
         self._hooks = hooks
         #: Method, address and headers of the latest request that could be sent.
         self._sendable_head: tuple[str, str, Mapping[str, str]] | None = None
+        self._request, self._classify, self._batch_limit, self._refused = (
+            _Timed(hooks, self.name, what)
+            for what in ("request()", "classify()", "batch_limit()", "refused() of its credential")
+        )
+        self._limits_itself = getattr(destination.batch_limit, "__func__", None) is not Destination.batch_limit
         self._ask_credential = Guard(self._reveal, name=f"capi_async-credential-{destination.name}")
 
     @property
@@ -56,7 +60,7 @@ class DestinationCode:
             reason = f"the credential's callable failed with {fault.name}"
             return Verdict(kind="unauthorized", reason=reason, fix="mend the callable")
         try:
-            with self._timed("request()"):
+            with self._request:
                 request = self.destination.request(head, [record.body for record in records], token)
             if self._is_sendable(request):
                 return request, token
@@ -74,8 +78,8 @@ class DestinationCode:
         Raises:
             Fault: The caller's own code gave none; it is in the log.
         """
-        if self.fixed():
-            return await self.destination.secret().reveal()
+        if (text := self._text()) is not None:
+            return text
         try:
             # it may hang like any server
             return await self._ask_credential(self._limits.request_timeout_s)
@@ -85,17 +89,12 @@ class DestinationCode:
 
     def fixed(self) -> bool:
         """Whether the credential is a plain text, which no callable gives."""
-        try:
-            return self.destination.secret().fixed
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # a destination's fault is named where its credential is asked for
-            return False
+        return self._text() is not None
 
     def refused(self, token: str) -> None:
         """Let the credential know that the platform does not take this token of it."""
         try:
-            with self._timed("refused() of its credential"):
+            with self._refused:
                 self.destination.secret().refused(token)
         except KeyboardInterrupt:
             raise
@@ -120,8 +119,10 @@ class DestinationCode:
     def batch_limit(self, head: bytes) -> int:
         """Events that one request of this head may carry; one, which every platform takes, if its code fails."""
         most = self._limits.max_batch_events
+        if not self._limits_itself:
+            return most
         try:
-            with self._timed("batch_limit()"):
+            with self._batch_limit:
                 limit: object = self.destination.batch_limit(head)
         except KeyboardInterrupt:
             raise
@@ -144,7 +145,7 @@ class DestinationCode:
     def classify(self, response: Response, count: int) -> list[Verdict]:
         """What an answer means for each of ``count`` events; ambiguous for all if the destination's code fails."""
         try:
-            with self._timed("classify()"):
+            with self._classify:
                 verdicts = list(self.destination.classify(response, count))
         except KeyboardInterrupt:
             raise
@@ -191,16 +192,22 @@ class DestinationCode:
             },
         )
 
+    def _text(self) -> str | None:
+        """The credential, if it is a plain text."""
+        try:
+            secret = self.destination.secret()
+            return secret.text() if secret.fixed else None
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a destination's fault is named where its credential is asked for
+            return None
+
     async def _reveal(self) -> str:
         token = (await self.destination.secret().reveal()).strip()
         if not token.isascii() or not token.isprintable():
             # sent, it would break the request so that it seems as if its answer were lost
             raise ConfigError("the credential's callable gave characters that cannot stand in a header")
         return token
-
-    def _timed(self, what: str) -> _Timed:
-        """Say so if a destination's own code, which is called on the event loop, holds it."""
-        return _Timed(self._hooks, self.name, what)
 
     def _is_sendable(self, request: Request) -> bool:
         """Whether a destination's own code gave a request; one that is none would break inside the transport."""
@@ -214,18 +221,26 @@ class DestinationCode:
         return all(issubclass(kind, (bytes, bytearray, memoryview)) for kind in set(map(type, request.body)))
 
 
-class _Timed(By):
-    """See :meth:`DestinationCode._timed`."""
+class _Timed:
+    """Says so if one call of a destination's own code, which is on the event loop, holds it.
 
-    __slots__ = ("_call", "_hooks", "_name")
+    Made once for each call that there is, because all of them are entered for every request; none calls itself.
+    """
 
-    def __init__(self, hooks: Hooks, name: str, what: str) -> None:
-        super().__init__(hooks.held, f"{name}: {what}")
-        self._hooks, self._name, self._call = hooks, name, what
+    __slots__ = ("_before", "_began", "_call", "_held", "_hooks", "_name", "_what")
+
+    def __init__(self, hooks: Hooks, name: str, call: str) -> None:
+        self._hooks, self._name, self._call = hooks, name, call
+        self._held, self._what = hooks.held, f"{name}: {call}"
+
+    def __enter__(self) -> None:
+        held = self._held
+        self._began = began = time.perf_counter()
+        self._before, held.at = held.at, (self._what, began)
 
     def __exit__(self, *_error: object) -> None:
-        super().__exit__()
-        took_s = time.perf_counter() - self.began
+        self._held.at = self._before
+        took_s = time.perf_counter() - self._began
         if took_s > HELD_S:
             self._hooks.note(
                 logging.WARNING,

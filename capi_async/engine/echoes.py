@@ -47,7 +47,8 @@ class Echoes:
         self._vocabulary = frozenset(word for word in vocabulary if word)
         self._thread = thread
         self._token = ""
-        self._forms: tuple[str, ...] = ()
+        #: Each with its bytes.
+        self._forms: tuple[tuple[str, bytes], ...] = ()
         # Digest of a text to what was made of it. It holds for other requests too: where a text came word for word
         # before, it does not quote what is in this one.
         self._known: dict[bytes, str] = {}
@@ -55,14 +56,15 @@ class Echoes:
     def without_token(self, response: Response, token: str) -> Response:
         """The answer as the destination may see it: bounded, and without the credential of its request."""
         if token != self._token:
-            self._token, self._forms = token, forms_of(token)
+            self._token, self._forms = token, tuple((form, form.encode()) for form in forms_of(token))
         body, headers = response.body, response.headers
         if len(body) > MAX_READ_BYTES:
             body = body[:MAX_READ_BYTES]
-        for form in self._forms:
-            if form.encode() in body:
-                body = body.replace(form.encode(), _MASK.encode())
-            if any(form in value for value in headers.values()):
+        said = "\n".join(headers.values())
+        for form, encoded in self._forms:
+            if encoded in body:
+                body = body.replace(encoded, _MASK.encode())
+            if form in said:
                 headers = {name: value.replace(form, _MASK) for name, value in headers.items()}
         if body is response.body and headers is response.headers:
             return response
@@ -91,7 +93,9 @@ class Echoes:
 
 def _silent(verdict: Verdict) -> bool:
     """Whether it holds no words, and its codes have the form of codes."""
-    return not (verdict.reason or verdict.field or verdict.fix) and _codes(verdict) == (verdict.code, verdict.trace_id)
+    if verdict.reason or verdict.field or verdict.fix:
+        return False
+    return not (verdict.code or verdict.trace_id) or _codes(verdict) == (verdict.code, verdict.trace_id)
 
 
 def _codes(verdict: Verdict) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from capi_async.clock import Clock
+from capi_async.deadlines import Deadlines
 from capi_async.engine.batcher import Batch
 from capi_async.engine.destination_code import DestinationCode
 from capi_async.engine.echoes import Echoes
@@ -72,6 +72,7 @@ class Exchange:
         self._ending = ending
         self._clock = clock
         self._timeout_s = destination.effective_limits().request_timeout_s
+        self._deadlines = Deadlines()
         self._echoes = Echoes(destination.names.values(), thread)
         self.sending = 0
 
@@ -149,7 +150,7 @@ class Exchange:
         left_s = self._sending_time.until - self._clock.monotonic()
         timeout_s = min(self._timeout_s, max(left_s, LEAST_S))
         try:
-            async with asyncio.timeout(timeout_s + OVERTIME_S):
+            with self._deadlines.within(timeout_s + OVERTIME_S):
                 response = await self._transport.send(request, timeout_s=timeout_s)
             if not isinstance(response, Response):
                 raise TypeError  # named below, like any other error of a transport

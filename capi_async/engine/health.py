@@ -107,8 +107,9 @@ class Health:
         """What an answer teaches about the destination as a whole."""
         first = verdicts[0]
         if verdicts.count(first) == len(verdicts):  # nearly always: one object for all
-            verdicts = (first,)
-        kinds = {verdict.kind for verdict in verdicts}
+            verdicts, kinds = (first,), {first.kind}
+        else:
+            kinds = {verdict.kind for verdict in verdicts}
         if "accepted" in kinds:
             self.window.succeed()
             self.bucket.succeed()

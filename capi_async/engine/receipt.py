@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from capi_async.answer import Answer
+from capi_async.deadlines import Deadlines
 from capi_async.outcome import PENDING, Outcome
 
 
 class Delivery:
     """One run of the engine, for those who wait for its receipts: once it is over, nothing settles by itself."""
 
-    __slots__ = ("over", "pending", "waiting")
+    __slots__ = ("deadlines", "over", "pending", "waiting")
 
     def __init__(self, *, over: bool = False, pending: Callable[[str], Outcome] | None = None) -> None:
         self.over = over
         #: Destination to the outcome of what waits there, with the reason why it does.
         self.pending = pending or _waits
         self.waiting: set[asyncio.Future[None]] = set()
+        #: Until when they wait.
+        self.deadlines = Deadlines()
 
     def end(self) -> None:
         """Wake everybody: what is not settled by now stays pending."""
@@ -58,19 +62,20 @@ class Receipt(Struct, gc=False, eq=False):
                 destination is paused or does not answer. ``None`` waits as long as it takes.
         """
         if not self._complete() and not self._delivery.over:
-            loop = asyncio.get_running_loop()
             # one each: several may wait for the same receipt, and one that gives up must not cancel the others
-            waiter: asyncio.Future[None] = loop.create_future()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters = [*(self._waiters or ()), waiter]
             self._delivery.waiting.add(waiter)
-            timer = None if timeout_s is None else loop.call_later(timeout_s, _wake, waiter)
+            deadlines = self._delivery.deadlines
+            number = None if timeout_s is None else deadlines.add(timeout_s, partial(_wake, waiter))
             try:
                 await waiter
             finally:
-                if timer is not None:
-                    timer.cancel()
+                if number is not None:
+                    deadlines.remove(number)
                 # an event that another process settles is never settled here
-                self._waiters = [one for one in self._waiters if one is not waiter] or None
+                others = self._waiters
+                self._waiters = None if len(others) == 1 else [one for one in others if one is not waiter]
                 self._delivery.waiting.discard(waiter)
         return self.known()
 

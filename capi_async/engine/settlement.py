@@ -105,6 +105,8 @@ class _Delivered:
 
     def of_all(self, records: Sequence[Record]) -> list[Outcome]:
         """The outcomes of several records."""
+        if len(records) == 1:
+            return [self.of(records[0])]
         outcomes: list[Outcome] = []
         for _, alike in groupby(records, key=_attempts):
             group = list(alike)

@@ -299,6 +299,8 @@ _destination = attrgetter("destination")
 
 def _runs(records: Sequence[Record], outcomes: Sequence[Outcome]) -> Iterator[tuple[int, int]]:
     """Bounds of the runs of records that share destination and outcome."""
+    if len(records) == 1:
+        return iter(((0, 1),))
     names = [record.destination for record in records]
     edges = {index for index, (one, other) in enumerate(pairwise(outcomes), 1) if one is not other}
     if names and names.count(names[0]) != len(names):

@@ -163,7 +163,7 @@ class DestinationMetrics:
     def settled(self, event_ids: Sequence[str], outcomes: Sequence[Outcome], now: float) -> None:
         """Events got their final outcomes; ``event_ids`` are those of the last ones at least."""
         counts = self._minute(now).outcomes
-        for outcome, number in _runs(outcomes):
+        for outcome, number in _runs(outcomes) if len(outcomes) > 1 else ((outcomes[0], 1),):
             kind = outcome.kind
             self.outcomes[kind, reason_of(outcome)] += number
             counts[kind] = counts.get(kind, 0) + number

@@ -610,7 +610,7 @@ async def test_code_of_a_destination_that_holds_the_loop_is_named(
 ) -> None:
     """As a hook is: everybody waits for it."""
     monkeypatch.setattr("capi_async.engine.destination_code.HELD_S", -1.0)
-    async with client(acme(server)) as sender:
+    async with client(Limited(base_url=server.url, gives=10)) as sender:
         await sender.send(event(1))
         assert await sender.flush(5)
     for what in ("batch_limit()", "request()", "classify()"):
