@@ -89,10 +89,12 @@ class Client(StoredEvents):
         max_pending_events, max_pending_bytes: Bounds of each destination's queue.
         max_intake_events: Events that may wait to be prepared.
         max_attempts: Failed requests that one event may be part of (memory spool).
-        prepare: ``auto``: an event that comes alone is prepared where it is handed in, on the event loop, which that
-            holds for some tens of microseconds, if it is small (some 3,000 bytes, the phone number with its country
-            code) and all destinations are :attr:`~capi_async.spec.Destination.brief`; all others are prepared in a
-            thread. ``thread``: all of them are; with ``before_send`` that is always so.
+        prepare: ``auto``: an event that comes alone, is small (some 3,000 bytes, the phone number with its country
+            code) and goes to destinations that are all :attr:`~capi_async.spec.Destination.brief`, is accepted as it is
+            by a spool in memory, and prepared in a thread together with those that follow within half of ``linger_s``;
+            where it does not linger, or the spool is durable, it is prepared on the event loop, which that holds for
+            some tens of microseconds. ``thread``: each is prepared in the thread before it is accepted, as all other
+            events are; with ``before_send`` that is always so.
         consent: ``vouch``: an event without ``Consent`` is the caller's responsibility; ``require``: it is skipped.
         phone_region: Country of phone numbers without country code, where the event names none.
         session: Your own aiohttp session: used, not closed. What instruments it sees addresses that hold a credential.
@@ -534,6 +536,8 @@ class Client(StoredEvents):
 
     def ledger(self) -> Mapping[str, Ledger]:
         """Destination to counts of every state; ``accepted`` is the sum of the others."""
+        if self._engine is not None:
+            self._engine.intake.gathering.look()
         found = self._spool.ledger()
         return {name: found.get(name, Ledger()) for name in self._names} | dict(found)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Final, get_args
+from weakref import WeakMethod
 
 from msgspec import Struct
 
@@ -166,12 +167,16 @@ class Dispatcher:
             overflow=settings.overflow, progressing=lambda name: self.workers[name].progressing(),
             put_back=self._put_back,
         )  # fmt: skip
+        linger_s = min([worker.linger_s for worker in self.workers.values()])
         make = Intake if self._tracing is None else partial(TracedIntake, self._tracing)
         self.intake = make(
             preparer=preparer, thread=self._thread, spool=spool, capacity=capacity, names=self._names,
             hooks=self._hooks, ending=self._is_ending, clock=clock, max_events=settings.max_intake_events,
             straight=settings.prepare == "auto",
+            linger_s=linger_s if settings.profile == "server" else 0.0,
+            least=min([one.effective_limits().max_batch_events for one in destinations]),
         )  # fmt: skip
+        self.delivery.look = _calling(WeakMethod(self.intake.gathering.look))
         self._supervisor: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = self.loop.create_future()
 
@@ -266,11 +271,17 @@ class Dispatcher:
             await self._ended()
 
     async def _settle(self, timeout_s: float, done: Callable[[], bool]) -> bool:
-        for worker in self.workers.values():
-            worker.hurry += 1  # counted: another flush may be under way
-            worker.wake()
+        gathering = self.intake.gathering
+        gathering.hurry(on=True)
+        hurried: list[Worker] = []
         try:
             async with asyncio.timeout(timeout_s):
+                if not self.failed:  # else nothing is prepared any more
+                    await gathering.all_prepared()
+                for worker in self.workers.values():
+                    worker.hurry += 1  # counted: another flush may be under way
+                    hurried.append(worker)
+                    worker.wake()
                 while not done():
                     if self.failed or (not self._settings.deliver and self.intake.empty and self._opened.done()):
                         return False
@@ -284,7 +295,8 @@ class Dispatcher:
         except TimeoutError:
             return done()
         finally:
-            for worker in self.workers.values():
+            gathering.hurry(on=False)
+            for worker in hurried:
                 worker.hurry -= 1
         return True
 
@@ -298,6 +310,7 @@ class Dispatcher:
         for worker in self.workers.values():
             worker.finishing = True
             worker.wake()
+        self.intake.gathering.ask()
         until = self._clock.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -611,6 +624,17 @@ class Dispatcher:
                     )
                 logger.debug("where it failed", extra={"at": [_where(one) for one in _leaves(error)]})
             wait_s = _RESTART_S
+
+
+def _calling(method: WeakMethod[Callable[[], None]]) -> Callable[[], None]:
+    """Calls a method of an object without holding the object."""
+
+    def call() -> None:
+        bound = method()
+        if bound is not None:
+            bound()
+
+    return call
 
 
 def _pending(holds: Mapping[str, tuple[Breaker, TokenBucket]], name: str) -> Outcome:

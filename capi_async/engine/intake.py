@@ -7,7 +7,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
 
 from capi_async.clock import Clock
 from capi_async.engine.backlog import Backlog
@@ -15,6 +16,7 @@ from capi_async.engine.capacity import Capacity
 from capi_async.engine.commit import MAX_MICRO_BATCH, Commit
 from capi_async.engine.edits import BEFORE_SEND
 from capi_async.engine.erasure import Erasure
+from capi_async.engine.gathering import Gathering
 from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.prepare import Preparer
@@ -59,7 +61,8 @@ class Intake:
     Args:
         max_events: Events that may wait here before callers wait.
         prepare: What prepares events in the thread, unless it is :func:`prepared`.
-        straight: Whether lone events may be prepared on the event loop.
+        straight: Whether lone events may be prepared elsewhere than in the thread, or a little later.
+        linger_s, least: See :class:`~capi_async.engine.gathering.Gathering`.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class Intake:
         clock: Clock,
         max_events: int = 10_000,
         straight: bool = True,
+        linger_s: float = 0.0,
+        least: int = 1,
         prepare: Prepare | None = None,
     ) -> None:
         self._prepare = prepare or prepared
@@ -91,6 +96,10 @@ class Intake:
         self._straight = Straight(
             wanted=straight, preparer=preparer, spool=spool, capacity=capacity, names=names, hooks=hooks, clock=clock
         )
+        self.gathering: Final = Gathering(
+            wanted=straight, linger_s=linger_s, least=least, preparer=preparer, thread=thread, spool=spool,
+            capacity=capacity, names=names, hooks=hooks, clock=clock, woken=self._backlog.woken.set,
+        )  # fmt: skip
         self._running = False
         self._busy = False
         self._sweeping: asyncio.TimerHandle | None = None
@@ -100,8 +109,8 @@ class Intake:
 
     @property
     def empty(self) -> bool:
-        """Whether everything handed in is in the spool (or was refused)."""
-        return self._backlog.empty and not self._busy
+        """Whether the records of everything handed in are in the spool (or it was refused)."""
+        return self._backlog.empty and not self._busy and not self.gathering.events
 
     @property
     def waiting(self) -> int:
@@ -119,11 +128,15 @@ class Intake:
         return self._backlog.unknown
 
     def at_once(self, event: Event, receipt: Receipt) -> bool:
-        """Whether a lone event is stored already, see :class:`~capi_async.engine.straight.Straight`; else put it in."""
-        # nothing waits before it, and the thread is idle
-        if self.closed or self._busy or not self._running or not self._backlog.idle:
+        """Whether a lone event is stored already; else put it in.
+
+        See :class:`~capi_async.engine.gathering.Gathering` and :class:`~capi_async.engine.straight.Straight`.
+        """
+        # nothing waits before it, and nothing else is in the thread
+        gathering = self.gathering
+        if self.closed or not self._running or not self._backlog.idle or (self._busy and not gathering.busy):
             return False
-        return self._straight.store(event, receipt)
+        return gathering.take(event, receipt) or (not gathering.events and self._straight.store(event, receipt))
 
     def put(
         self, events: Sequence[Event], receipts: Sequence[Receipt], *, timeout_s: float | None, waited: bool = False
@@ -180,6 +193,11 @@ class Intake:
         self._running = True
         try:
             while True:
+                if ahead is None and (self.gathering.due or (self.gathering.events and self._backlog.submissions)):
+                    # these came before all that waits
+                    self._busy = True
+                    await self.gathering.prepare()
+                    continue
                 if ahead is None:
                     slices, ahead = self._next()
                 if ahead is None:
@@ -226,12 +244,15 @@ class Intake:
         Callers that wait to be stored are refused at once.
         """
         self.closed = True
+        self.gathering.ask()
         self.abandon(_CLOSED, appending=False)
         left_s = until - self._clock.monotonic()
-        if not self._commit.quiet.is_set() and left_s > 0:
+        if not (self._commit.quiet.is_set() and not self.gathering.events) and left_s > 0:
             try:
                 async with asyncio.timeout(left_s):
                     await self._commit.quiet.wait()
+                    if self._running:
+                        await self.gathering.all_prepared()
             except TimeoutError:
                 pass
         self.abandon(_CLOSED)
@@ -248,6 +269,9 @@ class Intake:
             if submission.queued and submission.position is not None:
                 submission.position.unstored = deque(map(erasure.of, submission.position.unstored))
         until = self._clock.monotonic() + _ERASED_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ERASED_S):
+                await self.gathering.all_prepared()
         while waiting := [one.future for one in submissions if not one.future.done() and not one.queued]:
             left_s = until - self._clock.monotonic()
             if left_s <= 0:

@@ -44,9 +44,11 @@ _TURN_S: Final = 0.0015
 _STRIDE: Final = 32
 
 #: Bytes up to which an event is small; and items, and properties.
-_SMALL_BYTES: Final = 3_072
+SMALL_BYTES: Final = 3_072
 _FEW: Final = 16
 _SIZE: Final = msgspec.msgpack.Encoder()
+#: Types of a user's values that never change.
+_FIXED: Final = (str, type(None), Hashed, tuple)
 
 _NOT_ADDRESSED: Final = Outcome(kind="skipped", field="to", reason="not addressed to this destination")
 _NO_CONSENT: Final = Outcome(
@@ -400,6 +402,18 @@ class Preparer:
             return None
         return records, refused
 
+    def may_wait(self, event: Event) -> bool:
+        """Whether :meth:`run` would make the same of the event a little later, in bounded time, and nobody watches."""
+        user = event.user
+        return (
+            not self._watcher.on
+            # what its caller may change meanwhile; lists of items and of addressees are copied
+            and type(user.email) in _FIXED and type(user.external_id) in _FIXED and not event.properties
+            and event.meta is None and event.snap is None and event.pinterest is None and event.tiktok is None
+            and event.cutmeshort is None and event.linkedin is None
+            and self._is_small(event)
+        )  # fmt: skip
+
     def _is_small(self, event: Event) -> bool:
         """Whether identifying and mapping it is sure to take no longer than for most."""
         if len(event.items) > _FEW or len(event.properties) > _FEW or event.extra:
@@ -408,7 +422,7 @@ class Preparer:
         if number is not None and type(number) is not Hashed and not (type(number) is str and is_written_out(number)):
             return False  # several, or one that a parser of another package may have to read
         _SIZE.encode_into(event, self._scratch)
-        return len(self._scratch) <= _SMALL_BYTES
+        return len(self._scratch) <= SMALL_BYTES
 
     def _usual_one(
         self, target: _Target, event: Event, ids: Identifiers, now: float, before: Sequence[Record]

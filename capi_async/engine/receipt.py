@@ -17,10 +17,12 @@ from capi_async.outcome import PENDING, Outcome
 class Delivery:
     """One run of the engine, for those who wait for its receipts: once it is over, nothing settles by itself."""
 
-    __slots__ = ("deadlines", "over", "pending", "waiting")
+    __slots__ = ("deadlines", "look", "over", "pending", "waiting")
 
     def __init__(self, *, over: bool = False, pending: Callable[[str], Outcome] | None = None) -> None:
         self.over = over
+        #: Called when somebody asks for an outcome: what is known only once an event is prepared shall be known then.
+        self.look: Callable[[], None] = _nothing
         #: Destination to the outcome of what waits there, with the reason why it does.
         self.pending = pending or _waits
         self.waiting: set[asyncio.Future[None]] = set()
@@ -37,6 +39,10 @@ class Delivery:
 
 def _waits(_destination: str) -> Outcome:
     return PENDING
+
+
+def _nothing() -> None:
+    """All that there is to know is known."""
 
 
 class Receipt(Struct, gc=False, eq=False):
@@ -61,6 +67,8 @@ class Receipt(Struct, gc=False, eq=False):
             timeout_s: Seconds to wait; what is not settled by then is ``pending``, with the reason where its
                 destination is paused or does not answer. ``None`` waits as long as it takes.
         """
+        if not self._complete():
+            self._delivery.look()
         if not self._complete() and not self._delivery.over:
             # one each: several may wait for the same receipt, and one that gives up must not cancel the others
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -81,6 +89,8 @@ class Receipt(Struct, gc=False, eq=False):
 
     def known(self) -> dict[str, Outcome]:
         """One outcome per destination, as far as they are final by now; ``pending`` for the others."""
+        if not self._complete():
+            self._delivery.look()
         known = self._outcomes or {}
         return {name: known.get(name) or self._delivery.pending(name) for name in self._destinations}
 

@@ -106,10 +106,11 @@ class Worker:
         )  # fmt: skip
         self.breaker = self._health.breaker
         self.bucket = self._health.bucket
+        self.linger_s = linger_s if destination.linger_s is None else destination.linger_s
         self._batcher = Batcher(
             limit_of=self._code.batch_limit,
             max_bytes=limits.max_batch_bytes,
-            linger_s=linger_s if destination.linger_s is None else destination.linger_s,
+            linger_s=self.linger_s,
             now=clock.monotonic,
         )
         self._splits: list[Batch] = []

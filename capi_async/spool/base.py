@@ -170,6 +170,45 @@ def append_now_of(spool: object) -> AppendNow | None:
     return None
 
 
+class Unprepared(Struct, gc=False, eq=False):
+    """An accepted event whose records are not made yet; only a spool in memory keeps it so.
+
+    Attributes:
+        accepted_at: Seconds since the epoch.
+        destinations: Where it counts as accepted and pending.
+        bytes: What it counts at each of them until its records are made.
+    """
+
+    event: Any
+    receipt: Any
+    accepted_at: float
+    destinations: Sequence[str]
+    bytes: int
+
+
+@runtime_checkable
+class KeepsUnprepared(Protocol):
+    """What a spool in memory may offer besides: to take an event as it is, whose records are made a little later."""
+
+    @property
+    def unprepared(self) -> Sequence[Unprepared]:
+        """The events that are kept so, the oldest first."""
+        ...
+
+    def keep(self, event: Unprepared) -> None:
+        """Take an event, which counts as accepted and pending from now on."""
+        ...
+
+    def prepared(self, events: int, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        """What became of the oldest so many of them; it does for them what ``append`` does."""
+        ...
+
+
+def keeps_unprepared(spool: object) -> KeepsUnprepared | None:
+    """The spool, if it takes events as they are; a subclass that appends in another way does not."""
+    return spool if append_now_of(spool) is not None and isinstance(spool, KeepsUnprepared) else None
+
+
 #: Outcomes whose records are kept for replay.
 KEPT: Final = ("dead", "uncertain")
 

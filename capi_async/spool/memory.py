@@ -20,6 +20,7 @@ from capi_async.spool.base import (
     Record,
     Refused,
     Revoked,
+    Unprepared,
     cut_short,
     ignore_recall,
     ignore_settled,
@@ -56,6 +57,8 @@ class MemorySpool:
         self._sent: dict[str, deque[SentRequest]] = {}
         #: Identity of a leased record to it, and the outcome that it gets unless its answer comes.
         self._end_on_return: dict[int, tuple[Record, Outcome]] = {}
+        #: Events that are counted in their queues, and whose records are not made yet.
+        self.unprepared: deque[Unprepared] = deque()
 
     async def open(
         self,
@@ -116,6 +119,26 @@ class MemorySpool:
                 one.receipt.settle(one.destination, one.outcome)
         for name in woken:
             self._wake(name)
+
+    def keep(self, event: Unprepared) -> None:
+        """See :meth:`~capi_async.spool.base.KeepsUnprepared.keep`."""
+        self.unprepared.append(event)
+        self._count(event.destinations, 1, event.bytes)
+
+    def prepared(self, events: int, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        """See :meth:`~capi_async.spool.base.KeepsUnprepared.prepared`."""
+        kept = [self.unprepared.popleft() for _ in range(events)]
+        for destinations, group in groupby(kept, key=_destinations):
+            sizes = [event.bytes for event in group]
+            self._count(destinations, -len(sizes), -sum(sizes))
+        self.append_now(records, refused)
+
+    def _count(self, destinations: Sequence[str], events: int, size: int) -> None:
+        for name in destinations:
+            queue = self._queues[name]
+            queue.accepted += events
+            queue.events += events
+            queue.bytes += size
 
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
         queue = self._queues[destination]
@@ -255,7 +278,9 @@ class MemorySpool:
         # copied first: another thread may ask
         ready, delayed, leased = list(islice(queue.ready, 1)), list(queue.delayed), list(queue.leased.values())
         waiting = [*ready, *(entry[2] for entry in delayed), *leased]
-        return min((record.accepted_at for record in waiting), default=None)
+        times = [record.accepted_at for record in waiting]
+        times += [event.accepted_at for event in islice(self.unprepared, 1) if destination in event.destinations]
+        return min(times, default=None)
 
     def health(self) -> Health:
         """See :meth:`~capi_async.spool.base.Spool.health`."""
@@ -295,6 +320,7 @@ class MemorySpool:
 
 
 _destination = attrgetter("destination")
+_destinations = attrgetter("destinations")
 
 
 def _runs(records: Sequence[Record], outcomes: Sequence[Outcome]) -> Iterator[tuple[int, int]]:

@@ -60,7 +60,8 @@ class Raising(Acme, frozen=True, kw_only=True):
 
 
 def client(*destinations: Destination, **options: Any) -> Client:
-    return Client(destinations, **{"linger_s": 60, **options})
+    """Its events hardly wait for others: in memory they would be kept as they are, and prepared later."""
+    return Client(destinations, **{"linger_s": 0.03, **options})
 
 
 def accepted(sender: Client, name: str = "acme") -> int:
@@ -318,7 +319,7 @@ async def test_one_that_takes_long_again_and_again_goes_through_the_thread(
 
 async def test_bounds_hold(server: Server) -> None:
     """A queue that is full is full for lone events too."""
-    async with client(Acme(base_url=server.url), overflow="fail", max_pending_events=2) as sender:
+    async with client(Acme(base_url=server.url), overflow="fail", max_pending_events=2, linger_s=60) as sender:
         for number in range(2):
             await asyncio.sleep(0)
             await sender.send(event(number))

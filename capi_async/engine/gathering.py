@@ -1,0 +1,246 @@
+"""Lone events that a spool in memory keeps as they are: they are prepared together, in the thread, a little later.
+
+Preparing an event alone costs several times what it costs among others, and an event in memory waits for company before
+its request leaves anyway. So it is accepted as it is, and its records are made after a part of that time. Whoever asks
+what became of it (a receipt, the ledger, a flush, an erasure) has it prepared at once, so that the order of things
+stays what it is for every other event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from copy import copy
+from itertools import islice
+from typing import Final
+
+from msgspec.structs import force_setattr
+
+from capi_async.clock import Clock
+from capi_async.engine.capacity import Capacity
+from capi_async.engine.hooks import Hooks
+from capi_async.engine.prepare import SMALL_BYTES, Preparer
+from capi_async.engine.receipt import Receipt
+from capi_async.event import Event
+from capi_async.log import Log
+from capi_async.outcome import Outcome
+from capi_async.spool.base import Record, Refused, Spool, Unprepared, keeps_unprepared
+from capi_async.thread import OwnedThread
+
+logger = Log(__name__)
+
+#: Events that are prepared together, at most.
+MOST: Final = 256
+#: Where a request carries fewer events than this, one of them hardly waits for others.
+_COMPANY: Final = 10
+#: Share of the time that an event waits for others, and seconds at most, for which it is kept as it is; where that is
+#: less than so many seconds, hardly any come together.
+_SHARE: Final = 0.5
+_MOST_S: Final = 0.5
+_LEAST_S: Final = 0.02
+#: So many are prepared on the event loop for somebody who asks; more are prepared in the thread.
+_FEW: Final = 8
+#: Bytes that an event counts at each destination until its records are made: more than any of them has.
+_COUNTED_BYTES: Final = 3 * SMALL_BYTES
+
+_FAILED: Final = "could not be prepared"
+
+
+class Gathering:
+    """Keeps lone events until several can be prepared together.
+
+    Args:
+        wanted: Whether the client's settings allow it.
+        linger_s: Seconds that an event waits for others at the destination where that is shortest.
+        least: Events of a request of the destination where that are fewest.
+        woken: Called when there is something to prepare.
+    """
+
+    def __init__(
+        self,
+        *,
+        wanted: bool,
+        linger_s: float,
+        least: int,
+        preparer: Preparer,
+        thread: OwnedThread,
+        spool: Spool,
+        capacity: Capacity,
+        names: Sequence[str],
+        hooks: Hooks,
+        clock: Clock,
+        woken: Callable[[], None],
+    ) -> None:
+        self._preparer = preparer
+        self._thread = thread
+        self._capacity = capacity
+        self._names = tuple(names)
+        self._hooks = hooks
+        self._clock = clock
+        self._woken = woken
+        self._loop = asyncio.get_running_loop()
+        self._wait_s = min(_MOST_S, linger_s * _SHARE)
+        self._most = min(MOST, least)
+        found = keeps_unprepared(spool)
+        self._spool = found
+        self._wanted = (
+            wanted and found is not None and preparer.brief and self._wait_s >= _LEAST_S and least >= _COMPANY
+        )
+        self._timer: asyncio.TimerHandle | None = None
+        #: Calls that want everything to leave at once.
+        self._hurried = 0
+        self._changed = asyncio.Event()
+        #: How many are being prepared in the thread.
+        self._in_thread = 0
+        #: What an earlier run of the client has left is prepared first.
+        self._asked = self.events > 0
+
+    @property
+    def events(self) -> int:
+        """How many events are kept as they are."""
+        return 0 if self._spool is None else len(self._spool.unprepared)
+
+    @property
+    def busy(self) -> bool:
+        """Whether some are being prepared in the thread."""
+        return self._in_thread > 0
+
+    @property
+    def due(self) -> bool:
+        """Whether what is kept is to be prepared now."""
+        return self._asked and self.events > 0
+
+    def take(self, event: Event, receipt: Receipt) -> bool:
+        """Whether the event is accepted; if not, nothing has happened."""
+        spool = self._spool
+        if not self._wanted or self._hurried or spool is None:
+            return False
+        began = time.perf_counter()
+        kept = len(spool.unprepared) - self._in_thread
+        # no more than one micro-batch: who sends one after the other, and waits for nothing, has to wait then
+        if kept >= self._most or not self._preparer.may_wait(event):
+            return False
+        if not self._capacity.plenty(self._names, 1, _COUNTED_BYTES):
+            return False
+        spool.keep(Unprepared(_still(event), receipt, self._clock.wall(), self._names, _COUNTED_BYTES))
+        if kept + 1 >= self._most:
+            self.ask()
+        elif self._timer is None and not self._asked:
+            self._timer = self._loop.call_later(self._wait_s, self.ask)
+        self._hooks.taken(1, time.perf_counter() - began)
+        return True
+
+    def ask(self) -> None:
+        """Have everything prepared soon."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.events:
+            self._asked = True
+            self._woken()
+
+    def hurry(self, *, on: bool) -> None:
+        """Keep nothing, from now on until it is switched off as often as it was switched on."""
+        self._hurried += 1 if on else -1
+        if on:
+            self.ask()
+
+    def look(self) -> None:
+        """Somebody asks what became of an event: a few are prepared here and now, more in the thread."""
+        spool = self._spool
+        if spool is None or not spool.unprepared or self.busy or not self._is_here():
+            return
+        while 0 < len(spool.unprepared) <= _FEW:
+            one = spool.unprepared[0]
+            began = time.perf_counter()
+            with self._hooks.held.by("to_wire() of a destination that says it is brief"):
+                made = self._preparer.alone(one.event, one.receipt, self._clock.wall())
+            if made is None:
+                break
+            records, refused = made
+            for record in records:
+                record.accepted_at = one.accepted_at
+            self._store(1, records, refused, time.perf_counter() - began)
+        self.ask()
+
+    async def prepare(self) -> None:
+        """Have what is kept prepared in the thread, and store it."""
+        spool = self._spool
+        if spool is None:
+            return
+        self._asked = False
+        kept = list(islice(spool.unprepared, MOST))
+        self._in_thread = len(kept)
+        try:
+            records, refused, took_s = await self._thread.submit(_prepared, self._preparer, kept, self._clock.wall())
+        except Exception as error:  # a fault of ours: nobody waits for these events any more
+            records, refused, took_s = [], _failed(kept, error), 0.0
+        finally:
+            self._in_thread = 0
+        self._store(len(kept), records, refused, took_s)
+        if self.events >= self._most:
+            self._asked = True
+        elif self.events and self._timer is None:
+            self._timer = self._loop.call_later(self._wait_s, self.ask)
+
+    async def all_prepared(self) -> None:
+        """Return once what is kept at this moment is prepared."""
+        spool = self._spool
+        if spool is None or not spool.unprepared:
+            return
+        last = spool.unprepared[-1]
+        while any(one is last for one in spool.unprepared):
+            self.ask()
+            await self._changed.wait()
+
+    def _store(self, events: int, records: list[Record], refused: list[Refused], took_s: float) -> None:
+        if self._spool is None:
+            return
+        began = time.perf_counter()
+        self._spool.prepared(events, records, refused)
+        self._hooks.prepared(events, took_s)
+        self._hooks.stored(len(records), len(refused), time.perf_counter() - began)
+        if refused:
+            self._hooks.refused(refused)
+        self._changed.set()
+        self._changed.clear()
+
+    def _is_here(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+
+def _still(event: Event) -> Event:
+    """The event, or a copy where its caller holds a list in it, which may change before it is prepared."""
+    items, to = event.items, event.to
+    if type(items) is tuple and (to is None or type(to) is tuple):
+        return event
+    own = copy(event)
+    force_setattr(own, "items", tuple(items))
+    force_setattr(own, "to", None if to is None else tuple(to))
+    return own
+
+
+def _prepared(preparer: Preparer, kept: Sequence[Unprepared], now: float) -> tuple[list[Record], list[Refused], float]:
+    """Records that were accepted when their events were, refusals, and the seconds that making them took."""
+    began = time.perf_counter()
+    records, refused = preparer.run([one.event for one in kept], [one.receipt for one in kept], now)
+    accepted_at = {id(one.receipt): one.accepted_at for one in kept}
+    for record in records:
+        record.accepted_at = accepted_at[id(record.receipt)]
+    return records, refused, time.perf_counter() - began
+
+
+def _failed(kept: Sequence[Unprepared], error: Exception) -> list[Refused]:
+    name = type(error).__name__
+    logger.error(
+        "%d events could not be prepared: %s; they are rejected, please report it",
+        len(kept),
+        name,
+        extra={"events": len(kept), "error": name},
+    )
+    outcome = Outcome(kind="rejected", reason=f"{_FAILED} ({name})", reason_code="user_code")
+    return [Refused(name, one.event.event_id, outcome, one.receipt) for one in kept for name in one.destinations]
