@@ -16,9 +16,10 @@ class Batch:
     Attributes:
         started: Monotonic seconds at which it was handed over to be sent; 0 before.
         sent_at: Seconds since the epoch at which its request left; 0 while it has not.
+        probe: Whether others wait for its answer.
     """
 
-    __slots__ = ("bytes", "deadline", "head", "limit", "records", "sent_at", "started")
+    __slots__ = ("bytes", "deadline", "head", "limit", "probe", "records", "sent_at", "started")
 
     def __init__(self, head: bytes, limit: int, deadline: float) -> None:
         self.head = head
@@ -28,6 +29,7 @@ class Batch:
         self.bytes = 0
         self.started = 0.0
         self.sent_at = 0.0
+        self.probe = False
 
 
 class Batcher:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, Final
 
 #: Seconds after which a task that swallowed its cancellation is cancelled again.
@@ -25,12 +26,19 @@ class Group:
     def __init__(self) -> None:
         self.ending = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._failed: asyncio.Future[None] = self._loop.create_future()
 
-    def start_soon(self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
-        """Start a task that calls the function."""
+    def start_soon(
+        self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: Any, context: Context | None = None
+    ) -> None:
+        """Start a task that calls the function.
+
+        Args:
+            context: In which it runs; a copy of the caller's if none is given.
+        """
         name = getattr(function, "__qualname__", "part")
-        task = asyncio.get_running_loop().create_task(function(*arguments), name=f"capi_async-{name}")
+        task = self._loop.create_task(function(*arguments), name=f"capi_async-{name}", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from capi_async.engine.exchange import Exchange
 from capi_async.engine.guard import Fault, is_end
 from capi_async.engine.health import STALL_S, Health
 from capi_async.engine.hooks import Hooks
+from capi_async.engine.lead import Lead
 from capi_async.engine.outage import Outage
 from capi_async.engine.sending_time import LEAST_S, SendingTime
 from capi_async.engine.settlement import Settlement, absorbed, settle_batch
@@ -119,10 +119,7 @@ class Worker:
         #: Records that storage did not take back.
         self._stranded: list[Record] = []
         self._stranded_until = 0.0
-        self._woken = False
-        self._waiter: asyncio.Future[None] | None = None
-        #: Monotonic seconds at which it goes on by itself; in the past while it works.
-        self._asleep_until = -math.inf
+        self._lead = Lead(decide=self._decide, carry=self._deliver, more=self._has_more, ending=ending, clock=clock)
         #: What waited when the worker began to let a batch linger, and how much more would close that batch.
         self._lingering: tuple[Depth, int, int] | None = None
         self._waiting_events = 0
@@ -137,9 +134,7 @@ class Worker:
 
     def wake(self) -> None:
         """Look for work: something changed, such as an answer, or a flush that began."""
-        self._woken = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._lead.wake()
 
     def look(self) -> None:
         """Records came, or came back: the worker wakes unless that changes nothing but the length of its queue."""
@@ -197,10 +192,10 @@ class Worker:
 
     def quiet(self, until: float) -> bool:
         """Whether nothing is under way, and nothing will be before this moment but probes of a broken platform."""
-        if self._under_way or self._woken:
+        if self._under_way or self._lead.woken:
             return False
         until = until if self.breaker.state == "open" else self._clock.monotonic()
-        return self._asleep_until > until
+        return self._lead.asleep_until > until
 
     @property
     def lingers(self) -> bool:
@@ -213,18 +208,28 @@ class Worker:
         return len(self._under_way)
 
     async def run(self, group: Group) -> None:
-        """Work until cancelled. Deliveries run in ``group``: a fault here takes none of them with it."""
+        """Work until cancelled, see :meth:`Lead.run <capi_async.engine.lead.Lead.run>`."""
+        await self._lead.run(group)
+
+    async def _decide(self, idle: bool) -> Batch:
+        """The next batch that may leave, once there is one; it counts as being under way."""
         while True:
-            self._woken = False
-            try:
-                wait_s = await self._step(group)
-            except SpoolError as error:  # what was held is stranded, and handed back when storage works again
-                self._outage.failed(error)
-                await asyncio.sleep(_AGAIN_S)
-                continue
+            self._lead.woken = False
+            wait_s: float | None = None
+            if not idle:
+                try:
+                    found = await self._step()
+                except SpoolError as error:  # what was held is stranded, and handed back when storage works again
+                    self._outage.failed(error)
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
+                if isinstance(found, Batch):
+                    return found
+                wait_s = found
+            idle = False
             if wait_s != 0.0:
                 self._linger()
-                await self._sleep(wait_s)
+                await self._lead.sleep(wait_s)
                 self._lingering = None
 
     def _linger(self) -> None:
@@ -285,16 +290,17 @@ class Worker:
     def _ended(self, error: BaseException) -> bool:
         return is_end(error, ending=self._ending())
 
-    async def _step(self, group: Group) -> float | None:
-        """Do what can be done now; 0 to come again at once, else how long to sleep, ``None`` until woken."""
-        if self._stranded and (wait_s := self._stranded_until - self._clock.monotonic()) <= 0:
+    async def _step(self) -> Batch | float | None:
+        """A batch that leaves now; 0 to come again at once, else how long to sleep, ``None`` until woken."""
+        if self._stranded and self._stranded_until <= self._clock.monotonic():
             records, self._stranded = self._stranded, []
             await self._hand_back(records)
-        if self._stranded:
-            return _sooner(wait_s, await self._go_on(group))
-        return await self._go_on(group)
+        found = await self._go_on()
+        if self._stranded and not isinstance(found, Batch):
+            return _sooner(max(0.0, self._stranded_until - self._clock.monotonic()), found)
+        return found
 
-    async def _go_on(self, group: Group) -> float | None:
+    async def _go_on(self) -> Batch | float | None:
         if self.finishing or self._clock.monotonic() > self._sending_time.until - LEAST_S:
             await self.put_back()
             return None
@@ -326,18 +332,19 @@ class Worker:
             self._health.bucket.give_back()
             return 0.0
         self._splits.remove(batch)
-        probe = self.breaker.sent()
+        batch.probe = self.breaker.sent()
         self._health.window.in_flight += 1
         batch.started = self._clock.monotonic()
         self._under_way[id(batch)] = batch
-        group.start_soon(self._deliver, batch, probe)
-        return 0.0 if self._has_more() else None
+        return batch
 
     def _has_more(self) -> bool:
         """Whether there may be anything to do besides what is under way: one look that spares a whole step."""
         if self._splits or self._stranded or self._batcher.records or self.finishing or self.breaker.state != "open":
             return True
-        carried = sum([len(batch.records) for batch in self._under_way.values()])
+        carried = 0
+        for batch in self._under_way.values():
+            carried += len(batch.records)
         return self._spool.depth(self.name).events > carried
 
     async def _fill(self, limit: int | None) -> None:
@@ -427,7 +434,7 @@ class Worker:
         full = self._batcher.records >= self._limits.max_batch_events
         return self._batcher.take(everything=self.hurry > 0 or probing or full)
 
-    async def _deliver(self, batch: Batch, probe: bool) -> None:
+    async def _deliver(self, batch: Batch) -> None:
         answered = False
         try:
             records = await self._fresh(batch.records)
@@ -449,10 +456,8 @@ class Worker:
         del self._under_way[id(batch)]
         self._health.window.in_flight -= 1
         self._answered_at = self._clock.monotonic()
-        if probe and not answered:
+        if batch.probe and not answered:
             self.breaker.recall()
-        if self._has_more():
-            self.wake()
 
     async def _fresh(self, records: list[Record]) -> list[Record]:
         """The records that may still be sent; the others end here."""
@@ -562,21 +567,6 @@ class Worker:
             self._health.refused_credential = None
             self.breaker.retry_now()
             self.wake()
-
-    async def _sleep(self, seconds: float | None) -> None:
-        self._asleep_until = math.inf if seconds is None else self._clock.monotonic() + seconds
-        if self._woken:
-            return
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, self.wake)
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-            self._asleep_until = -math.inf
 
 
 def _doubt(batch: Batch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -489,6 +490,9 @@ async def test_what_a_plain_credential_callable_raises_is_named_as_it_is(
     assert f"acme: its credential callable failed with {kinds[fault]}; " in caplog.text
 
 
+_CALL: ContextVar[str] = ContextVar("call")
+
+
 class Limited(Acme, frozen=True, kw_only=True):
     """Its ``batch_limit`` gives what it is told, or raises it."""
 
@@ -714,3 +718,62 @@ async def test_a_credential_callable_that_fails_is_told_by_its_line(
         await sender.aclose(0)
     assert "in token)" in caplog.text
     assert "ada" not in caplog.text
+
+
+async def test_a_transport_that_cancels_the_task_that_calls_it_costs_nothing(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its answer counts, and the worker goes on."""
+
+    class Rash:
+        def __init__(self) -> None:
+            self.sent = 0
+
+        async def send(self, request: Request, *, timeout_s: float) -> Response:
+            self.sent += 1
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            return Response(status=200, body=b'{"ok":true}', headers={})
+
+    rash = Rash()
+    async with client(acme(server), transport=rash) as sender:
+        for number in range(3):
+            receipt = await sender.send(event(number))
+            assert (await receipt.outcomes(5))["acme"].kind == "delivered"
+    assert rash.sent == 3
+    assert "part failed" not in caplog.text
+
+
+async def test_a_request_does_not_run_in_the_context_of_a_call(server: Server) -> None:
+    """A call's trace or user must not show in the requests that carry other calls' events."""
+    seen: list[str] = []
+
+    class Looking:
+        async def send(self, request: Request, *, timeout_s: float) -> Response:
+            seen.append(_CALL.get("nobody's"))
+            await asyncio.sleep(0.01)
+            return Response(status=200, body=b'{"ok":true}', headers={})
+
+    async def call(number: int) -> None:
+        _CALL.set(f"call {number}")
+        receipt = await sender.send(event(number))
+        await receipt.outcomes(5)
+
+    async with client(acme(server, max_batch_events=1), transport=Looking()) as sender:
+        await asyncio.gather(*map(call, range(5)))
+    assert seen == ["nobody's"] * 5
+
+
+async def test_events_that_come_while_a_request_is_under_way_do_not_wait_for_it(server: Server) -> None:
+    release = asyncio.Event()
+    server.script = lambda request: Reply(until=release if request.number == 1 else None)
+    async with client(acme(server)) as sender:
+        first = await sender.send(event(1))
+        await server.arrived(1)
+        for number in (2, 3):
+            receipt = await sender.send(event(number))
+            assert (await receipt.outcomes(5))["acme"].kind == "delivered"
+        assert first.known()["acme"].kind == "pending"
+        release.set()
+        assert (await first.outcomes(5))["acme"].kind == "delivered"
