@@ -42,10 +42,6 @@ class Deadlines:
         """Take one back, if it was not called yet."""
         self._due.pop(number, None)
 
-    def within(self, seconds: float) -> Within:
-        """The body of a ``with`` is cancelled after so many seconds, which raises a TimeoutError there."""
-        return Within(self, seconds)
-
     def _set(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -66,7 +62,7 @@ class Deadlines:
 
 
 class Within:
-    """What :func:`asyncio.timeout` is, with the timer of :class:`Deadlines`."""
+    """What :func:`asyncio.timeout` is, with the timer of others: cancels the body of a ``with``, and raises there."""
 
     __slots__ = ("_cancelling", "_deadlines", "_number", "_over", "_seconds", "_task")
 

@@ -85,7 +85,7 @@ class Window:
 
     def open(self) -> bool:
         """Whether another request may leave."""
-        return self.in_flight < self.limit
+        return self.in_flight < 1 or self.in_flight + 1 <= self._limit
 
     def succeed(self) -> None:
         """A request was answered."""

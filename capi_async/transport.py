@@ -6,12 +6,12 @@ import asyncio
 import ssl as ssl_module
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from capi_async.deadlines import Deadlines
+from capi_async.deadlines import Deadlines, Within
 from capi_async.errors import ConfigError, TransportError
 from capi_async.outcome import Response
 from capi_async.spec import Request, is_loopback
@@ -75,7 +75,12 @@ class HttpTransport:
         self._own: dict[bool, aiohttp.ClientSession] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._trust_env = trust_env
-        self._ssl = ssl
+        #: Of every request; a caller's session may say otherwise of a refusal, and then its answer would be lost.
+        self._always: dict[str, Any] = {
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "ssl": True if ssl is None else ssl,
+        }
         self._repeats = repeats
         self._deadlines = Deadlines()
         #: Seconds of the latest request, and what aiohttp is told of them.
@@ -102,10 +107,27 @@ class HttpTransport:
             self._timeout_s = timeout_s
             # a little less than the whole, so that which of the two ran out tells whether the request had left
             self._timeout = aiohttp.ClientTimeout(total=None, connect=min(CONNECT_TIMEOUT_S, 0.9 * timeout_s))
+        headers = {"User-Agent": USER_AGENT, **request.headers}
+        if len(request.body) > 1:
+            headers["Content-Length"] = str(request.size)
         try:
+            proxy = _proxy(request.url) if self._trust_env else None
             # aiohttp would set a timer for each request
-            with self._deadlines.within(timeout_s):
-                return await self._ask(session, request, body)
+            with Within(self._deadlines, timeout_s):
+                async with session.request(
+                    request.method,
+                    request.url,
+                    data=body.payload(),
+                    headers=headers,
+                    timeout=self._timeout,
+                    proxy=proxy,
+                    **self._always,
+                ) as answer:
+                    return Response(
+                        status=answer.status,
+                        body=await _read(answer),
+                        headers={name.lower(): value for name, value in answer.headers.items()},
+                    )
         except aiohttp.ClientConnectorDNSError:
             return TransportError("dns", sent=False)
         except aiohttp.ClientConnectorCertificateError as error:
@@ -121,28 +143,6 @@ class HttpTransport:
         except (aiohttp.ClientError, ValueError):
             # includes an answer that is no HTTP: it came, so the request was read
             return TransportError("protocol", sent=body.left)
-
-    async def _ask(self, session: aiohttp.ClientSession, request: Request, body: _Body) -> Response:
-        headers = {"User-Agent": USER_AGENT, **request.headers}
-        if len(request.body) > 1:
-            headers["Content-Length"] = str(request.size)
-        async with session.request(
-            request.method,
-            request.url,
-            data=body.payload(),
-            headers=headers,
-            timeout=self._timeout,
-            allow_redirects=False,
-            # a caller's session may say otherwise, and then the answer would be lost
-            raise_for_status=False,
-            proxy=_proxy(request.url) if self._trust_env else None,
-            ssl=self._ssl if self._ssl is not None else True,
-        ) as answer:
-            return Response(
-                status=answer.status,
-                body=await _read(answer),
-                headers={name.lower(): value for name, value in answer.headers.items()},
-            )
 
     async def aclose(self) -> None:
         """Close our own session; a given one is the caller's."""

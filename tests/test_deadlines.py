@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from capi_async.deadlines import Deadlines
+from capi_async.deadlines import Deadlines, Within
 
 
 async def test_each_is_called_once_in_the_order_of_their_times() -> None:
@@ -54,7 +54,7 @@ def test_what_is_left_of_a_loop_that_has_ended_is_dropped() -> None:
 
 async def test_what_takes_too_long_is_cancelled_and_raises_a_timeout_error() -> None:
     deadlines = Deadlines()
-    with pytest.raises(TimeoutError) as caught, deadlines.within(0.01):
+    with pytest.raises(TimeoutError) as caught, Within(deadlines, 0.01):
         await asyncio.Event().wait()
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)
     task = asyncio.current_task()
@@ -64,9 +64,9 @@ async def test_what_takes_too_long_is_cancelled_and_raises_a_timeout_error() -> 
 
 async def test_what_ends_in_time_is_left_alone() -> None:
     deadlines = Deadlines()
-    with deadlines.within(0.01):
+    with Within(deadlines, 0.01):
         await asyncio.sleep(0)
-    with pytest.raises(KeyError), deadlines.within(0.01):
+    with pytest.raises(KeyError), Within(deadlines, 0.01):
         raise KeyError
     await asyncio.sleep(0.03)
 
@@ -75,7 +75,7 @@ async def test_who_is_cancelled_by_somebody_else_as_well_stays_cancelled() -> No
     deadlines = Deadlines()
 
     async def slow() -> None:
-        with deadlines.within(0.01):
+        with Within(deadlines, 0.01):
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -89,11 +89,11 @@ async def test_who_is_cancelled_by_somebody_else_as_well_stays_cancelled() -> No
 
 async def test_inner_and_outer_deadlines_are_told_apart() -> None:
     deadlines = Deadlines()
-    with deadlines.within(5.0):
-        with pytest.raises(TimeoutError), deadlines.within(0.01):
+    with Within(deadlines, 5.0):
+        with pytest.raises(TimeoutError), Within(deadlines, 0.01):
             await asyncio.Event().wait()
         await asyncio.sleep(0)
-    with pytest.raises(TimeoutError), deadlines.within(0.01), deadlines.within(5.0):
+    with pytest.raises(TimeoutError), Within(deadlines, 0.01), Within(deadlines, 5.0):
         await asyncio.Event().wait()
 
 
@@ -103,7 +103,7 @@ def test_outside_of_a_task_there_is_nothing_to_cancel() -> None:
 
     def call() -> None:
         try:
-            with Deadlines().within(1.0):
+            with Within(Deadlines(), 1.0):
                 pass
         except RuntimeError as error:
             raised.append(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
 from msgspec.structs import replace
 
@@ -51,6 +52,14 @@ _WEB: Final = re.compile(
     r"(?::[0-9]{0,5})?(?![^/?#\\])",
     re.IGNORECASE,
 ).match
+
+
+def quoted(text: str) -> str:
+    """The text as a part of an address; nearly all ids and tokens are such parts as they are."""
+    return text if _UNRESERVED(text) else quote(text, safe="")
+
+
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
 
 def page_of(url: str | None, warnings: list[str]) -> str | None:

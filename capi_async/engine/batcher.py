@@ -81,7 +81,7 @@ class Batcher:
         if not records:
             return True
         head = records[0].head
-        if [record.head for record in records].count(head) != len(records):
+        if len(records) > 1 and [record.head for record in records].count(head) != len(records):
             return False
         batch = self._batch(records[0], now)
         size = size_of(records) + len(records)

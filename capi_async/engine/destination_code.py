@@ -54,11 +54,13 @@ class DestinationCode:
 
     async def request(self, head: bytes, records: Sequence[Record]) -> tuple[Request, str] | Verdict:
         """The request and the credential in it; a verdict if user code failed, which pauses and keeps the events."""
-        try:
-            token = await self.credential()
-        except Fault as fault:
-            reason = f"the credential's callable failed with {fault.name}"
-            return Verdict(kind="unauthorized", reason=reason, fix="mend the callable")
+        token = self._text()
+        if token is None:
+            try:
+                token = await self.credential()
+            except Fault as fault:
+                reason = f"the credential's callable failed with {fault.name}"
+                return Verdict(kind="unauthorized", reason=reason, fix="mend the callable")
         try:
             with self._request:
                 request = self.destination.request(head, [record.body for record in records], token)
@@ -153,7 +155,8 @@ class DestinationCode:
             return self.unclassified(error, count)
         if len(verdicts) != count:
             return [ambiguous(f"classify() gave {len(verdicts)} verdicts for {count} events")] * count
-        if not all(issubclass(kind, Verdict) for kind in set(map(type, verdicts))):
+        kinds = set(map(type, verdicts))
+        if kinds != {Verdict} and not all(issubclass(kind, Verdict) for kind in kinds):
             return [ambiguous("classify() gave something else than verdicts")] * count
         return verdicts
 
@@ -218,7 +221,8 @@ class DestinationCode:
             if not _is_sendable_head(request):
                 return False
             self._sendable_head = (request.method, request.url, dict(request.headers))
-        return all(issubclass(kind, (bytes, bytearray, memoryview)) for kind in set(map(type, request.body)))
+        kinds = set(map(type, request.body))
+        return kinds == {bytes} or all(issubclass(kind, (bytes, bytearray, memoryview)) for kind in kinds)
 
 
 class _Timed:

@@ -71,9 +71,8 @@ class Echoes:
         return replace(response, body=body, headers=headers)
 
     async def cleaned(self, verdicts: list[Verdict], records: Sequence[Record], token: str) -> list[Verdict]:
-        """The verdicts with words that quote nothing; the same list where there is nothing to do, as nearly always."""
-        first = verdicts[0]
-        if _silent(first) and verdicts.count(first) == len(verdicts):
+        """The verdicts with words that quote nothing; the same list where there is nothing to do (:func:`silent`)."""
+        if silent(verdicts):
             return verdicts
         distinct = {id(verdict): verdict for verdict in verdicts}
         texts = {text for verdict in distinct.values() for text in _texts(verdict) if text[1]}
@@ -91,11 +90,12 @@ class Echoes:
         return [clean[id(verdict)] for verdict in verdicts]
 
 
-def _silent(verdict: Verdict) -> bool:
-    """Whether it holds no words, and its codes have the form of codes."""
-    if verdict.reason or verdict.field or verdict.fix:
+def silent(verdicts: Sequence[Verdict]) -> bool:
+    """Whether all are one that holds no words, as nearly always, and its codes have the form of codes."""
+    first = verdicts[0]
+    if first.reason or first.field or first.fix or verdicts.count(first) != len(verdicts):
         return False
-    return not (verdict.code or verdict.trace_id) or _codes(verdict) == (verdict.code, verdict.trace_id)
+    return not (first.code or first.trace_id) or _codes(first) == (first.code, first.trace_id)
 
 
 def _codes(verdict: Verdict) -> tuple[str, str]:

@@ -9,10 +9,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from capi_async.clock import Clock
-from capi_async.deadlines import Deadlines
+from capi_async.deadlines import Deadlines, Within
 from capi_async.engine.batcher import Batch
 from capi_async.engine.destination_code import DestinationCode
-from capi_async.engine.echoes import Echoes
+from capi_async.engine.echoes import Echoes, silent
 from capi_async.engine.guard import Fault, is_end
 from capi_async.engine.health import Health
 from capi_async.engine.hooks import Hooks
@@ -126,7 +126,9 @@ class Exchange:
         """What an answer says about each record; what it says about the destination is learnt."""
         count = len(records)
         try:
-            verdicts = await self._echoes.cleaned(self._code.classify(response, count), records, token)
+            verdicts = self._code.classify(response, count)
+            if not silent(verdicts):
+                verdicts = await self._echoes.cleaned(verdicts, records, token)
         except BaseException as error:  # a verdict that holds something else than text
             if is_end(error, ending=self._ending()):
                 raise
@@ -150,7 +152,7 @@ class Exchange:
         left_s = self._sending_time.until - self._clock.monotonic()
         timeout_s = min(self._timeout_s, max(left_s, LEAST_S))
         try:
-            with self._deadlines.within(timeout_s + OVERTIME_S):
+            with Within(self._deadlines, timeout_s + OVERTIME_S):
                 response = await self._transport.send(request, timeout_s=timeout_s)
             if not isinstance(response, Response):
                 raise TypeError  # named below, like any other error of a transport
@@ -177,7 +179,11 @@ class Exchange:
     def _counts_twice(self, records: Sequence[Record]) -> bool:
         """Whether the platform would count a second copy of one of these, so that none may be sent."""
         resend = self.destination.resend
-        return resend == "never" or (resend == "safe" and any(record.resend_for_s <= 0 for record in records))
+        if resend == "safe":
+            for record in records:
+                if record.resend_for_s <= 0:
+                    return True
+        return resend == "never"
 
 
 def _compressed(request: Request) -> Request:

@@ -66,7 +66,7 @@ class Hooks:
         self._taken = _listeners(hooks, "on_taken")
 
     def request(self, done: RequestDone) -> None:
-        self.metrics.requested(done, self._clock.wall())
+        self.metrics.of[done.destination].requested(done, self._clock.wall())
         for listener in self._request:
             self._tell(listener, done)
 
@@ -79,7 +79,11 @@ class Hooks:
         """Records that a worker settled."""
         latest = records[-RECENT_AT_ONCE:]
         self.metrics.settled(destination, [record.event_id for record in latest], outcomes, self._clock.wall())
-        loud = any(outcome.kind != "delivered" for outcome in outcomes)
+        loud = False
+        for outcome in outcomes:
+            if outcome.kind != "delivered":
+                loud = True
+                break
         if self._watcher.on:
             self._watcher.settled(destination, records, outcomes, fine=not loud)
         if loud or self._settled:

@@ -52,6 +52,8 @@ def settle_batch(
     """
     first = verdicts[0]
     if first.kind == "accepted" and verdicts.count(first) == len(records) == len(verdicts):
+        if len(records) == 1:
+            return Settlement([records[0]], [_delivered(records[0], first, status, now)], {}, [])
         return Settlement(list(records), _Delivered(first, status, now).of_all(records), {}, [])
     settlement = Settlement([], [], {}, [])
     said: Verdict | None = None
@@ -88,6 +90,18 @@ def settle_batch(
     return settlement
 
 
+def _delivered(record: Record, verdict: Verdict, status: int, now: float) -> Outcome:
+    return Outcome(
+        kind="delivered",
+        reason=verdict.reason,
+        attempts=record.attempts,
+        status=status,
+        trace_id=verdict.trace_id,
+        latency_s=max(0.0, now - record.accepted_at),
+        ambiguous=record.uncertain_since > 0,
+    )
+
+
 #: What the outcomes of two delivered records may differ in.
 _attempts: Final = attrgetter("accepted_at", "attempts", "uncertain_since")
 
@@ -105,8 +119,6 @@ class _Delivered:
 
     def of_all(self, records: Sequence[Record]) -> list[Outcome]:
         """The outcomes of several records."""
-        if len(records) == 1:
-            return [self.of(records[0])]
         outcomes: list[Outcome] = []
         for _, alike in groupby(records, key=_attempts):
             group = list(alike)
@@ -116,15 +128,7 @@ class _Delivered:
     def of(self, record: Record) -> Outcome:
         """The outcome of one record."""
         if self._last is None or _attempts(self._last) != _attempts(record):
-            self._outcome = Outcome(
-                kind="delivered",
-                reason=self._verdict.reason,
-                attempts=record.attempts,
-                status=self._status,
-                trace_id=self._verdict.trace_id,
-                latency_s=max(0.0, self._now - record.accepted_at),
-                ambiguous=record.uncertain_since > 0,
-            )
+            self._outcome = _delivered(record, self._verdict, self._status, self._now)
             self._last = record
         return self._outcome
 

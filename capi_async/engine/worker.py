@@ -396,6 +396,11 @@ class Worker:
         Raises:
             Fault: The destination's code failed; it is paused.
         """
+        for record in records:
+            if record.account is not self._account:
+                break
+        else:
+            return records
         strange = [
             record
             for record in records
@@ -513,7 +518,8 @@ class Worker:
         # Whom a refusal did not name goes again at once; like the halves of a search it takes turns with what is new,
         # because there may be thousands more to name among them.
         spared = settlement.again.pop(0.0, []) if settlement.final and self.breaker.state == "open" else []
-        await self._again(settlement)
+        if settlement.again:
+            await self._again(settlement)
         if spared:
             self._splits.append(_part(batch, spared))
         if settlement.split:

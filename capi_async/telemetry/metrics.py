@@ -241,10 +241,6 @@ class Metrics:
         self.last_lag_s = 0.0
         self.started_at = now
 
-    def requested(self, done: RequestDone, now: float) -> None:
-        """See :meth:`DestinationMetrics.requested`."""
-        self.of[done.destination].requested(done, now)
-
     def settled(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome], now: float) -> None:
         """See :meth:`DestinationMetrics.settled`; of a destination that is configured no more, nothing is counted."""
         if outcomes and (one := self.of.get(destination)) is not None:

@@ -86,6 +86,8 @@ _STEP: Final = re.compile(r"\w+")
 
 def reason_of(outcome: Outcome) -> str:
     """The code of a final outcome, of those in :data:`REASONS` for its kind; ``other`` where there is none."""
+    if outcome.kind == "delivered" and not outcome.reason_code:  # nearly always
+        return "repeated" if outcome.ambiguous else "accepted"
     codes = REASONS.get(outcome.kind, {})
     code = outcome.reason_code or _derived(outcome)
     return code if code in codes else OTHER
@@ -93,8 +95,6 @@ def reason_of(outcome: Outcome) -> str:
 
 def _derived(outcome: Outcome) -> str:
     kind = outcome.kind
-    if kind == "delivered":
-        return "repeated" if outcome.ambiguous else "accepted"
     if kind == "rejected":
         return "platform" if outcome.status else "event" if outcome.field else OTHER
     if kind == "skipped":

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from msgspec.structs import force_setattr
 
 from capi_async.destinations import refusals
+from capi_async.destinations.base import quoted
 from capi_async.destinations.ga4.answers import read
 from capi_async.destinations.ga4.mapping import (
     MAX_TEXT,
@@ -267,7 +268,7 @@ class GA4(Platform, frozen=True, kw_only=True):
         path = "/debug/mp/collect" if head.startswith(TEST) else "/mp/collect"
         setting = "firebase_app_id" if self._app else "measurement_id"
         # the colons of a Firebase id must arrive as they are
-        query = f"{setting}={quote(self.account(), safe=':')}&api_secret={quote(token, safe='')}"
+        query = f"{setting}={quote(self.account(), safe=':')}&api_secret={quoted(token)}"
         return Request(
             "POST",
             f"{self.base_url}{path}?{query}",

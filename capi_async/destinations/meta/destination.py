@@ -15,10 +15,9 @@ from decimal import Decimal
 from functools import cached_property
 from math import trunc
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
 from capi_async.destinations import refusals
-from capi_async.destinations.base import is_web
+from capi_async.destinations.base import is_web, quoted
 from capi_async.destinations.meta import followup as later
 from capi_async.destinations.meta.answers import verdicts
 from capi_async.destinations.meta.mapping import (
@@ -321,7 +320,7 @@ class Meta(Platform, frozen=True, kw_only=True):
         beside = ENCODER.encode(root)[1:]
         return Request(
             "POST",
-            f"{self.base_url}/{self.api_version}/{quote(to.dataset, safe='')}/events",
+            f"{self.base_url}/{self.api_version}/{quoted(to.dataset)}/events",
             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
             json_slices(b'{"data":[', bodies, b"]}" if beside == b"}" else b"]," + beside),
         )

@@ -18,9 +18,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import trunc
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
-from capi_async.destinations.base import ODD_PAGE, is_web
+from capi_async.destinations.base import ODD_PAGE, is_web, quoted
 from capi_async.destinations.snap import followup as readback
 from capi_async.destinations.snap.account import NO_ASSET, SnapAccount, lacking, plain, texts
 from capi_async.destinations.snap.answers import EventLog, decode_v3, unsuccessful, unsuccessful_raw
@@ -199,7 +198,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
         path = "events/validate" if to.test else "events"
         return Request(
             "POST",
-            f"{self.base_url}/v3/{quote(to.asset, safe='')}/{path}?access_token={quote(token, safe='')}",
+            f"{self.base_url}/v3/{quoted(to.asset)}/{path}?access_token={quoted(token)}",
             _HEADERS,
             json_slices(b'{"data":[', bodies, b"]}"),
         )
