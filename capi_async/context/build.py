@@ -100,14 +100,16 @@ def _ids(
     query: dict[str, tuple[str, ...]] = {}
     for text in reversed(page.queries):
         query |= parameters(text)
-    fresh, odd = clicks.in_parameters(query)
-    notes += odd
-    if landing := clicks.google_landing(query, page.url or "", page.referrer, agent, now):
-        fresh["google_session"] = landing
+    fresh: dict[str, str] = {}
+    if query:
+        fresh, odd = clicks.in_parameters(query)
+        notes += odd
+        if landing := clicks.google_landing(query, page.url or "", page.referrer, agent, now):
+            fresh["google_session"] = landing
     known = clicks.remembered(request.cookies.get(CLICK_COOKIE, ()), now, response.MAX_AGE_S)
     seen: dict[str, clicks.Seen] = {}
     click = stored.ids
-    for field in clicks.CLICKS:
+    for field in clicks.CLICKS if fresh or known else ():
         if field in fresh:
             text = fresh[field]
             # the landing's text is another one with every request; what counts is the first

@@ -17,7 +17,7 @@ from capi_async.context.request import Headers
 from capi_async.context.response import Cookie
 from capi_async.context.settings import ContextSettings
 from capi_async.errors import EventError
-from capi_async.event import NO_USER, ClickIds, Consent, Device, Event, Hashed, Page, User
+from capi_async.event import ClickIds, Consent, Device, Event, Hashed, Page, User
 
 T = TypeVar("T", bound=Struct)
 
@@ -107,18 +107,25 @@ class RequestContext(Facts, frozen=True, kw_only=True, gc=False):
         Raises:
             EventError: As :class:`~capi_async.Event`; also for an email that is given twice.
         """
-        given = user or NO_USER
-        for field, value in (("email", email), ("phone", phone), ("external_id", external_id)):
-            if value is None:
-                continue
-            if getattr(given, field) is not None:
-                raise EventError(f"user.{field}", f"is given twice, as {field}=... and in user=User(...)")
-            given = replace(given, **{field: value})
+        short = {
+            field: value
+            for field, value in (("email", email), ("phone", phone), ("external_id", external_id))
+            if value is not None
+        }
+        if user is not None:
+            for field in short:
+                if getattr(user, field) is not None:
+                    raise EventError(f"user.{field}", f"is given twice, as {field}=... and in user=User(...)")
+            user = merged(user, self.user)
+        else:
+            user = self.user
+        if short:
+            user = replace(user, **short)
         if self.language is not None and (device is None or device.locale is None):
             device = replace(device, locale=self.language) if device else Device(locale=self.language)
         return Event(
             name,
-            user=merged(given, self.user),
+            user=user,
             page=merged(page, self.page),
             click=_merged_clicks(click, self.click),
             device=device,

@@ -149,6 +149,8 @@ def read(jar: Mapping[str, Sequence[str]], ga_stream: str | None = None) -> Foun
 
 def _reddit(values: Sequence[str], found: Found) -> None:
     """The part behind the point; of several cookies the one that was made first, as Reddit's tag has it."""
+    if not values:
+        return
     matches = [match for match in map(_REDDIT, values) if match]
     if matches:
         found.ids["rdt_uuid"] = min(matches, key=lambda match: int(match[1]))[2]
@@ -157,7 +159,9 @@ def _reddit(values: Sequence[str], found: Found) -> None:
 
 
 def _session(jar: Mapping[str, Sequence[str]], stream: str | None, found: Found) -> None:
-    names = [f"_ga_{stream}"] if stream else [name for name in jar if _STREAM(name)]
+    names = [f"_ga_{stream}"] if stream else [name for name in jar if name.startswith("_ga_") and _STREAM(name)]
+    if not names:
+        return
     sessions = {name: text for name in names for value in jar.get(name, ()) if (text := google_session(value))}
     if len(sessions) == 1:
         found.ids["ga_session_id"] = next(iter(sessions.values()))

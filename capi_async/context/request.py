@@ -6,7 +6,7 @@ Bytes become text as HTTP has it (Latin-1): what is UTF-8 inside is looked at wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote
 
@@ -43,10 +43,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
 
     def header(self, name: str) -> str | None:
         """The first line of a header that is not empty, without outer white space."""
-        for line in self.headers.get(name, ()):
-            if text := line.strip():
-                return text
-        return None
+        return _first(self.headers, name) or None
 
     def parameters(self) -> Mapping[str, tuple[str, ...]]:
         """The query's parameters by their names in small letters; values are decoded once."""
@@ -64,7 +61,7 @@ def from_asgi(scope: Mapping[str, Any]) -> Request:
     """
     if scope.get("type") not in ("http", "websocket"):
         raise ValueError("a request context needs an ASGI scope of the type http or websocket")
-    headers = _headers((_text(name), _text(value)) for name, value in scope.get("headers") or ())
+    headers = _headers(scope.get("headers") or ())
     client, server = scope.get("client"), scope.get("server")
     scheme = str(scope.get("scheme") or "http").lower()
     host = _first(headers, "host") or (_authority(server) if server else "")
@@ -171,16 +168,19 @@ def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _headers(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    found: MutableMapping[str, tuple[str, ...]] = {}
+def _headers(pairs: Iterable[tuple[object, object]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:
-        key = name.lower()
-        found[key] = (*found.get(key, ()), value)
-    return dict(found)
+        key, text = _text(name).lower(), _text(value)
+        found[key] = (*found[key], text) if key in found else (text,)
+    return found
 
 
 def _first(headers: Mapping[str, tuple[str, ...]], name: str) -> str:
-    return next((line.strip() for line in headers.get(name, ()) if line.strip()), "")
+    for line in headers.get(name, ()):
+        if text := line.strip():
+            return text
+    return ""
 
 
 def _authority(server: Sequence[Any]) -> str:
@@ -196,8 +196,9 @@ def _asgi_path(scope: Mapping[str, Any]) -> str:
     path = (
         _text(raw).partition("?")[0] if raw else quote(str(scope.get("path") or "/"), safe=_PATH_SAFE, errors="replace")
     )
-    encoded_root = quote(root, safe=_PATH_SAFE, errors="replace")
-    # by the specification the path begins with the root; some servers and older frameworks leave it away
-    if root and not (path == encoded_root or path.startswith(f"{encoded_root}/")):
-        path = f"{encoded_root}{path}"
+    if root:
+        encoded_root = quote(root, safe=_PATH_SAFE, errors="replace")
+        # by the specification the path begins with the root; some servers and older frameworks leave it away
+        if not (path == encoded_root or path.startswith(f"{encoded_root}/")):
+            path = f"{encoded_root}{path}"
     return clean_url(path)

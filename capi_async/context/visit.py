@@ -86,8 +86,11 @@ def user_agent_of(request: Request, notes: list[str]) -> str | None:
 
 def language_of(request: Request) -> str | None:
     """The language the visitor likes best, as BCP 47 has it, such as ``de-AT``."""
+    wanted = request.header("accept-language")
+    if wanted is None:
+        return None
     best, liking = None, 0.0
-    for part in (request.header("accept-language") or "")[:1_000].split(","):
+    for part in wanted[:1_000].split(","):
         tag, _, rest = part.strip().partition(";")
         try:
             quality = float(rest.partition("q=")[2] or "1") if rest else 1.0

@@ -30,7 +30,10 @@ from capi_async.thread import OwnedThread
 
 logger = Log(__name__)
 
-#: Events that are prepared together, at most.
+#: Events that are prepared together: some hundred microseconds in which the thread may keep a request waiting, and of
+#: more together each would hardly cost less.
+TOGETHER: Final = 32
+#: Events that are kept at most, so that nobody waits for a thread that is slow now and then.
 MOST: Final = 256
 #: Where a request carries fewer events than this, one of them hardly waits for others.
 _COMPANY: Final = 10
@@ -81,7 +84,7 @@ class Gathering:
         self._woken = woken
         self._loop = asyncio.get_running_loop()
         self._wait_s = min(_MOST_S, linger_s * _SHARE)
-        self._most = min(MOST, least)
+        self._together = min(TOGETHER, least)
         found = keeps_unprepared(spool)
         self._spool = found
         self._wanted = (
@@ -118,16 +121,17 @@ class Gathering:
             return False
         began = time.perf_counter()
         kept = len(spool.unprepared) - self._in_thread
-        # no more than one micro-batch: who sends one after the other, and waits for nothing, has to wait then
-        if kept >= self._most or not self._preparer.may_wait(event):
+        # who sends one after the other, and waits for nothing, has to wait then
+        if kept >= MOST or not self._preparer.may_wait(event):
             return False
         if not self._capacity.plenty(self._names, 1, _COUNTED_BYTES):
             return False
         spool.keep(Unprepared(_still(event), receipt, self._clock.wall(), self._names, _COUNTED_BYTES))
-        if kept + 1 >= self._most:
-            self.ask()
-        elif self._timer is None and not self._asked:
-            self._timer = self._loop.call_later(self._wait_s, self.ask)
+        if not self._asked:
+            if kept + 1 >= self._together:
+                self.ask()
+            elif self._timer is None:
+                self._timer = self._loop.call_later(self._wait_s, self.ask)
         self._hooks.taken(1, time.perf_counter() - began)
         return True
 
@@ -164,13 +168,13 @@ class Gathering:
             self._store(1, records, refused, time.perf_counter() - began)
         self.ask()
 
-    async def prepare(self) -> None:
-        """Have what is kept prepared in the thread, and store it."""
+    async def prepare(self, *, pressed: bool) -> None:
+        """Have some of what is kept prepared in the thread, and store it; more at once if others wait for that."""
         spool = self._spool
         if spool is None:
             return
         self._asked = False
-        kept = list(islice(spool.unprepared, MOST))
+        kept = list(islice(spool.unprepared, MOST if pressed or self._hurried else TOGETHER))
         self._in_thread = len(kept)
         try:
             records, refused, took_s = await self._thread.submit(_prepared, self._preparer, kept, self._clock.wall())
@@ -179,7 +183,7 @@ class Gathering:
         finally:
             self._in_thread = 0
         self._store(len(kept), records, refused, took_s)
-        if self.events >= self._most:
+        if self.events >= self._together:
             self._asked = True
         elif self.events and self._timer is None:
             self._timer = self._loop.call_later(self._wait_s, self.ask)

@@ -196,7 +196,7 @@ class Intake:
                 if ahead is None and (self.gathering.due or (self.gathering.events and self._backlog.submissions)):
                     # these came before all that waits
                     self._busy = True
-                    await self.gathering.prepare()
+                    await self.gathering.prepare(pressed=bool(self._backlog.submissions))
                     continue
                 if ahead is None:
                     slices, ahead = self._next()
