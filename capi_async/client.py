@@ -22,7 +22,7 @@ from capi_async.clock import SYSTEM_CLOCK, Clock
 from capi_async.closing import CloseReport, close_report, pending_of, say_left, say_unclosed, say_waiting
 from capi_async.config import ClientOptions, from_env, load
 from capi_async.engine.capacity import Overflow
-from capi_async.engine.check import check
+from capi_async.engine.check import FINE, check, doubtful
 from capi_async.engine.dispatcher import Dispatcher, Settings, flush_s, stop_at
 from capi_async.engine.edits import BeforeSend
 from capi_async.engine.explain import Explanation, explain
@@ -311,8 +311,8 @@ class Client(StoredEvents):
         events = list(events)
         if not events:
             return []
-        for index, event in enumerate(events):
-            self._check(event, index)
+        for index in doubtful(events):
+            self._check(events[index], index)
         engine = self._running()
         intake, delivery, names = engine.intake, engine.delivery, self._names
         receipts = [Receipt(event.event_id, names, delivery) for event in events]
@@ -669,7 +669,8 @@ class Client(StoredEvents):
         """What can only be told here: does the event's currency exist, do its destinations."""
         if type(event) is not Event:
             raise EventError(_at(index, ""), f"needs an Event(...), got {type(event).__name__}")
-        check(event, self._names, at=_at(index, ""))
+        if event.to is not None or event.currency not in FINE:
+            check(event, self._names, at=_at(index, ""))
 
     def _running(self) -> Dispatcher:
         """The engine of the running loop, made when first needed."""

@@ -38,6 +38,7 @@ class Backlog:
 
     def __init__(self, *, clock: Clock, max_events: int) -> None:
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._max_events = max_events
         self.submissions: deque[Submission] = deque()
         self.taken: dict[int, Submission] = {}
@@ -82,8 +83,10 @@ class Backlog:
         """
         if self.waiting >= self._max_events or (self._blocked and not waited):
             return None
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.submissions.append(Submission(events, receipts, future, timeout_s, self._clock.monotonic()))
+        future: asyncio.Future[None] = self._loop.create_future()
+        now = self._clock.monotonic()
+        deadline = None if timeout_s is None else now + timeout_s
+        self.submissions.append(Submission(events, receipts, future, timeout_s, deadline, now))
         self.waiting += len(events)
         self.woken.set()
         return future
@@ -97,7 +100,7 @@ class Backlog:
         Raises:
             TimeoutError: There was no capacity within ``timeout_s``.
         """
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[None] = self._loop.create_future()
         (self._blocked.appendleft if again else self._blocked.append)(turn)
         let_in = False
         try:
@@ -126,27 +129,34 @@ class Backlog:
         events: list[Event] = []
         receipts: list[Receipt] = []
         slices: list[Slice] = []
-        while self.submissions and len(events) < most:
-            submission = self.submissions[0]
+        submissions, taken, left = self.submissions, self.taken, most
+        while left > 0 and submissions:
+            submission = submissions[0]
+            at = submission.at
+            size = len(submission.events) - at
             if submission.future.done():  # cancelled, timed out or failed: the rest is not stored
-                self.waiting -= len(submission.events) - submission.at
-                self.taken.pop(id(submission), None)
-                self.submissions.popleft()
+                self.waiting -= size
+                taken.pop(id(submission), None)
+                submissions.popleft()
                 continue
-            stop = min(len(submission.events), submission.at + most - len(events))
-            if submission.at == 0 and stop == len(submission.events):
+            if at or size > left:
+                stop = at + min(size, left)
+                events += submission.events[at:stop]
+                receipts += submission.receipts[at:stop]
+                count = stop - at
+            else:
                 events += submission.events
                 receipts += submission.receipts
-            else:
-                events += submission.events[submission.at : stop]
-                receipts += submission.receipts[submission.at : stop]
-            slices.append((submission, stop - submission.at))
-            self.waiting -= stop - submission.at
-            submission.at = stop
-            self.taken[id(submission)] = submission
-            if stop == len(submission.events):
-                self.submissions.popleft()
-        self.let_in()
+                count = size
+            if count == size:
+                submissions.popleft()
+            submission.at = at + count
+            slices.append((submission, count))
+            taken[id(submission)] = submission
+            left -= count
+        self.waiting -= most - left
+        if self._blocked:
+            self.let_in()
         return slices, events, receipts
 
     def let_wait(self, submission: Submission, events: deque[Prepared], waits: frozenset[str]) -> None:

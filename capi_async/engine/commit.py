@@ -74,9 +74,10 @@ class Commit:
             else:
                 await self._store_apart(slices, records, refused)
         finally:
+            under_way = self._backlog.taken
             for submission, _ in slices:
                 if submission.future.done():
-                    self._backlog.taken.pop(id(submission), None)
+                    under_way.pop(id(submission), None)
 
     async def serve(self) -> bool:
         """Store what fits by now, oldest submission first; whether there may be more of it."""
@@ -123,7 +124,7 @@ class Commit:
         for submission, taken in slices:
             submission.appending = taken
         try:
-            await self._append(records, refused, [submission for submission, _ in slices])
+            await self._append(records, refused, slices)
         except Busy as error:
             self._appended(slices)
             now = self._clock.monotonic()
@@ -140,10 +141,7 @@ class Commit:
             for submission, _ in slices:
                 submission.refuse(error)
             return
-        self._appended(slices)
-        now = self._clock.monotonic()
-        for submission, taken in slices:
-            self._stored(submission, taken, now)
+        self._stored(slices)
 
     async def _store_apart(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
         """Measure event by event, and store together what fits; the rest waits."""
@@ -214,7 +212,7 @@ class Commit:
                 submission.appending = count
                 try:
                     await admission.make_room()
-                    await self._append(admission.kept, [*ended, *admission.dropped], [submission])
+                    await self._append(admission.kept, [*ended, *admission.dropped], [(submission, count)])
                 except BaseException as error:
                     if isinstance(error, SpoolError):
                         submission.refuse(error)
@@ -224,18 +222,13 @@ class Commit:
                         self.failed([submission], error)
                     self._appended([(submission, count)])
                     break
-                self._appended([(submission, count)])
-                self._stored(submission, count, self._clock.monotonic())
+                self._stored([(submission, count)])
             elif not self._gives_up(submission):
                 return full
         return NOTHING
 
-    async def _append(
-        self, records: Sequence[Record], refused: Sequence[Refused], submissions: Sequence[Submission]
-    ) -> None:
-        until = min(
-            [submission.deadline for submission in submissions if submission.deadline is not None], default=None
-        )
+    async def _append(self, records: Sequence[Record], refused: Sequence[Refused], slices: Sequence[Slice]) -> None:
+        until = min([submission.deadline for submission, _ in slices if submission.deadline is not None], default=None)
         left_s = _ENQUEUED_S if until is None else until - self._clock.monotonic()
         self.quiet.clear()
         began = time.perf_counter()
@@ -248,14 +241,22 @@ class Commit:
             submission.appending = 0
         self.quiet.set()
 
-    def _stored(self, submission: Submission, count: int, now: float) -> None:
-        submission.stored += count
-        if submission.timeout_s is not None:
-            # the timeout bounds the wait for capacity, not the length of the list
-            submission.deadline = now + submission.timeout_s
-        if submission.stored == len(submission.events) and not submission.future.done():
-            submission.future.set_result(None)
-            self._hooks.taken(submission.stored, now - submission.since)
+    def _stored(self, slices: Sequence[Slice]) -> None:
+        now = self._clock.monotonic()
+        ended: list[tuple[int, float]] = []
+        for submission, count in slices:  # as many as events, where a thousand tasks send one each
+            submission.appending = 0
+            submission.stored = stored = submission.stored + count
+            timeout_s, future = submission.timeout_s, submission.future
+            if timeout_s is not None:
+                # the timeout bounds the wait for capacity, not the length of the list
+                submission.deadline = now + timeout_s
+            if stored == len(submission.events) and not future.done():
+                future.set_result(None)
+                ended.append((stored, now - submission.since))
+        self.quiet.set()
+        if ended:
+            self._hooks.all_taken(ended)
 
     def _gives_up(self, submission: Submission) -> bool:
         """Refuse a caller that does not wait for capacity, if there is none; whether that was done."""

@@ -127,9 +127,19 @@ class Hooks:
         """What one caller handed in is stored."""
         self.metrics.send.add(duration_s)
         if self._taken:
-            taken = Taken(events=events, duration_s=duration_s)
-            for listener in self._taken:
-                self._tell(listener, taken)
+            self._tell_taken(events, duration_s)
+
+    def all_taken(self, taken: Sequence[tuple[int, float]]) -> None:
+        """The same for many callers: how many events each handed in, and how many seconds ago."""
+        self.metrics.send.add_all([duration_s for _, duration_s in taken])
+        if self._taken:
+            for events, duration_s in taken:
+                self._tell_taken(events, duration_s)
+
+    def _tell_taken(self, events: int, duration_s: float) -> None:
+        taken = Taken(events=events, duration_s=duration_s)
+        for listener in self._taken:
+            self._tell(listener, taken)
 
     def straight(self, records: int, refused: int, prepare_s: float, whole_s: float) -> None:
         """One event was prepared and stored where it was handed in."""

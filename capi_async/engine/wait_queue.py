@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from itertools import count
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from capi_async.engine.erasure import Erasure, Prepared
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import CapiError, QueueFull, SpoolError
@@ -18,53 +20,31 @@ from capi_async.event import Event
 NOTHING: frozenset[str] = frozenset()
 
 
-class Submission:
+class Submission(Struct, eq=False):
     """Events that one caller handed in together, and who waits for them.
 
     Attributes:
+        future: Resolved once all are stored.
+        deadline: Monotonic seconds at which the caller gives up; ``None``: never.
+        since: Monotonic seconds at which it was handed in.
         at: How many of them were taken into a micro-batch.
         stored: How many of them are in the spool.
-        deadline: Monotonic seconds at which the caller gives up; ``None``: never.
-        future: Resolved once all are stored.
         appending: How many of them the spool is storing right now, so that they must not be reported as not stored.
-        since: Monotonic seconds at which it was handed in.
         erasures: What was forgotten since then.
         position: Its place in the queue, once it had to wait for capacity.
     """
 
-    __slots__ = (
-        "appending",
-        "at",
-        "deadline",
-        "erasures",
-        "events",
-        "future",
-        "position",
-        "receipts",
-        "since",
-        "stored",
-        "timeout_s",
-    )
-
-    def __init__(
-        self,
-        events: Sequence[Event],
-        receipts: Sequence[Receipt],
-        future: asyncio.Future[None],
-        timeout_s: float | None,
-        now: float,
-    ) -> None:
-        self.events = events
-        self.receipts = receipts
-        self.future = future
-        self.timeout_s = timeout_s
-        self.since = now
-        self.deadline = None if timeout_s is None else now + timeout_s
-        self.at = 0
-        self.stored = 0
-        self.appending = 0
-        self.erasures: tuple[Erasure, ...] = ()
-        self.position: Position | None = None
+    events: Sequence[Event]
+    receipts: Sequence[Receipt]
+    future: asyncio.Future[None]
+    timeout_s: float | None
+    deadline: float | None
+    since: float
+    at: int = 0
+    stored: int = 0
+    appending: int = 0
+    erasures: tuple[Erasure, ...] = ()
+    position: Position | None = None
 
     @property
     def queued(self) -> bool:

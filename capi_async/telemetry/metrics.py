@@ -58,6 +58,14 @@ class Histogram:
         self.count += times
         self.total += value * times
 
+    def add_all(self, values: Sequence[float]) -> None:
+        """Note each of these values."""
+        bounds, counts = self.bounds, self.counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.count += len(values)
+        self.total += sum(values)
+
     def percentile(self, share: float) -> float | None:
         """The bound up to which at least ``share`` of the values lie; ``None`` without any, or beyond the last."""
         rank, seen = self.count * share, 0

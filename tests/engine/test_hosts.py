@@ -286,6 +286,9 @@ async def test_send_many_names_the_malformed_one(server: Server) -> None:
             await sender.send_many([event(1), "purchase"])  # type: ignore[list-item]
         assert raised.value.field == "[1]"
         with pytest.raises(EventError) as raised:
+            await sender.send_many([event(1), event(2, to=["acne"])])
+        assert raised.value.field == "[1].to"
+        with pytest.raises(EventError) as raised:
             await sender.send(event(1, to=["acme", "acne"]))
         assert raised.value.field == "to"
         assert str(raised.value) == "to: unknown destination acne; there are acme"

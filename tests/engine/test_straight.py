@@ -233,6 +233,7 @@ async def test_hooks_hear_of_it_as_of_others(server: Server, spool: str, tmp_pat
 
         def on_taken(self, taken: Taken) -> None:
             heard["taken"] += taken.events
+            heard["calls"] += 1
 
     url = "memory" if spool == "memory" else f"sqlite:///{tmp_path}/events.db"
     async with client(Acme(base_url=server.url), hooks=[Ears()], spool=url) as sender:
@@ -241,8 +242,10 @@ async def test_hooks_hear_of_it_as_of_others(server: Server, spool: str, tmp_pat
             await asyncio.sleep(0)
         await sender.send(event(10, to=[]))
         await sender.send_many([event(number) for number in range(11, 20)])
+        await asyncio.gather(*[sender.send(event(number)) for number in range(20, 50)])
         assert await sender.flush(5)
-    assert heard == {"prepared": 20, "stored": 19, "refused": 1, "taken": 20}
+    assert heard == {"prepared": 50, "stored": 49, "refused": 1, "taken": 50, "calls": 42}
+    assert sender.metrics.send.count == sum(sender.metrics.send.counts) == 42
 
 
 class Where(Acme, frozen=True, kw_only=True):
