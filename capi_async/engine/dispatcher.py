@@ -272,12 +272,14 @@ class Dispatcher:
 
     async def _settle(self, timeout_s: float, done: Callable[[], bool]) -> bool:
         gathering = self.intake.gathering
-        gathering.hurry(on=True)
+        gathering.hurry += 1
         hurried: list[Worker] = []
         try:
             async with asyncio.timeout(timeout_s):
-                if not self.failed:  # else nothing is prepared any more
+                if timeout_s > 0:  # what is kept leaves in one request with what lingers
                     await gathering.all_prepared()
+                else:  # there is no time for the thread
+                    gathering.look()
                 for worker in self.workers.values():
                     worker.hurry += 1  # counted: another flush may be under way
                     hurried.append(worker)
@@ -295,7 +297,7 @@ class Dispatcher:
         except TimeoutError:
             return done()
         finally:
-            gathering.hurry(on=False)
+            gathering.hurry -= 1
             for worker in hurried:
                 worker.hurry -= 1
         return True
@@ -317,7 +319,7 @@ class Dispatcher:
                 await self.put_back()
         except (TimeoutError, SpoolError):
             return False  # storage hangs, or fails: it gets everything back when it is closed
-        while self.under_way or not self.intake.empty:
+        while (self.under_way or not self.intake.empty) and not self.failed:
             left_s = until - self._clock.monotonic()
             if left_s <= 0:
                 return False
@@ -399,6 +401,7 @@ class Dispatcher:
     def _on_end(self, supervisor: asyncio.Task[None]) -> None:
         """The supervisor has ended; if that was not requested, all callers get an error."""
         error = None if supervisor.cancelled() else supervisor.exception()
+        self.intake.gathering.end()
         if self._stopping:
             return
         if self._opened.done() and (unopened := self._opened.exception()) is not None:

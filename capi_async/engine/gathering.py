@@ -12,13 +12,14 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 
 from msgspec.structs import force_setattr
 
 from capi_async.clock import Clock
 from capi_async.engine.capacity import Capacity
+from capi_async.engine.erasure import Erasure
 from capi_async.engine.hooks import Hooks
 from capi_async.engine.prepare import SMALL_BYTES, Preparer
 from capi_async.engine.receipt import Receipt
@@ -91,13 +92,14 @@ class Gathering:
             wanted and found is not None and preparer.brief and self._wait_s >= _LEAST_S and least >= _COMPANY
         )
         self._timer: asyncio.TimerHandle | None = None
-        #: Calls that want everything to leave at once.
-        self._hurried = 0
+        #: Calls that want everything to leave at once: as long as there is one, nothing is kept.
+        self.hurry = 0
         self._changed = asyncio.Event()
+        self._over = False
         #: How many are being prepared in the thread.
         self._in_thread = 0
-        #: What an earlier run of the client has left is prepared first.
-        self._asked = self.events > 0
+        #: How many of the oldest are to be prepared now: first of all what an earlier run has left.
+        self._asked = self.events
 
     @property
     def events(self) -> int:
@@ -112,12 +114,12 @@ class Gathering:
     @property
     def due(self) -> bool:
         """Whether what is kept is to be prepared now."""
-        return self._asked and self.events > 0
+        return self._asked > 0
 
     def take(self, event: Event, receipt: Receipt) -> bool:
         """Whether the event is accepted; if not, nothing has happened."""
         spool = self._spool
-        if not self._wanted or self._hurried or spool is None:
+        if not self._wanted or self.hurry or spool is None:
             return False
         began = time.perf_counter()
         kept = len(spool.unprepared) - self._in_thread
@@ -126,8 +128,8 @@ class Gathering:
             return False
         if not self._capacity.plenty(self._names, 1, _COUNTED_BYTES):
             return False
-        spool.keep(Unprepared(_still(event), receipt, self._clock.wall(), self._names, _COUNTED_BYTES))
-        if not self._asked:
+        spool.keep(Unprepared(_still(event), receipt, self._clock.wall(), self._names, _COUNTED_BYTES, self._preparer))
+        if not self._asked:  # else it is seen to when those are prepared
             if kept + 1 >= self._together:
                 self.ask()
             elif self._timer is None:
@@ -136,77 +138,86 @@ class Gathering:
         return True
 
     def ask(self) -> None:
-        """Have everything prepared soon."""
+        """Have all that is kept at this moment prepared soon."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.events:
-            self._asked = True
+        self._asked = self.events
+        if self._asked:
             self._woken()
-
-    def hurry(self, *, on: bool) -> None:
-        """Keep nothing, from now on until it is switched off as often as it was switched on."""
-        self._hurried += 1 if on else -1
-        if on:
-            self.ask()
 
     def look(self) -> None:
         """Somebody asks what became of an event: a few are prepared here and now, more in the thread."""
         spool = self._spool
-        if spool is None or not spool.unprepared or self.busy or not self._is_here():
+        if spool is None or not spool.unprepared or not self._is_here():
             return
-        while 0 < len(spool.unprepared) <= _FEW:
+        while not self.busy and 0 < len(spool.unprepared) <= _FEW:
             one = spool.unprepared[0]
             began = time.perf_counter()
             with self._hooks.held.by("to_wire() of a destination that says it is brief"):
-                made = self._preparer.alone(one.event, one.receipt, self._clock.wall())
+                made = one.preparer.alone(_as_accepted(one.event), one.receipt, self._clock.wall())
             if made is None:
                 break
             records, refused = made
             for record in records:
                 record.accepted_at = one.accepted_at
-            self._store(1, records, refused, time.perf_counter() - began)
+            self._store([one], records, refused, time.perf_counter() - began)
         self.ask()
+
+    def erase(self, erasure: Erasure) -> None:
+        """Of what is kept at this moment, end what matches as soon as it is prepared."""
+        for one in () if self._spool is None else self._spool.unprepared:
+            one.erasures = (*one.erasures, erasure)
 
     async def prepare(self, *, pressed: bool) -> None:
         """Have some of what is kept prepared in the thread, and store it; more at once if others wait for that."""
         spool = self._spool
-        if spool is None:
+        if spool is None or not spool.unprepared:
             return
-        self._asked = False
-        kept = list(islice(spool.unprepared, MOST if pressed or self._hurried else TOGETHER))
+        most = MOST if pressed or self.hurry else TOGETHER
+        preparer = spool.unprepared[0].preparer
+        kept = list(takewhile(lambda one: one.preparer is preparer, islice(spool.unprepared, most)))
         self._in_thread = len(kept)
         try:
-            records, refused, took_s = await self._thread.submit(_prepared, self._preparer, kept, self._clock.wall())
+            records, refused, took_s = await self._thread.submit(_prepared, preparer, kept, self._clock.wall())
         except Exception as error:  # a fault of ours: nobody waits for these events any more
             records, refused, took_s = [], _failed(kept, error), 0.0
         finally:
             self._in_thread = 0
-        self._store(len(kept), records, refused, took_s)
-        if self.events >= self._together:
-            self._asked = True
-        elif self.events and self._timer is None:
+        self._store(kept, records, refused, took_s)
+        younger = self.events - self._asked
+        if younger >= self._together:
+            self.ask()
+        elif younger and self._timer is None:
             self._timer = self._loop.call_later(self._wait_s, self.ask)
 
     async def all_prepared(self) -> None:
-        """Return once what is kept at this moment is prepared."""
+        """Return once what is kept at this moment is prepared, or nothing is prepared any more."""
         spool = self._spool
         if spool is None or not spool.unprepared:
             return
         last = spool.unprepared[-1]
-        while any(one is last for one in spool.unprepared):
+        while not self._over and any(one is last for one in spool.unprepared):
             self.ask()
             await self._changed.wait()
 
-    def _store(self, events: int, records: list[Record], refused: list[Refused], took_s: float) -> None:
+    def end(self) -> None:
+        """Nothing is prepared any more: what is kept is left to the next run."""
+        self._over = True
+        self._changed.set()
+
+    def _store(self, kept: Sequence[Unprepared], records: list[Record], refused: list[Refused], took_s: float) -> None:
         if self._spool is None:
             return
+        records, refused = _without_erased(kept, records, refused)
         began = time.perf_counter()
-        self._spool.prepared(events, records, refused)
-        self._hooks.prepared(events, took_s)
+        self._spool.prepared(len(kept), records, refused)
+        self._asked = max(0, self._asked - len(kept))
+        self._hooks.prepared(len(kept), took_s)
         self._hooks.stored(len(records), len(refused), time.perf_counter() - began)
-        if refused:
-            self._hooks.refused(refused)
+        # another client's destinations are none that anybody listens to here
+        if mine := [one for one in refused if one.destination in self._names]:
+            self._hooks.refused(mine)
         self._changed.set()
         self._changed.clear()
 
@@ -228,14 +239,43 @@ def _still(event: Event) -> Event:
     return own
 
 
+def _as_accepted(event: Event) -> Event:
+    """The event with mappings as empty as they were, whatever its caller has written into them since.
+
+    Only now, because copying each event would be a tenth of what accepting it takes.
+    """
+    own = copy(event)
+    force_setattr(own, "properties", {})
+    force_setattr(own, "extra", {})
+    return own
+
+
 def _prepared(preparer: Preparer, kept: Sequence[Unprepared], now: float) -> tuple[list[Record], list[Refused], float]:
     """Records that were accepted when their events were, refusals, and the seconds that making them took."""
     began = time.perf_counter()
-    records, refused = preparer.run([one.event for one in kept], [one.receipt for one in kept], now)
+    records, refused = preparer.run([_as_accepted(one.event) for one in kept], [one.receipt for one in kept], now)
     accepted_at = {id(one.receipt): one.accepted_at for one in kept}
     for record in records:
         record.accepted_at = accepted_at[id(record.receipt)]
     return records, refused, time.perf_counter() - began
+
+
+def _without_erased(
+    kept: Sequence[Unprepared], records: list[Record], refused: list[Refused]
+) -> tuple[list[Record], list[Refused]]:
+    """The same, where what is of people who were forgotten meanwhile has ended."""
+    erasures = {id(one.receipt): one.erasures for one in kept if one.erasures}
+    if not erasures:
+        return records, refused
+    left: list[Record] = []
+    ended = list(refused)
+    for record in records:
+        made: tuple[list[Record], list[Refused]] = ([record], [])
+        for erasure in erasures.get(id(record.receipt), ()):
+            made = erasure.of(made)
+        left += made[0]
+        ended += made[1]
+    return left, ended
 
 
 def _failed(kept: Sequence[Unprepared], error: Exception) -> list[Refused]:

@@ -268,6 +268,7 @@ class Intake:
             submission.erasures = (*submission.erasures, erasure)
             if submission.queued and submission.position is not None:
                 submission.position.unstored = deque(map(erasure.of, submission.position.unstored))
+        self.gathering.erase(erasure)
         until = self._clock.monotonic() + _ERASED_S
         with suppress(TimeoutError):
             async with asyncio.timeout(_ERASED_S):

@@ -405,14 +405,19 @@ class Preparer:
     def may_wait(self, event: Event) -> bool:
         """Whether :meth:`run` would make the same of the event a little later, in bounded time, and nobody watches."""
         user = event.user
-        return (
-            not self._watcher.on
-            # what its caller may change meanwhile; lists of items and of addressees are copied
-            and type(user.email) in _FIXED and type(user.external_id) in _FIXED and not event.properties
-            and event.meta is None and event.snap is None and event.pinterest is None and event.tiktok is None
-            and event.cutmeshort is None and event.linkedin is None
-            and self._is_small(event)
-        )  # fmt: skip
+        try:
+            return (
+                not self._watcher.on
+                # what its caller may change meanwhile; lists of items and of addressees are copied
+                and type(user.email) in _FIXED and type(user.external_id) in _FIXED and not event.properties
+                and event.meta is None and event.snap is None and event.pinterest is None and event.tiktok is None
+                and event.cutmeshort is None and event.linkedin is None
+                and self._is_small(event)
+            )  # fmt: skip
+        except KeyboardInterrupt:  # as in alone()
+            raise
+        except BaseException:  # it cannot be measured: a mapping of the caller's own, text that is no Unicode
+            return False
 
     def _is_small(self, event: Event) -> bool:
         """Whether identifying and mapping it is sure to take no longer than for most."""

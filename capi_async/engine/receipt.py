@@ -32,6 +32,7 @@ class Delivery:
     def end(self) -> None:
         """Wake everybody: what is not settled by now stays pending."""
         self.over = True
+        self.look = _nothing  # what is left may be another run's by then
         for waiter in list(self.waiting):
             if not waiter.done():
                 waiter.set_result(None)

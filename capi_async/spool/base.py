@@ -170,13 +170,15 @@ def append_now_of(spool: object) -> AppendNow | None:
     return None
 
 
-class Unprepared(Struct, gc=False, eq=False):
+class Unprepared(Struct, eq=False):
     """An accepted event whose records are not made yet; only a spool in memory keeps it so.
 
     Attributes:
         accepted_at: Seconds since the epoch.
         destinations: Where it counts as accepted and pending.
         bytes: What it counts at each of them until its records are made.
+        preparer: Makes its records: another client that uses the spool later may have other destinations.
+        erasures: People who were forgotten, or withdrew, since it was accepted.
     """
 
     event: Any
@@ -184,6 +186,8 @@ class Unprepared(Struct, gc=False, eq=False):
     accepted_at: float
     destinations: Sequence[str]
     bytes: int
+    preparer: Any
+    erasures: tuple[Any, ...] = ()
 
 
 @runtime_checkable

@@ -279,7 +279,7 @@ class MemorySpool:
         ready, delayed, leased = list(islice(queue.ready, 1)), list(queue.delayed), list(queue.leased.values())
         waiting = [*ready, *(entry[2] for entry in delayed), *leased]
         times = [record.accepted_at for record in waiting]
-        times += [event.accepted_at for event in islice(self.unprepared, 1) if destination in event.destinations]
+        times += [one.accepted_at for one in list(islice(self.unprepared, 1)) if destination in one.destinations]
         return min(times, default=None)
 
     def health(self) -> Health:

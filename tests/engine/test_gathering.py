@@ -6,16 +6,17 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytest
 
 from capi_async import Client, Event, Hashed, Item, QueueFull, User
-from capi_async.engine import gathering
+from capi_async.engine import dispatcher, gathering, intake
 from capi_async.engine.prepare import Preparer
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import DAY, Destination, Limits, MiB, Refusal, Wire
@@ -154,6 +155,41 @@ async def test_what_is_not_is_prepared_before_it_is_accepted(server: Server, one
     assert server.ids == ["e0", "e1"]
 
 
+class Facts(Mapping[str, Any]):
+    """A mapping of somebody's own, which is empty."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        event(order_id="\ud800"),
+        event(user=User(email="ada@mail.example", first_name="\ud800")),
+        event(num_items=2**70),
+        event(properties=Facts()),
+        event(properties=MappingProxyType({})),
+        event(extra=Facts()),
+    ],
+)
+async def test_what_cannot_be_measured_is_accepted_all_the_same(server: Server, one: Event) -> None:
+    """Whether it can be sent is found in the thread, which says so."""
+    async with running(Where(base_url=server.url)) as sender:
+        receipt = await sender.send(one)
+        assert sender.track(one) is not None
+        assert await sender.flush(5)
+        outcome = (await receipt.outcomes())["acme"]
+        assert outcome.kind in ("delivered", "rejected")
+        assert outcome.kind == "delivered" or outcome.field == "properties"
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -190,17 +226,25 @@ async def test_destinations_and_spools_that_keep_none(server: Server, tmp_path: 
         await sender.flush(5)
 
 
-async def test_what_the_caller_changes_afterwards_changes_nothing(server: Server) -> None:
-    """Lists that are the caller's own were copied."""
+@pytest.mark.parametrize("more", [0, gathering._FEW])
+async def test_what_the_caller_changes_afterwards_changes_nothing(server: Server, more: int) -> None:
+    """Lists and mappings that are the caller's own were copied; prepared where somebody asks, and in the thread."""
     items, to = [Item(id="1")], ["acme"]
+    properties: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     async with running(Acme(base_url=server.url)) as sender:
-        one = event(items=items, to=to)
+        one = event(items=items, to=to, properties=properties, extra=extra)
         await sender.send(one)
+        for number in range(more):
+            await sender.send(event(number))
         items.append(Item(id="2"))
         to.clear()
-        assert (one.items, one.to) == ([Item(id="1"), Item(id="2")], [])
+        properties["note"] = "later"
+        extra["acme"] = {"facts": {"note": "later"}}
+        assert (one.items, one.to, one.properties) == ([Item(id="1"), Item(id="2")], [], {"note": "later"})
         assert await sender.flush(5)
-        assert sender.ledger()["acme"].delivered == 1
+        assert sender.ledger()["acme"].delivered == 1 + more
+    assert b"later" not in server.got[0].raw
 
 
 async def test_who_asks_gets_the_answer_that_preparing_gives(server: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -245,29 +289,132 @@ async def test_nobody_is_overtaken(server: Server) -> None:
     assert server.ids == expected
 
 
-async def test_what_comes_while_others_are_prepared_is_kept_too(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Slow:
+    """Lets events be prepared in the thread only when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        run = Preparer.run
+
+        def slow(preparer: Preparer, *arguments: Any) -> Any:
+            self.entered.set()
+            self.go_on.wait(10)
+            return run(preparer, *arguments)
+
+        monkeypatch.setattr(Preparer, "run", slow)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    found = Slow(monkeypatch)
+    yield found
+    found.go_on.set()
+
+
+async def test_what_comes_while_others_are_prepared_is_kept_too(server: Server, slow: Slow) -> None:
     """It is prepared after them."""
-    entered, go_on = threading.Event(), threading.Event()
-    run = Preparer.run
-
-    def slow(self: Preparer, *arguments: Any) -> Any:
-        entered.set()
-        go_on.wait(5)
-        return run(self, *arguments)
-
-    monkeypatch.setattr(Preparer, "run", slow)
     async with running(Where(base_url=server.url)) as sender:
         for number in range(gathering.TOGETHER):
             await sender.send(event(number))
-        await until(entered.is_set)
+        await until(slow.entered.is_set)
         assert await kept(sender, event(900))
         assert sender.ledger()["acme"].pending == gathering.TOGETHER + 1
-        go_on.set()
+        slow.go_on.set()
         assert await sender.flush(5)
         assert sender.ledger()["acme"].delivered == gathering.TOGETHER + 1
     assert server.ids[-1] == "e900"
+
+
+async def test_who_asks_while_others_are_prepared_does_not_wait_for_the_linger(server: Server, slow: Slow) -> None:
+    """What came meanwhile is prepared next."""
+    async with running(Where(base_url=server.url)) as sender:
+        for number in range(gathering.TOGETHER):
+            await sender.send(event(number))
+        await until(slow.entered.is_set)
+        for number in range(800, 840):
+            await sender.send(event(number))
+        receipt = await sender.send(event(900, name="login"))
+        waiting = asyncio.create_task(receipt.outcomes(5))
+        await asyncio.sleep(0)
+        slow.go_on.set()
+        assert (await waiting)["acme"].kind == "skipped"
+        assert sender.ledger()["acme"].pending == gathering.TOGETHER + 40
+
+
+async def test_who_asked_for_what_is_prepared_already_holds_up_none(server: Server, slow: Slow) -> None:
+    """The next event leaves when its own time is over."""
+    async with running(Where(base_url=server.url), linger_s=0.1) as sender:
+        for number in range(gathering.TOGETHER):
+            await sender.send(event(number))
+        await until(slow.entered.is_set)
+        flushing = asyncio.create_task(sender.flush(5))
+        await asyncio.sleep(0)
+        slow.go_on.set()
+        assert await flushing
+        await sender.send(event(900))
+        await until(lambda: "e900" in server.ids)
+
+
+async def test_two_who_ask_at_once_hold_up_none(server: Server) -> None:
+    """One has them prepared in the thread, and the other prepares them before that begins."""
+    async with running(Where(base_url=server.url), linger_s=0.1) as sender:
+        receipts = [await sender.send(event(number)) for number in range(gathering._FEW)]
+        erasing = asyncio.create_task(sender.forget(User(email="nobody@shop.example")))
+        await asyncio.sleep(0)
+        receipts[0].known()
+        assert await erasing == {}
+        await sender.send(event(900))
+        await until(lambda: "e900" in server.ids)
+    assert Where.threads[0] == threading.current_thread().name
+
+
+async def test_a_flush_without_time_has_what_lingers_sent(server: Server) -> None:
+    """Also while lone events are kept, and these with it."""
+    async with running(Where(base_url=server.url)) as sender:
+        await sender.send_many([event(number) for number in range(3)])
+        await sender.send(event(3))
+        assert not await sender.flush(0)
+        await until(lambda: len(server.ids) == 4)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed client")
+async def test_a_client_that_fails_lets_nobody_wait(server: Server, slow: Slow) -> None:
+    """Nothing is prepared any more: who flushes, forgets or closes has the answer at once."""
+    sender = client(Where(base_url=server.url))
+    async with asyncio.timeout(5):
+        await sender.__aenter__()
+        await asyncio.sleep(0)
+        for number in range(40):
+            await sender.send(event(number))
+        nobody = User(email="nobody@shop.example")
+        calls = [asyncio.create_task(call) for call in (sender.flush(60), sender.forget(nobody))]
+        await until(slow.entered.is_set)
+        for task in asyncio.all_tasks() - {asyncio.current_task(), *calls}:
+            if "capi_async" in task.get_name():
+                task.cancel()
+        assert await asyncio.gather(*calls) == [False, {}]
+        report = await sender.aclose(60, drain=False)
+    assert report.pending == {"acme": 40}
+    slow.go_on.set()
+    async with sender:
+        assert await sender.flush(5)
+    assert server.ids == [f"e{number}" for number in range(40)]
+
+
+async def test_a_part_that_fails_goes_on_with_them(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is restarted, and nobody has to ask."""
+    prepared = MemorySpool.prepared
+
+    def broken(*_arguments: Any) -> None:
+        monkeypatch.setattr(MemorySpool, "prepared", prepared)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(dispatcher, "_RESTART_S", 0.01)
+    monkeypatch.setattr(MemorySpool, "prepared", broken)
+    async with running(Where(base_url=server.url), linger_s=0.1) as sender:
+        for number in range(20):
+            await sender.send(event(number))
+        await until(lambda: len(server.ids) == 20)
 
 
 async def test_a_loop_of_sends_gives_the_event_loop_its_turns(server: Server) -> None:
@@ -325,6 +472,21 @@ async def test_forgotten_and_withdrawn_are_found(server: Server) -> None:
         assert await sender.flush(5)
         ledger = sender.ledger()["acme"]
         assert (ledger.forgotten, ledger.skipped, ledger.delivered) == (20, 21, 0)
+
+
+async def test_forgotten_is_also_what_takes_long(server: Server, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who forgets somebody does not wait for it for ever; it is not delivered nevertheless, and later events are."""
+    monkeypatch.setattr(intake, "_ERASED_S", 0.05)
+    someone, other = User(email="someone@shop.example"), User(email="other@shop.example")
+    async with running(Acme(base_url=server.url), Acme(name="second", base_url=server.url)) as sender:
+        receipts = [await sender.send(event(number, user=someone if number % 2 else other)) for number in range(20)]
+        assert await sender.forget(someone) == {}
+        await sender.send(event(900, user=someone))
+        slow.go_on.set()
+        assert await sender.flush(5)
+        ledger = sender.ledger()["second"]
+        assert (ledger.forgotten, ledger.delivered) == (10, 11)
+        assert (await receipts[1].outcomes())["acme"].kind == "forgotten"
 
 
 async def test_bounds_hold(server: Server) -> None:
@@ -400,6 +562,52 @@ def test_a_loop_that_ends_leaves_them_to_the_next(caplog: pytest.LogCaptureFixtu
         asyncio.run(one_more())
     asyncio.run(second())
     assert "the client was not closed before its event loop or its tasks ended" in caplog.text
+
+
+async def test_a_receipt_of_an_earlier_run_meddles_with_none(server: Server, slow: Slow) -> None:
+    """What that run has left is prepared by the next, once."""
+    sender = client(Where(base_url=server.url))
+    async with sender:
+        await asyncio.sleep(0)
+        receipts = [await sender.send(event(number)) for number in range(6)]
+        flushing = asyncio.create_task(sender.flush(5))  # it goes on until all is settled, whoever does that
+        await until(slow.entered.is_set)
+        await sender.aclose(0, drain=False)
+    slow.entered.clear()
+    async with sender:
+        await until(slow.entered.is_set)
+        assert receipts[0].known()["acme"].kind == "pending"
+        await sender.send(event(6))
+        slow.go_on.set()
+        assert await sender.flush(5)
+        assert await flushing
+        assert sender.ledger()["acme"].delivered == 7
+    assert server.ids == [f"e{number}" for number in range(7)]
+
+
+@pytest.mark.parametrize("more", [0, 20])
+def test_another_client_on_the_spool_leaves_them_what_they_are(more: int) -> None:
+    """They were accepted for the destinations of the first, and for no others."""
+    spool = MemorySpool()
+    first = client(Acme(name="first", base_url="http://127.0.0.1:9"), spool=spool)
+    second = client(Acme(name="second", base_url="http://127.0.0.1:9"), spool=spool)
+
+    async def begin() -> None:
+        for number in range(3 + more):  # the first goes through the intake, and is stored
+            await first.send(event(number))
+        await first.send(event(900, to=[]))
+
+    async def go_on() -> None:
+        async with second:
+            assert await second.flush(5)
+            ledger = second.ledger()
+            assert ledger["second"].accepted == 0
+            assert (ledger["first"].accepted, ledger["first"].skipped, ledger["first"].balanced) == (4 + more, 1, True)
+            assert await second.forget(event().user) == {"first": 3 + more}
+
+    with pytest.warns(ResourceWarning, match=f"first: {4 + more}"):
+        asyncio.run(begin())
+    asyncio.run(go_on())
 
 
 @pytest.mark.parametrize("what", [RuntimeError("no"), asyncio.CancelledError(), SystemExit(3), KeyboardInterrupt()])
