@@ -26,7 +26,8 @@ class TokenBucket:
         self._now = now
         self._tokens = self._burst
         self._at = now()
-        self._closed_until = 0.0
+        #: Monotonic seconds before which nothing leaves because the platform said so.
+        self.closed_until = 0.0
         self.factor = 1.0
         #: Why the platform asked for less, last.
         self.reason = ""
@@ -34,8 +35,8 @@ class TokenBucket:
     def take(self) -> float:
         """Take a token if there is one and return 0, else return the seconds until there may be one."""
         now = self._now()
-        if now < self._closed_until:
-            return self._closed_until - now
+        if now < self.closed_until:
+            return self.closed_until - now
         rate = self._rate * self.factor
         self._tokens = min(self._burst, self._tokens + (now - self._at) * rate)
         self._at = now
@@ -47,7 +48,7 @@ class TokenBucket:
 
     def closed_s(self) -> float:
         """Seconds for which nothing leaves because the platform said so."""
-        return max(0.0, self._closed_until - self._now())
+        return max(0.0, self.closed_until - self._now())
 
     def give_back(self) -> None:
         """The token that was taken last is not used after all."""
@@ -58,11 +59,11 @@ class TokenBucket:
         self.reason = reason
         now = self._now()
         # all that was under way together gets the same answer: that is one lesson, not one each
-        if now >= self._closed_until:
+        if now >= self.closed_until:
             self.factor = max(self.FLOOR, self.factor * self.BACKOFF)
-        self._closed_until = max(self._closed_until, now + for_s)
+        self.closed_until = max(self.closed_until, now + for_s)
         self._tokens = min(self._tokens, 1.0)
-        self._at = max(self._at, self._closed_until)
+        self._at = max(self._at, self.closed_until)
 
     def succeed(self) -> None:
         """A request was taken: the rate recovers a little."""

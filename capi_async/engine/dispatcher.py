@@ -176,7 +176,8 @@ class Dispatcher:
             linger_s=linger_s if settings.profile == "server" else 0.0,
             least=min([one.effective_limits().max_batch_events for one in destinations]),
         )  # fmt: skip
-        self.delivery.look = _calling(WeakMethod(self.intake.gathering.look))
+        if self.intake.gathering.on:
+            self.delivery.look = _calling(WeakMethod(self.intake.gathering.look))
         self._supervisor: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = self.loop.create_future()
 

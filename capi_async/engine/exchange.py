@@ -133,11 +133,12 @@ class Exchange:
             if is_end(error, ending=self._ending()):
                 raise
             verdicts = self._code.unclassified(error, count)
-        closed_s = self._health.bucket.closed_s()
+        bucket = self._health.bucket
+        closed_until = bucket.closed_until
         self._health.learn(response, verdicts, token)
         if response.status == 401 and any(verdict.kind == "unauthorized" for verdict in verdicts):
             self._code.refused(token)
-        if self._health.bucket.closed_s() > closed_s:
+        if bucket.closed_until > closed_until and bucket.closed_s():
             await self._health.withhold()
         return verdicts
 

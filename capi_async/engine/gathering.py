@@ -100,6 +100,8 @@ class Gathering:
         self._in_thread = 0
         #: How many of the oldest are to be prepared now: first of all what an earlier run has left.
         self._asked = self.events
+        #: Whether events may ever be kept here.
+        self.on = self._wanted or self._asked > 0
 
     @property
     def events(self) -> int:

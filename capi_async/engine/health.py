@@ -112,7 +112,8 @@ class Health:
             kinds = {verdict.kind for verdict in verdicts}
         if "accepted" in kinds:
             self.window.succeed()
-            self.bucket.succeed()
+            if self.bucket.factor < 1.0:
+                self.bucket.succeed()
             self._throttles = 0
             if first.throttled:  # accepted, with a warning that the allowance is nearly used up
                 self._throttle(first.after_s or DELIVERY.interval_s(1), first.reason or _NEARLY)

@@ -136,6 +136,8 @@ class Intake:
         gathering = self.gathering
         if self.closed or not self._running or not self._backlog.idle or (self._busy and not gathering.busy):
             return False
+        if not gathering.on:
+            return self._straight.store(event, receipt)
         return gathering.take(event, receipt) or (not gathering.events and self._straight.store(event, receipt))
 
     def put(

@@ -21,8 +21,8 @@ class Delivery:
 
     def __init__(self, *, over: bool = False, pending: Callable[[str], Outcome] | None = None) -> None:
         self.over = over
-        #: Called when somebody asks for an outcome: what is known only once an event is prepared shall be known then.
-        self.look: Callable[[], None] = _nothing
+        #: Called when somebody asks for an outcome that is known only once its event is prepared, if there are such.
+        self.look: Callable[[], None] | None = None
         #: Destination to the outcome of what waits there, with the reason why it does.
         self.pending = pending or _waits
         self.waiting: set[asyncio.Future[None]] = set()
@@ -32,7 +32,7 @@ class Delivery:
     def end(self) -> None:
         """Wake everybody: what is not settled by now stays pending."""
         self.over = True
-        self.look = _nothing  # what is left may be another run's by then
+        self.look = None  # what is left may be another run's by then
         for waiter in list(self.waiting):
             if not waiter.done():
                 waiter.set_result(None)
@@ -40,10 +40,6 @@ class Delivery:
 
 def _waits(_destination: str) -> Outcome:
     return PENDING
-
-
-def _nothing() -> None:
-    """All that there is to know is known."""
 
 
 class Receipt(Struct, gc=False, eq=False):
@@ -68,9 +64,7 @@ class Receipt(Struct, gc=False, eq=False):
             timeout_s: Seconds to wait; what is not settled by then is ``pending``, with the reason where its
                 destination is paused or does not answer. ``None`` waits as long as it takes.
         """
-        if not self._complete():
-            self._delivery.look()
-        if not self._complete() and not self._delivery.over:
+        if not self._looked_up() and not self._delivery.over:
             # one each: several may wait for the same receipt, and one that gives up must not cancel the others
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters = [*(self._waiters or ()), waiter]
@@ -90,8 +84,7 @@ class Receipt(Struct, gc=False, eq=False):
 
     def known(self) -> dict[str, Outcome]:
         """One outcome per destination, as far as they are final by now; ``pending`` for the others."""
-        if not self._complete():
-            self._delivery.look()
+        self._looked_up()
         known = self._outcomes or {}
         return {name: known.get(name) or self._delivery.pending(name) for name in self._destinations}
 
@@ -120,8 +113,18 @@ class Receipt(Struct, gc=False, eq=False):
         if self._waiters is not None and self._complete():
             for waiter in self._waiters:
                 # the loop of a caller that waited may have ended since
-                if not waiter.get_loop().is_closed():
-                    _wake(waiter)
+                if not waiter.done() and not waiter.get_loop().is_closed():
+                    waiter.set_result(None)
+
+    def _looked_up(self) -> bool:
+        """Whether all outcomes are final, also those that are known once the event is prepared."""
+        if self._complete():
+            return True
+        look = self._delivery.look
+        if look is None:
+            return False
+        look()
+        return self._complete()
 
     def _complete(self) -> bool:
         return self._outcomes is not None and len(self._outcomes) >= len(self._destinations)

@@ -425,7 +425,10 @@ class Worker:
     def _next(self, *, probing: bool) -> Batch | None:
         """The next batch to send; a probe carries a single record, since it may well be in vain."""
         # a search for what was refused takes turns with what is new: one bad event costs no other its time
-        batch = None if self._splits and not self._aside else self._fresh_batch(probing=probing)
+        batch = None
+        if not self._splits or self._aside:
+            full = self._batcher.records >= self._limits.max_batch_events
+            batch = self._batcher.take(everything=self.hurry > 0 or probing or full)
         self._aside = batch is None
         if batch is None and self._splits:
             batch = self._splits.pop()
@@ -434,10 +437,6 @@ class Worker:
             self._splits.append(batch)
             batch = _part(batch, first)
         return batch
-
-    def _fresh_batch(self, *, probing: bool) -> Batch | None:
-        full = self._batcher.records >= self._limits.max_batch_events
-        return self._batcher.take(everything=self.hurry > 0 or probing or full)
 
     async def _deliver(self, batch: Batch) -> None:
         answered = False

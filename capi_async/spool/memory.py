@@ -142,7 +142,8 @@ class MemorySpool:
 
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
         queue = self._queues[destination]
-        queue.wake(self._clock.monotonic())
+        if queue.delayed:
+            queue.wake(self._clock.monotonic())
         taken = queue.take(limit, max_bytes, next(self._epochs))
         queue.leased.update(zip(map(id, taken), taken, strict=True))
         return taken

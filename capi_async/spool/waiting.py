@@ -7,12 +7,15 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, count, islice
+from operator import attrgetter
 from typing import Final
 
 from capi_async.spool.base import Record, size_of
 
 #: ``Record.epoch`` of a record that is settled, or that another process holds now; 0: not leased, above 0: leased.
 SETTLED: Final = -1
+
+_body = attrgetter("body")
 
 
 def oldest_of(rows: Iterable[Sequence[Record | None]]) -> float | None:
@@ -74,7 +77,7 @@ class Waiting:
         """Lease up to ``limit`` records of ``max_bytes`` together, and at least one if one is ready."""
         ready = self.ready
         taken = list(islice(ready, limit))
-        sizes = [len(record.body) for record in taken]
+        sizes = list(map(len, map(_body, taken)))
         size = sum(sizes)
         if size > max_bytes:
             # the first is taken whatever its size
