@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,6 +25,8 @@ from capi_async.traces import place_of, trace_of
 #: Seconds after which a destination's own code has held the event loop too long: it is named in the log. A busy machine
 #: may stop any code for some tenths of one.
 HELD_S: Final = 1.0
+
+_body: Final = attrgetter("body")
 
 
 class DestinationCode:
@@ -63,7 +66,7 @@ class DestinationCode:
                 return Verdict(kind="unauthorized", reason=reason, fix="mend the callable")
         try:
             with self._request:
-                request = self.destination.request(head, [record.body for record in records], token)
+                request = self.destination.request(head, list(map(_body, records)), token)
             if self._is_sendable(request):
                 return request, token
             reason = "request() gave nothing that can be sent: it needs an http address, text and bytes"

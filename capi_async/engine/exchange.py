@@ -94,7 +94,8 @@ class Exchange:
         if self.destination.gzip and request.body:
             request = await self._thread.run(_compressed, request)
         await self._spool.mark_attempted(records)
-        self._outage.works()
+        if self._outage.since is not None:
+            self._outage.works()
         for record in records:
             record.attempts += 1
         batch.sent_at = self._clock.wall()

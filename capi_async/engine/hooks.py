@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Hashable, Sequence
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from capi_async.clock import Clock
@@ -34,6 +35,7 @@ _LEVELS: Final = {
     "dropped": logging.WARNING,
     "dead": logging.ERROR,
 }
+_event_id: Final = attrgetter("event_id")
 _NUMBER: Final = re.compile(r"[0-9A-Fa-f-]*[0-9][0-9A-Fa-f-]*")
 
 
@@ -78,7 +80,7 @@ class Hooks:
     def settled(self, destination: str, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         """Records that a worker settled."""
         latest = records[-RECENT_AT_ONCE:]
-        self.metrics.settled(destination, [record.event_id for record in latest], outcomes, self._clock.wall())
+        self.metrics.settled(destination, list(map(_event_id, latest)), outcomes, self._clock.wall())
         loud = False
         for outcome in outcomes:
             if outcome.kind != "delivered":
@@ -87,7 +89,7 @@ class Hooks:
         if self._watcher.on:
             self._watcher.settled(destination, records, outcomes, fine=not loud)
         if loud or self._settled:
-            self._tell_settled(destination, [record.event_id for record in records], outcomes, loud=loud)
+            self._tell_settled(destination, list(map(_event_id, records)), outcomes, loud=loud)
 
     def ended(self, destination: str, event_ids: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """Events that ended otherwise: refused before they were stored, or ended by the spool itself."""

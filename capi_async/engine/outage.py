@@ -24,7 +24,8 @@ class Outage:
 
     def __init__(self, *, now: Callable[[], float]) -> None:
         self._now = now
-        self._since: float | None = None
+        #: Monotonic seconds since which storage fails; ``None``: it works.
+        self.since: float | None = None
         self._failed_at = 0.0
         self._said_at: float | None = None
         #: Whether the present failures were logged, so that their end is logged as well.
@@ -35,8 +36,8 @@ class Outage:
         """A call of the spool failed, and is tried again: the first is logged at once, then one line a minute."""
         now = self._now()
         self._failed_at = now
-        if self._since is None:
-            self._since = now
+        if self.since is None:
+            self.since = now
         if self._said_at is not None and now - self._said_at < EVERY_S:
             self._unsaid += 1
             return
@@ -53,9 +54,9 @@ class Outage:
 
     def works(self) -> None:
         """A call of the spool succeeded."""
-        if self._since is None or self._now() - self._failed_at < _QUIET_S:
+        if self.since is None or self._now() - self._failed_at < _QUIET_S:
             return
-        lasted_s, told = self._failed_at - self._since, self._told
-        self._since, self._told = None, False
+        lasted_s, told = self._failed_at - self.since, self._told
+        self.since, self._told = None, False
         if told:
             logger.info("storage works again, after %.1f s", lasted_s, extra={"seconds": round(lasted_s, 1)})

@@ -146,7 +146,7 @@ class Worker:
             # one that came back may be due before the timer rings, and does not lengthen the queue
             if depth.events > before and more < events and depth.bytes - then.bytes + more < size:
                 return
-        self.wake()
+        self._lead.wake()
 
     def progressing(self) -> bool:
         """Whether waiting for capacity here makes sense."""
@@ -370,7 +370,8 @@ class Worker:
                 if isinstance(error, Fault):  # it is in the log, and has paused this destination
                     return 0
                 raise
-        self._outage.works()
+        if self._outage.since is not None:
+            self._outage.works()
         return len(leased)
 
     async def _newest(self) -> Batch | None:

@@ -104,7 +104,7 @@ class MemorySpool:
             queue.events += len(run)
             size = size_of(run)
             queue.bytes += size
-            if [record for record in run if record.order_key is not None]:
+            if list(map(_order_key, run)).count(None) < len(run):
                 for record in run:
                     queue.enter(record)
             else:
@@ -321,6 +321,7 @@ class MemorySpool:
 
 
 _destination = attrgetter("destination")
+_order_key = attrgetter("order_key")
 _destinations = attrgetter("destinations")
 
 
