@@ -45,7 +45,10 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._name = str(path)
         self._file = -1
+        #: Device and inode of the file that is open.
+        self._identity = (0, 0)
 
     def acquire(self, *, wait: bool) -> bool:
         """Take it; False if another holds it and ``wait`` is False."""
@@ -54,7 +57,9 @@ class Lock:
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
                 _watch_forks()
                 _held.add(self)
-                if os.fstat(self._file).st_uid != os.geteuid():
+                found = os.fstat(self._file)
+                self._identity = (found.st_dev, found.st_ino)
+                if found.st_uid != os.geteuid():
                     self.close()  # whoever put it there could hold it for ever
                     raise PermissionError(errno.EPERM, f"{self.path.name} belongs to another user")
             try:
@@ -71,9 +76,10 @@ class Lock:
         if self._file < 0:
             return False
         try:
-            return os.path.samestat(os.lstat(self.path), os.fstat(self._file))
+            found = os.lstat(self._name)
         except FileNotFoundError:
             return False
+        return (found.st_dev, found.st_ino) == self._identity
 
     @property
     def file(self) -> int:

@@ -7,7 +7,6 @@ import contextvars
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -106,7 +105,7 @@ class Transaction:
     def __init__(self) -> None:
         self.appended: list[Chunk] = []
         self.changes: list[Change] = []
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.counts: dict[tuple[str, str], int] = {}
         self.sync = False
         self.lost: list[Change] = []
         self._guard = threading.Lock()
@@ -555,10 +554,11 @@ def _add(transaction: Transaction, append: _Append) -> None:
     counts = transaction.counts
     transaction.appended += append.chunks
     for chunk in append.chunks:
-        counts[chunk.destination, "accepted"] += chunk.left
+        key = (chunk.destination, "accepted")
+        counts[key] = counts.get(key, 0) + chunk.left
     for one in append.refused:
-        counts[one.destination, "accepted"] += 1
-        counts[one.destination, one.outcome.kind] += 1
+        for key in ((one.destination, "accepted"), (one.destination, one.outcome.kind)):
+            counts[key] = counts.get(key, 0) + 1
 
 
 def _end(future: asyncio.Future[None], error: SpoolError | None = None) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from capi_async.cipher import UnknownKey
@@ -49,6 +50,7 @@ class SpoolFile:
     def __init__(self, options: Options, *, wall: Callable[[], float]) -> None:
         self._options = options
         self.path = options.path
+        self._name = str(options.path)
         self.wall = wall
         self.sealing = Sealing(options.keys, plain=options.plain, old_seals=options.old_seals)
         self.writers = Lock(self._beside("-lock"))
@@ -330,32 +332,32 @@ class SpoolFile:
         except sqlite3.Error as error:
             raise SpoolError(f"storage failed: {error}") from error
 
-    @contextmanager
-    def raw_transaction(self, *, sync: bool, locked: bool = False) -> Iterator[sqlite3.Connection]:
+    def raw_transaction(self, *, sync: bool, locked: bool = False) -> RawTransaction:
         """The same, which raises SQLite's own errors; ``locked``: the writers' lock is held already."""
-        if not locked:
-            self.writers.acquire(wait=True)
+        return RawTransaction(self, sync=sync, locked=locked)
+
+    def begin(self, *, sync: bool) -> sqlite3.Connection:
+        """Begin a transaction; hold the writers' lock."""
+        self.ensure_place()
+        db = self.ready()
+        level = "FULL" if sync and self._options.synchronous == "full" else "NORMAL"
+        if level != self._synchronous:
+            db.execute(f"PRAGMA synchronous = {level}")
+            self._synchronous = level
+        self._ending = False
+        db.execute("BEGIN IMMEDIATE")
+        return db
+
+    def end(self, db: sqlite3.Connection, *, commit: bool) -> None:
+        """Commit the transaction; or undo what is left of it."""
         try:
-            self.ensure_place()
-            db = self.ready()
-            level = "FULL" if sync and self._options.synchronous == "full" else "NORMAL"
-            if level != self._synchronous:
-                db.execute(f"PRAGMA synchronous = {level}")
-                self._synchronous = level
-            self._ending = False
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
+            if commit:
                 self._ending = True
                 db.execute("COMMIT")
                 self.space.written = True
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
         finally:
-            if not locked:
-                self.writers.release()
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
     def ready(self) -> sqlite3.Connection:
         """The open connection.
@@ -389,7 +391,7 @@ class SpoolFile:
         if not self._inode:
             return
         try:
-            inode = os.stat(self.path).st_ino  # noqa: PTH116
+            inode = os.stat(self._name).st_ino  # noqa: PTH116
         except FileNotFoundError:
             self._write_deleted_again()
             return
@@ -483,6 +485,41 @@ class SpoolFile:
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
+
+
+class RawTransaction:
+    """See :meth:`SpoolFile.raw_transaction`. A class, because a generator costs more than it does."""
+
+    __slots__ = ("_db", "_file", "_locked", "_sync")
+
+    def __init__(self, file: SpoolFile, *, sync: bool, locked: bool) -> None:
+        self._file = file
+        self._sync = sync
+        self._locked = locked
+        self._db: sqlite3.Connection | None = None
+
+    def __enter__(self) -> sqlite3.Connection:
+        if not self._locked:
+            self._file.writers.acquire(wait=True)
+        try:
+            self._db = self._file.begin(sync=self._sync)
+        except BaseException:
+            self._unlock()
+            raise
+        return self._db
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._db is not None:
+                self._file.end(self._db, commit=kind is None)
+        finally:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if not self._locked:
+            self._file.writers.release()
 
 
 def _copied(source: sqlite3.Connection, path: Path, *, busy_s: float) -> sqlite3.Connection:

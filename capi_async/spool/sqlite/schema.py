@@ -217,7 +217,7 @@ def add_to_ledger(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int])
     db.executemany(
         "INSERT INTO ledger (destination, kind, n) VALUES (?, ?, ?)"
         " ON CONFLICT (destination, kind) DO UPDATE SET n = n + excluded.n",
-        [(*key, number) for key, number in counts.items() if number],
+        [(destination, kind, number) for (destination, kind), number in counts.items() if number],
     )
 
 
