@@ -91,6 +91,15 @@ class Backlog:
         self.woken.set()
         return future
 
+    def begin(self, event: Event, receipt: Receipt, *, timeout_s: float | None) -> Submission:
+        """Take a lone event that is being stored already, while nothing else is here."""
+        now = self._clock.monotonic()
+        deadline = None if timeout_s is None else now + timeout_s
+        future: asyncio.Future[None] = self._loop.create_future()
+        submission = Submission((event,), (receipt,), future, timeout_s, deadline, now, at=1, appending=1)
+        self.taken[id(submission)] = submission
+        return submission
+
     async def turn(self, timeout_s: float, *, again: bool) -> None:
         """Wait until a caller may try to hand in.
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from capi_async.clock import Clock
@@ -14,10 +15,12 @@ from capi_async.engine.capacity import Capacity
 from capi_async.engine.erasure import Prepared
 from capi_async.engine.guard import is_end
 from capi_async.engine.hooks import Hooks
+from capi_async.engine.receipt import Receipt
 from capi_async.engine.wait_queue import NOTHING, Slice, Submission
 from capi_async.errors import SpoolError
+from capi_async.event import Event
 from capi_async.log import Log
-from capi_async.spool.base import Busy, Record, Refused, Spool, size_of
+from capi_async.spool.base import Busy, Record, Refused, Spool, append_soon_of, size_of
 
 logger = Log(__name__)
 
@@ -58,6 +61,9 @@ class Commit:
         self._hooks = hooks
         self._ending = ending
         self._clock = clock
+        self._append_soon = append_soon_of(spool)
+        #: The lone event that is being stored, see :meth:`begin`.
+        self._lone: Submission | None = None
         self.quiet = asyncio.Event()
         self.quiet.set()
 
@@ -78,6 +84,48 @@ class Commit:
             for submission, _ in slices:
                 if submission.future.done():
                     under_way.pop(id(submission), None)
+
+    @property
+    def begins(self) -> bool:
+        """Whether a lone event may be given to :meth:`begin`."""
+        return self._append_soon is not None and self._lone is None
+
+    def begin(
+        self, event: Event, receipt: Receipt, made: Prepared, *, timeout_s: float | None
+    ) -> asyncio.Future[None] | None:
+        """Begin to store a lone event, while nothing else is being stored or waits; ``None`` if capacity is short.
+
+        Its caller is told by the spool itself, which is some turns of the loop sooner than by a task that awaits it.
+        """
+        append = self._append_soon
+        if append is None or not self._capacity.plenty(self._names, 1, size_of(made[0])):
+            return None
+        submission = self._lone = self._backlog.begin(event, receipt, timeout_s=timeout_s)
+        self.quiet.clear()
+        told = partial(self._told, submission, len(made[0]), made[1], time.perf_counter())
+        left_s = _ENQUEUED_S if timeout_s is None else max(STORING_S, timeout_s)
+        try:
+            append(*made, timeout_s=left_s, told=told)
+        except SpoolError as error:
+            told(error)
+        except Exception as error:
+            self._lone = None
+            self.failed([submission], error)
+        return submission.future
+
+    def _told(
+        self, submission: Submission, records: int, refused: list[Refused], began: float, error: SpoolError | None
+    ) -> None:
+        """It is known what became of an event that :meth:`begin` began to store."""
+        self._lone = None
+        self._backlog.taken.pop(id(submission), None)
+        if error is not None:
+            self._appended([(submission, 1)])
+            submission.refuse(error)
+            return
+        self._hooks.stored(records, len(refused), time.perf_counter() - began)
+        self._hooks.refused(refused)
+        self._stored([(submission, 1)])
 
     async def serve(self) -> bool:
         """Store what fits by now, oldest submission first; whether there may be more of it."""
@@ -118,7 +166,8 @@ class Commit:
             submission.fail(SpoolError(f"storing failed with {name}", stored=stored, stored_events=submission.stored))
             submission.appending = 0
             self._backlog.taken.pop(id(submission), None)
-        self.quiet.set()
+        if self._lone is None:
+            self.quiet.set()
 
     async def _store_whole(self, slices: Sequence[Slice], records: list[Record], refused: list[Refused]) -> None:
         for submission, taken in slices:

@@ -110,7 +110,7 @@ class Intake:
     @property
     def empty(self) -> bool:
         """Whether the records of everything handed in are in the spool (or it was refused)."""
-        return self._backlog.empty and not self._busy and not self.gathering.events
+        return self._backlog.empty and not self._busy and self._commit.quiet.is_set() and not self.gathering.events
 
     @property
     def waiting(self) -> int:
@@ -150,10 +150,20 @@ class Intake:
         """
         if self.closed:
             raise ClientClosed("the client is closed")
+        if len(events) == 1 and (future := self._begun(events[0], receipts[0], timeout_s)) is not None:
+            return future
         future = self._backlog.put(events, receipts, timeout_s=timeout_s, waited=waited)
         if future is not None and self._sweeping is None:
             self._sweep_later()
         return future
+
+    def _begun(self, event: Event, receipt: Receipt, timeout_s: float | None) -> asyncio.Future[None] | None:
+        """The future of a lone event that a durable spool stores already; ``None``: it is to be put in."""
+        # nothing waits before it, and nothing is being stored
+        if not self._commit.begins or self._busy or not self._running or not self._backlog.idle:
+            return None
+        made = self._straight.prepare((event,), (receipt,))
+        return None if made is None else self._commit.begin(event, receipt, made, timeout_s=timeout_s)
 
     async def put_when_free(
         self, events: Sequence[Event], receipts: Sequence[Receipt], *, timeout_s: float
@@ -218,6 +228,8 @@ class Intake:
                         self._hooks.prepared(sum(taken for _, taken in current), took_s)
                     if self._backlog.waiting >= _AHEAD_EVENTS:
                         slices, ahead = self._next()
+                    if not self._commit.quiet.is_set():  # a lone event is being stored
+                        await self._commit.quiet.wait()
                     if self._backlog.queue:
                         await self._commit.serve()
                     await self._commit.store(current, records, refused)

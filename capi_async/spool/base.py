@@ -127,6 +127,28 @@ OnSettled: TypeAlias = Callable[[str, Sequence[str], Sequence[Outcome]], None]
 AppendNow: TypeAlias = Callable[[Sequence["Record"], Sequence["Refused"]], None]
 
 
+class AppendSoon(Protocol):
+    """See :func:`append_soon_of`."""
+
+    def __call__(
+        self,
+        records: Sequence[Record],
+        refused: Sequence[Refused],
+        *,
+        timeout_s: float | None,
+        told: Callable[[SpoolError | None], None],
+    ) -> None:
+        """Begin to do what ``append`` does.
+
+        Args:
+            told: Called once, later, with what ``append`` would have raised, or ``None``; it must not raise.
+
+        Raises:
+            SpoolError: It was not begun.
+        """
+        ...
+
+
 def ignore_settled(_destination: str, _event_ids: Sequence[str], _outcomes: Sequence[Outcome]) -> None:
     """An ``OnSettled`` that does nothing."""
 
@@ -162,11 +184,25 @@ def append_now_of(spool: object) -> AppendNow | None:
 
     It does what ``append`` does, at once. A subclass that appends in another way has it no more.
     """
+    found: AppendNow | None = _beside_append(spool, "append_now")
+    return found
+
+
+def append_soon_of(spool: object) -> AppendSoon | None:
+    """The spool's way to append without a task that awaits it, if it has one: a method ``append_soon``.
+
+    A subclass that appends in another way has it no more.
+    """
+    found: AppendSoon | None = _beside_append(spool, "append_soon")
+    return found
+
+
+def _beside_append(spool: object, name: str) -> Any:
+    """The method of this name, if the class that defines ``append`` defines it as well."""
     for owner in type(spool).__mro__:
         here = vars(owner)
-        if "append" in here or "append_now" in here:
-            found: AppendNow | None = getattr(spool, "append_now", None)
-            return found if "append" in here and "append_now" in here else None
+        if "append" in here or name in here:
+            return getattr(spool, name) if "append" in here and name in here else None
     return None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 from msgspec import Struct
@@ -130,31 +130,34 @@ class Transaction:
 _Ended = tuple[Sequence[Record], Outcome]
 
 
+#: Called with why something was not stored, or ``None`` if it is.
+Told: TypeAlias = Callable[[SpoolError | None], None]
+
+
 class _Append:
     """Records that a caller waits to have accepted.
 
     Attributes:
         until: Monotonic seconds until which the caller waits for others to release the file.
         given_up: The caller was cancelled.
+        told: Called once it is known what became of it.
         over: It is known what became of it.
     """
 
-    __slots__ = ("chunks", "future", "given_up", "over", "refused", "until")
+    __slots__ = ("chunks", "given_up", "over", "refused", "told", "until")
 
-    def __init__(
-        self, chunks: list[Chunk], refused: Sequence[Refused], future: asyncio.Future[None], until: float
-    ) -> None:
+    def __init__(self, chunks: list[Chunk], refused: Sequence[Refused], told: Told, until: float) -> None:
         self.chunks = chunks
         self.refused = refused
-        self.future = future
+        self.told = told
         self.until = until
         self.given_up = False
         self.over = False
 
     def end(self, error: SpoolError | None = None) -> None:
-        """Return to the caller, who may have been cancelled."""
+        """Tell the caller, who may have been cancelled."""
         self.over = True
-        _end(self.future, error)
+        self.told(error)
 
 
 class _Batch(Struct, gc=False, eq=False):
@@ -249,20 +252,32 @@ class Committer:
             Busy: Other processes had the file locked for so long.
             SpoolError: They are not in the file, or that is unknown; see its ``stored``.
         """
+        future: asyncio.Future[None] = self._loop.create_future()
+        append = self.append_soon(chunks, refused, timeout_s, partial(_end, future))
+        try:
+            await future
+        except asyncio.CancelledError:
+            await self._give_up(append)
+            raise
+
+    def append_soon(
+        self, chunks: list[Chunk], refused: Sequence[Refused], timeout_s: float | None, told: Told
+    ) -> _Append:
+        """Begin what :meth:`append` does; ``told`` is called when it would have returned.
+
+        Raises:
+            SpoolError: Nothing was begun.
+        """
         if self._closing:
             raise SpoolError(_CLOSED, stored=False)
         until = time.monotonic() + (PATIENCE_S if timeout_s is None else timeout_s)
-        append = _Append(chunks, refused, self._loop.create_future(), until)
+        append = _Append(chunks, refused, told, until)
         self._appends.append(append)
         if self._batch is None and not (self._failing or self._no_space or self._task.done()):
             self._begin(self._take_appends())  # at once: a lone event does not wait for the task's turn
         else:
             self._work.set()
-        try:
-            await append.future
-        except asyncio.CancelledError:
-            await self._give_up(append)
-            raise
+        return append
 
     async def _give_up(self, append: _Append) -> None:
         if append.over:
@@ -272,9 +287,10 @@ class Committer:
             self._appends.remove(append)
             self._refuse([append], SpoolError(_CLOSED, stored=False))
             return
-        append.future = self._loop.create_future()  # the one before was cancelled with the caller
+        over: asyncio.Future[None] = self._loop.create_future()  # the one before was cancelled with the caller
+        append.told = partial(_end, over)
         with anyio.CancelScope(shield=True):
-            await asyncio.wait([append.future], timeout=UNDER_WAY_S)
+            await asyncio.wait([over], timeout=UNDER_WAY_S)
 
     def touch(self, chunk: Chunk) -> None:
         """Note that something happened to a chunk: it is written with the next transaction, or a later one."""

@@ -209,6 +209,17 @@ class SqliteSpool:
     ) -> None:
         await self._writer().append(list(split(records)), refused, timeout_s)
 
+    def append_soon(
+        self,
+        records: Sequence[Record],
+        refused: Sequence[Refused],
+        *,
+        timeout_s: float | None,
+        told: Callable[[SpoolError | None], None],
+    ) -> None:
+        """See :func:`~capi_async.spool.base.append_soon_of`."""
+        self._writer().append_soon(list(split(records)), refused, timeout_s, told)
+
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
         queue = self.queues.by_destination[destination]
         queue.wake(self._clock.monotonic())
