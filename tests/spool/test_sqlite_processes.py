@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from capi_async.sandbox import Sandbox
+from capi_async.spool.sqlite import SqliteReader, parse
 from capi_async.testing import assert_balanced
 from tests.spool import sharer
-from tests.spool.harness import eventually
+from tests.spool.harness import NAMES, eventually, new_clock, opened, record, sqlite
 from tests.spool.sharer import BURST, RATE
 
 ROOT = Path(__file__).parents[2]
@@ -218,3 +219,58 @@ async def test_an_interpreter_that_ends_without_closing_loses_nothing(
         assert "the event loop ended before aclose()" in done.stderr
         assert "took over" not in caplog.text
         assert "could not be stored" not in done.stderr  # there were no outcomes
+
+
+OPEN_AND_CLOSE = """
+    import asyncio, sys
+    from pathlib import Path
+    from tests.spool.harness import new_clock, opened, sqlite
+
+    async def main():
+        async with opened(sqlite(Path(sys.argv[1]), new_clock())):
+            pass
+
+    asyncio.run(main())
+"""
+COUNT = """
+    import sqlite3, sys
+    db = sqlite3.connect(sys.argv[1])
+    print(db.execute("SELECT sum(n) FROM ledger WHERE kind = 'accepted'").fetchone()[0])
+"""
+
+
+def other_process(program: str, path: Path) -> str:
+    """What another process prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    return done.stdout.strip()
+
+
+async def test_a_process_that_closes_the_file_leaves_the_log_of_one_that_uses_it(tmp_path: Path) -> None:
+    """Else what that one accepts from then on would be in a deleted file."""
+    async with opened(sqlite(tmp_path, new_clock())) as spool:
+        await spool.append([record("e1")], [])
+        log = (tmp_path / "events.db-wal").stat().st_ino
+        other_process(OPEN_AND_CLOSE, tmp_path)
+        assert (tmp_path / "events.db-wal").stat().st_ino == log
+        await spool.append([record("e2")], [])
+        assert other_process(COUNT, tmp_path / "events.db") == "2"
+
+
+async def test_who_looks_into_the_file_in_the_same_process_changes_nothing_of_that(tmp_path: Path) -> None:
+    """A reader, and a second spool on the file."""
+    async with opened(sqlite(tmp_path, new_clock())) as spool:
+        await spool.append([record("e1")], [])
+        log = (tmp_path / "events.db-wal").stat().st_ino
+        await SqliteReader(parse(f"sqlite:///{tmp_path / 'events.db'}")).open(NAMES, lambda _name: None)
+        async with opened(sqlite(tmp_path, new_clock())):
+            pass
+        other_process(OPEN_AND_CLOSE, tmp_path)
+        assert (tmp_path / "events.db-wal").stat().st_ino == log
+        await spool.append([record("e2")], [])
+        assert other_process(COUNT, tmp_path / "events.db") == "2"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -75,8 +77,32 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
 }
 
 
+#: Device and inode of each file to which this process has connections, and how many; and the lock to look and change.
+_open_here: Counter[tuple[int, int]] = Counter()
+_listing = threading.Lock()
+
+
 class Damaged(SpoolError):
     """The file is not what SQLite wrote."""
+
+
+class Listed(sqlite3.Connection):
+    """A connection that tells, as long as it is open, that this process has one; see :func:`refuse_foreign`."""
+
+    _identity: tuple[int, int] | None = None
+
+    def note(self, path: Path) -> None:
+        """Note which file is open, while holding the lock."""
+        found = path.stat()
+        self._identity = found.st_dev, found.st_ino
+        _open_here[self._identity] += 1
+
+    def close(self) -> None:
+        super().close()
+        with _listing:
+            if self._identity is not None:
+                _open_here[self._identity] -= 1
+                self._identity = None
 
 
 def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
@@ -94,14 +120,18 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
         create_private(path)
     except OSError as error:
         raise SpoolError(f"{path} cannot be made: {error.strerror}") from error
-    refuse_foreign(path)
     if path.stat().st_mode & 0o077:
         logger.warning(
             "spool: %s may be read by others; chmod 600 mends it", path, extra={"path": str(path), "fix": "chmod 600"}
         )
     connection = None
     try:
-        connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+        with _listing:
+            _read_mark(path)
+            connection = sqlite3.connect(
+                path, timeout=busy_s, isolation_level=None, check_same_thread=False, factory=Listed
+            )
+            connection.note(path)
         _recognise(connection, path)
         _tune(connection)
     except (ConfigError, SpoolError):
@@ -120,13 +150,23 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
 def refuse_foreign(path: Path) -> int:
     """Refuse a file that is no spool, by its first bytes, before SQLite opens it.
 
-    Returns the mark in its header: ours, or 0 if there is none (yet).
+    Returns the mark in its header: ours, or 0 if there is none (yet). It is not read while this process has connections
+    to the file: closing the descriptor would release their locks, as POSIX has it, and the next process to close the
+    file would take itself for the last one, and delete the log that this one writes to.
 
     Raises:
         ConfigError: It is something else.
         SpoolError: It cannot be read.
     """
+    with _listing:
+        return _read_mark(path)
+
+
+def _read_mark(path: Path) -> int:
     try:
+        found = path.stat()
+        if _open_here[found.st_dev, found.st_ino]:
+            return APPLICATION
         with path.open("rb") as file:
             head = file.read(100)
     except OSError as error:
