@@ -25,6 +25,9 @@ from capi_async.followup import SILENT, FollowUp, SentRequest, Told
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
 from capi_async.platform_fields import PlatformFields, on_wire
+from capi_async.slices import SLICE_BYTES as SLICE_BYTES
+from capi_async.slices import Slices
+from capi_async.slices import json_slices as json_slices
 from capi_async.thread import aside
 
 MINUTE: Final = 60.0
@@ -32,9 +35,6 @@ HOUR: Final = 3_600.0
 DAY: Final = 86_400.0
 KiB: Final = 1024
 MiB: Final = 1024 * KiB
-
-#: Bodies leave in pieces of this many bytes: one joined write of 2 MB holds the event loop.
-SLICE_BYTES: Final = 128 * KiB
 
 
 def _problem_of(source: object) -> str:
@@ -229,7 +229,8 @@ class Request(Struct, frozen=True):
     @property
     def size(self) -> int:
         """Bytes of the body."""
-        return sum(map(len, self.body))
+        body = self.body
+        return body.size if isinstance(body, Slices) else sum(map(len, body))
 
     def __repr__(self) -> str:
         return f"Request({self.method} {urlsplit(self.url).hostname}, {self.size} bytes)"
@@ -636,21 +637,6 @@ T = TypeVar("T")
 def decode_head(head: bytes, kind: type[T]) -> T:
     """The struct that :func:`encode_head` was given."""
     return msgspec.json.decode(head, type=kind)
-
-
-def json_slices(prefix: bytes, bodies: Sequence[bytes], suffix: bytes) -> tuple[bytes, ...]:
-    """``prefix``, the bodies with commas between them, and ``suffix``, in slices of about 128 KiB."""
-    size = sum(map(len, bodies))
-    if size <= SLICE_BYTES:
-        return (b"%b%b%b" % (prefix, b",".join(bodies), suffix),)
-    # joined slice by slice: a whole request would be copied twice, and its memory be fetched anew for each
-    step = max(1, len(bodies) * SLICE_BYTES // size)
-    slices = [b",".join([*bodies[at : at + step], b""]) for at in range(0, len(bodies), step)]
-    slices[0] = prefix + slices[0]
-    slices[-1] = slices[-1][:-1] + suffix
-    if max(map(len, slices)) > 2 * SLICE_BYTES:  # an event of that size
-        slices = [one[at : at + SLICE_BYTES] for one in slices for at in range(0, len(one), SLICE_BYTES)]
-    return tuple(slices)
 
 
 def epoch_seconds(time: datetime) -> int:

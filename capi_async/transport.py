@@ -36,6 +36,8 @@ _UNTRUSTED: Final[Mapping[int, str]] = {
     64: "the certificate is of another host",
 }
 USER_AGENT: Final = "capi_async"
+#: Slices of a body that are written in one turn of the event loop, if the connection takes that many.
+_SLICES_A_TURN: Final = 4
 
 
 class HttpTransport:
@@ -198,6 +200,8 @@ class _Body:
     async def _iterate(self) -> AsyncIterator[bytes]:
         last = len(self._slices) - 1
         for index, piece in enumerate(self._slices):
+            if index and index % _SLICES_A_TURN == 0:
+                await asyncio.sleep(0)
             # marked before the last slice is written: a server that has all but that cannot have read the whole
             self.left = index == last
             yield piece

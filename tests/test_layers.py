@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "redaction": set(),
     "outcome": {"redaction"},
     "pii": {"errors", "event"},
-    "spec": {"errors", "event", "followup", "outcome", "pii", "platform_fields", "thread"},
+    "slices": set(),
+    "spec": {"errors", "event", "followup", "outcome", "pii", "platform_fields", "slices", "thread"},
     "destinations": {
         "early", "errors", "event", "event_names", "followup", "log", "spec", "outcome", "nearest", "pii", "plain",
         "frames", "traces",
@@ -49,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "telemetry": {"errors", "event", "outcome", "spool.base"},
     "engine": {
         "amounts", "answer", "backoff", "clock", "deadlines", "errors", "event", "event_names", "followup", "limiter",
-        "log", "outcome", "pii", "plain", "profiles", "redaction", "spec", "spool.base", "telemetry.base",
+        "log", "outcome", "pii", "plain", "profiles", "redaction", "slices", "spec", "spool.base", "telemetry.base",
         "telemetry.metrics", "telemetry.reasons", "telemetry.snapshot", "thread", "traces",
     },
     "profiles": set(),

@@ -18,6 +18,7 @@ from capi_async.engine.hooks import Hooks
 from capi_async.errors import ConfigError
 from capi_async.log import literal
 from capi_async.outcome import Response, Verdict, ambiguous
+from capi_async.slices import Slices
 from capi_async.spec import Destination, Request
 from capi_async.spool.base import Record
 from capi_async.traces import place_of, trace_of
@@ -224,6 +225,8 @@ class DestinationCode:
             if not _is_sendable_head(request):
                 return False
             self._sendable_head = (request.method, request.url, dict(request.headers))
+        if type(request.body) is Slices:  # of bytes; to look at them is to join them
+            return True
         kinds = set(map(type, request.body))
         return kinds == {bytes} or all(issubclass(kind, (bytes, bytearray, memoryview)) for kind in kinds)
 
