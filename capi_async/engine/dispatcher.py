@@ -31,6 +31,7 @@ from capi_async.engine.sending_time import SendingTime
 from capi_async.engine.summary import Summary
 from capi_async.engine.task_group import Group
 from capi_async.engine.tracing import TracedIntake
+from capi_async.engine.turns import Turns
 from capi_async.engine.worker import Worker
 from capi_async.errors import CapiError, ConfigError, SpoolError
 from capi_async.limiter import TokenBucket
@@ -183,6 +184,7 @@ class Dispatcher:
 
     def _make_workers(self, destinations: Sequence[Destination], transport: Transport) -> dict[str, Worker]:
         outage = Outage(now=self._clock.monotonic)
+        turns = Turns()
         return {
             destination.name: Worker(
                 destination,
@@ -192,6 +194,7 @@ class Dispatcher:
                 hooks=self._hooks,
                 outage=outage,
                 sending_time=self._sending_time,
+                turns=turns,
                 settled=self._on_settled,
                 ending=self._is_ending,
                 clock=self._clock,

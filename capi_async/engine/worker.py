@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -23,6 +24,7 @@ from capi_async.engine.sending_time import LEAST_S, SendingTime
 from capi_async.engine.settlement import Settlement, absorbed, settle_batch
 from capi_async.engine.task_group import Group
 from capi_async.engine.tracing import TracedExchange
+from capi_async.engine.turns import Turns
 from capi_async.errors import SpoolError
 from capi_async.followup import SentRequest
 from capi_async.log import Log
@@ -48,6 +50,9 @@ LOOK_S = 5.0
 #: Most records that a probe searches for one that came after those that were refused.
 _REACH = 10_000
 
+#: Records that are settled, leased or sent in one turn of the loop: more hold it for a millisecond and longer.
+_PART: Final = 500
+
 #: Seconds between two tries to release records to storage that failed.
 _AGAIN_S = 1.0
 
@@ -58,6 +63,7 @@ class Worker:
     Args:
         outage: Logs failures of storage.
         sending_time: When requests may be under way.
+        turns: Shared by the workers of one client.
         linger_s: Seconds that an event waits for others to share its request.
         ending: Whether the client is ending all tasks: only then is a CancelledError the end of ours.
         max_attempts: Failed requests that one event may be part of.
@@ -75,6 +81,7 @@ class Worker:
         hooks: Hooks,
         outage: Outage,
         sending_time: SendingTime,
+        turns: Turns,
         settled: Callable[[], None],
         ending: Callable[[], bool],
         clock: Clock,
@@ -113,6 +120,7 @@ class Worker:
             linger_s=self.linger_s,
             now=clock.monotonic,
         )
+        self._turns = turns
         self._splits: list[Batch] = []
         #: Whether the next batch is a fresh one, also while others are searched for what was refused in them.
         self._aside = False
@@ -354,6 +362,8 @@ class Worker:
         room = self._limits.max_batch_events - self._batcher.records
         if limit is not None:
             room = limit if not self._batcher.records else 0
+        if room > _PART and self._spool.depth(self.name).events > _PART:
+            await self._turns.next()
         if room > 0:
             await self._take(room)
 
@@ -442,6 +452,8 @@ class Worker:
     async def _deliver(self, batch: Batch) -> None:
         answered = False
         try:
+            if len(batch.records) > _PART:
+                await self._turns.next()
             records = await self._fresh(batch.records)
             if records:
                 verdicts, response = await self._exchange.ask(batch, records)
@@ -551,6 +563,22 @@ class Worker:
             await self._spool.release(records, after_s=wait_s)
 
     async def _settle(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        if len(records) <= _PART or self._spool.durable:  # which writes all of them at once, in a thread of its own
+            await self._settle_part(records, outcomes)
+            return
+        settled = 0
+        try:
+            while settled < len(records):
+                await self._turns.next()
+                part = slice(settled, settled + _PART)
+                settled = part.stop
+                await self._settle_part(records[part], outcomes[part])
+        finally:
+            # cancelled: what the platform said of the others would get lost, and they would be sent once more
+            if settled < len(records):
+                await self._settle_part(records[settled:], outcomes[settled:])
+
+    async def _settle_part(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         await self._spool.settle(records, outcomes)
         self._settled()
         self._hooks.settled(self.name, records, outcomes)
