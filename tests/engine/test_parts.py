@@ -71,7 +71,7 @@ async def test_parts_of_large_requests_are_settled_in_turns_of_their_own(
     assert len(set(heard.turns)) > len(heard.turns) // 2
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["all tasks", "the delivery"])
+@pytest.mark.parametrize("whole", [True, False], ids=["all tasks", "what carries the request"])
 async def test_a_cancellation_between_two_parts_loses_and_doubles_no_outcome(
     server: Server, whole: bool, short_waits: None
 ) -> None:
@@ -80,7 +80,7 @@ async def test_a_cancellation_between_two_parts_loses_and_doubles_no_outcome(
 
     def cancel() -> None:
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            if task.get_name().startswith("capi_async") and (whole or "_deliver" in task.get_name()):
+            if task.get_name().startswith("capi_async") and (whole or "_work" in task.get_name()):
                 cancelled.append(task.get_name())
                 task.cancel()
 
@@ -92,7 +92,7 @@ async def test_a_cancellation_between_two_parts_loses_and_doubles_no_outcome(
     flushing = asyncio.ensure_future(sender.flush(5))
     await until(lambda: len(heard.ids) >= MANY)
     await asyncio.gather(flushing, return_exceptions=True)
-    assert any("_deliver" in name for name in cancelled)
+    assert any("_work" in name for name in cancelled)
     assert {receipt.known()["acme"].kind for receipt in receipts} == {"delivered"}
     assert (await sender.aclose(1)).pending == {}
     async with sender:
