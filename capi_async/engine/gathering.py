@@ -45,8 +45,9 @@ _MOST_S: Final = 0.5
 _LEAST_S: Final = 0.02
 #: So many are prepared on the event loop for somebody who asks; more are prepared in the thread.
 _FEW: Final = 8
-#: Bytes that an event counts at each destination until its records are made: more than any of them has.
-_COUNTED_BYTES: Final = 3 * SMALL_BYTES
+#: Bytes that an event counts at each destination until its records are made: more than any of them has, also where JSON
+#: writes a control character with six.
+_COUNTED_BYTES: Final = 8 * SMALL_BYTES
 
 _FAILED: Final = "could not be prepared"
 

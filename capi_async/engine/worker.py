@@ -30,7 +30,7 @@ from capi_async.followup import SentRequest
 from capi_async.log import Log
 from capi_async.outcome import Outcome, Response, Verdict
 from capi_async.spec import Destination, Transport
-from capi_async.spool.base import Depth, Record, Revoked, Spool
+from capi_async.spool.base import Record, Revoked, Spool
 from capi_async.telemetry.base import Tracing
 from capi_async.thread import OwnedThread, kind_of
 
@@ -128,8 +128,8 @@ class Worker:
         self._stranded: list[Record] = []
         self._stranded_until = 0.0
         self._lead = Lead(decide=self._decide, carry=self._deliver, more=self._has_more, ending=ending, clock=clock)
-        #: What waited when the worker began to let a batch linger, and how much more would close that batch.
-        self._lingering: tuple[Depth, int, int] | None = None
+        #: Records and bytes that waited when the worker began to let a batch linger, and how many more would close it.
+        self._lingering: tuple[int, int, int, int] | None = None
         self._waiting_events = 0
         self._under_way: dict[int, Batch] = {}
         self._answered_at = clock.monotonic()
@@ -147,12 +147,12 @@ class Worker:
     def look(self) -> None:
         """Records came, or came back: the worker wakes unless that changes nothing but the length of its queue."""
         if self._lingering is not None and not self.hurry:
-            depth = self._spool.depth(self.name)
-            before, self._waiting_events = self._waiting_events, depth.events
-            then, events, size = self._lingering
-            more = depth.events - then.events
+            length, body_bytes = self._length()
+            before, self._waiting_events = self._waiting_events, length
+            then, then_bytes, events, size = self._lingering
+            more = length - then
             # one that came back may be due before the timer rings, and does not lengthen the queue
-            if depth.events > before and more < events and depth.bytes - then.bytes + more < size:
+            if length > before and more < events and body_bytes - then_bytes + more < size:
                 return
         self._lead.wake()
 
@@ -246,9 +246,14 @@ class Worker:
         if left is None or self._splits or self._stranded or self.finishing:
             return
         if self.breaker.state == "open" and self._health.window.open():
-            depth = self._spool.depth(self.name)
-            self._waiting_events = depth.events
-            self._lingering = (depth, *left)
+            length, body_bytes = self._length()
+            self._waiting_events = length
+            self._lingering = (length, body_bytes, *left)
+
+    def _length(self) -> tuple[int, int]:
+        """Records in the queue, and bytes of their bodies: what is not prepared yet fills no batch."""
+        depth = self._spool.depth(self.name)
+        return depth.events - depth.unprepared, depth.bytes - depth.unprepared_bytes
 
     async def end(self) -> None:
         """After all tasks have ended, release what they held to the spool, also what was under way."""

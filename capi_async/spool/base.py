@@ -113,10 +113,16 @@ class Ledger(Struct, frozen=True, kw_only=True):
 
 
 class Depth(Struct, frozen=True):
-    """Unsettled records of one destination, and the bytes of their bodies."""
+    """Unsettled records of one destination, and the bytes of their bodies.
+
+    Attributes:
+        unprepared, unprepared_bytes: How much of both is of events whose records are not made yet.
+    """
 
     events: int
     bytes: int
+    unprepared: int = 0
+    unprepared_bytes: int = 0
 
 
 #: Destination, event ids, and their outcomes in the same order.

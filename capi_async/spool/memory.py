@@ -40,6 +40,9 @@ class _Queue(OrderedWaiting):
         self.accepted = 0
         self.events = 0
         self.bytes = 0
+        #: How much of both is of events whose records are not made yet.
+        self.unprepared = 0
+        self.unprepared_bytes = 0
 
 
 class MemorySpool:
@@ -139,6 +142,8 @@ class MemorySpool:
             queue.accepted += events
             queue.events += events
             queue.bytes += size
+            queue.unprepared += events
+            queue.unprepared_bytes += size
 
     async def lease(self, destination: str, *, limit: int, max_bytes: int) -> list[Record]:
         queue = self._queues[destination]
@@ -270,7 +275,7 @@ class MemorySpool:
 
     def depth(self, destination: str) -> Depth:
         queue = self._queues[destination]
-        return Depth(queue.events, queue.bytes)
+        return Depth(queue.events, queue.bytes, queue.unprepared, queue.unprepared_bytes)
 
     def oldest_at(self, destination: str) -> float | None:
         """See :meth:`~capi_async.spool.base.KnowsAge.oldest_at`."""

@@ -501,6 +501,16 @@ async def test_bounds_hold(server: Server) -> None:
         assert await sender.flush(5)
 
 
+async def test_bounds_hold_where_records_are_longer_than_their_events(server: Server) -> None:
+    """In JSON a control character takes six bytes."""
+    async with running(Acme(base_url=server.url), overflow="fail", max_pending_bytes=20_000) as sender:
+        await sender.send(Event("purchase", event_id="\x01" * 2_900))
+        with pytest.raises(QueueFull):
+            await sender.send(Event("purchase", event_id="\x02" * 2_900))
+        assert 17_400 <= sender.snapshot().destinations["acme"].waiting_bytes <= 20_000
+        assert await sender.flush(5)
+
+
 async def test_the_oldest_give_way_to_them(server: Server) -> None:
     """With ``drop_oldest`` as with any other event."""
     async with running(Acme(base_url=server.url), overflow="drop_oldest", max_pending_events=20) as sender:
@@ -688,3 +698,18 @@ async def test_many_tasks_at_once_lose_nothing(server: Server) -> None:
         kinds = {outcome.kind for one in receipts for outcome in one.known().values()}
     assert kinds == {"delivered"}
     assert Counter(server.ids) == Counter({f"e{number}": 2 for number in range(4_000)})
+
+
+async def test_a_batch_that_is_full_leaves_before_its_time(server: Server, slow: Slow) -> None:
+    """What is kept while it opens is none of it yet, and fills it later."""
+    async with running(Acme(base_url=server.url, max_batch_events=50)) as sender:
+        for number in range(gathering.TOGETHER + 20):
+            await sender.send(event(number))
+        await until(slow.entered.is_set)
+        slow.go_on.set()
+        await until(lambda: sender.metrics.prepared_events == gathering.TOGETHER)
+        await asyncio.sleep(0.05)
+        for number in range(gathering.TOGETHER + 20, 2 * gathering.TOGETHER):
+            await sender.send(event(number))
+        await until(lambda: len(server.ids) == 50)
+        assert await sender.flush(5)
