@@ -524,6 +524,7 @@ class Client(StoredEvents):
 
     def report(self) -> CloseReport:
         """What ``aclose()`` would leave behind at this moment, apart from what waits to be stored."""
+        self._look()
         return self._close_report(0)
 
     def _close_report(self, unstored: int, unanswered: int = 0, unknown: int = 0) -> CloseReport:
@@ -536,10 +537,14 @@ class Client(StoredEvents):
 
     def ledger(self) -> Mapping[str, Ledger]:
         """Destination to counts of every state; ``accepted`` is the sum of the others."""
-        if self._engine is not None:
-            self._engine.intake.gathering.look()
+        self._look()
         found = self._spool.ledger()
         return {name: found.get(name, Ledger()) for name in self._names} | dict(found)
+
+    def _look(self) -> None:
+        """Somebody asks what became of events: of a few that are kept as they are, that is known at once."""
+        if self._engine is not None:
+            self._engine.intake.gathering.look()
 
     def states(self) -> Mapping[str, DestinationState]:
         """Destination to how it does."""

@@ -40,6 +40,8 @@ logger = Log(__name__)
 
 #: Seconds beyond its deadline after which a close that does not come back is given up: something blocks the loop.
 _GRACE_S = 1.0
+#: Seconds that a ledger waits for the loop at most.
+_LOOK_S = 0.1
 
 _State: TypeAlias = Literal["new", "running", "closing", "closed"]
 
@@ -310,6 +312,7 @@ class SyncClient:
 
     def ledger(self) -> Mapping[str, Ledger]:
         """See :meth:`Client.ledger`."""
+        self._look()
         return self._client.ledger()
 
     def states(self) -> Mapping[str, DestinationState]:
@@ -323,7 +326,16 @@ class SyncClient:
 
     def snapshot(self) -> Snapshot:
         """See :meth:`Client.snapshot`."""
+        self._look()
         return self._client.snapshot()
+
+    def _look(self) -> None:
+        """Have the loop prepare a few events that are kept as they are: what becomes of them belongs to the answer."""
+        run, engine = self._run, self._client._engine
+        if run is None or engine is None or self._foreign() or run.thread.here() or not engine.intake.gathering.events:
+            return
+        with suppress(ClientClosed, TimeoutError):  # then they are told of as pending
+            run.thread.submit(engine.intake.gathering.look).result(_LOOK_S)
 
     def watch(self, events: int = EVENTS) -> None:
         """See :meth:`Client.watch`."""

@@ -41,6 +41,19 @@ def test_the_same_surface_blocks(acme: Acme) -> None:
     assert "capi_async-loop" not in [thread.name for thread in threading.enumerate()]
 
 
+def test_what_becomes_of_an_event_that_is_kept_is_told_at_once(acme: Acme) -> None:
+    """As where a client is asked on its own loop."""
+    with SyncClient([acme], linger_s=60) as client:
+        client.send(event(1))
+        client.send(event(2, name="login"))
+        assert client.ledger()["acme"].skipped == 1
+        client.send(event(3, to=[]))
+        assert client.snapshot().destinations["acme"].ledger.skipped == 2
+        client.send(event(4, to=[]))
+        assert client.flush(5)
+        assert client.ledger()["acme"].skipped == 3
+
+
 def test_several_threads_share_one(acme: Acme) -> None:
     """Started by whoever comes first; one loop, no event lost."""
     client = SyncClient([acme], linger_s=0)
