@@ -36,11 +36,14 @@ def amount(value: Amount | None, field: str) -> Decimal | None:
     """
     if value is None:
         return None
-    if type(value) is str and len(value) <= PLAIN_AMOUNT_CHARS and value.isascii():
-        whole, dot, cents = value.partition(".")
-        # nothing about digits with a point between them need be checked further
-        if whole.isdigit() and (cents.isdigit() or not dot) and len(whole) <= _MAX_MAGNITUDE:
-            return Decimal(value)
+    # nothing about so few digits with a point between them need be checked further
+    if (
+        type(value) is str
+        and len(value) <= PLAIN_AMOUNT_CHARS
+        and value.isascii()
+        and value.replace(".", "", 1).isdigit()
+    ):
+        return Decimal(value)
     number = _number(value, field)
     if not number.is_finite():
         raise EventError(field, "must be finite")

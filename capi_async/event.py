@@ -579,11 +579,16 @@ _EVENT_TEXTS: Final = (
 _CURRENCY: Final = re.compile(r"[A-Z]{3}\Z").match
 
 
+#: Currencies that were read before, in the form in which they are sent; of three letters there are not many.
+_codes: Final[set[str]] = set()
+
+
 def _read_currency(text: str) -> str:
-    """A currency as it is sent, of one that is not written so yet."""
+    """A currency as it is sent."""
     upper = text.strip().upper()
     if not _CURRENCY(upper):
         raise EventError("currency", "needs a three-letter ISO 4217 code such as USD")
+    _codes.add(upper)
     return upper
 
 
@@ -672,8 +677,8 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             or type(time) is not datetime or time.tzinfo is not UTC
             or type(source) is not str or source not in _SOURCE_SET
             or type(user) is not User
-            or (currency is not None and not is_short(currency))
-            or (order_id is not None and not is_short(order_id))
+            or (currency is not None and (type(currency) is not str or len(currency) > USUAL_CHARS))
+            or (order_id is not None and (type(order_id) is not str or len(order_id) > USUAL_CHARS))
             or type(page) is not Page
             or type(click) is not ClickIds
             or app is not None
@@ -697,15 +702,15 @@ class Event(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             or cutmeshort is not None or linkedin is not None
         ):  # fmt: skip
             self._check()
-            event_id, currency, items = self.event_id, self.currency, self.items
+            name, event_id, currency, order_id, items = (
+                self.name, self.event_id, self.currency, self.order_id, self.items
+            )  # fmt: skip
             properties, extra = self.properties, self.extra
         if not event_id:
-            force_setattr(self, "event_id", f"{self.name}:{self.order_id}" if self.order_id else new_event_id())
+            force_setattr(self, "event_id", f"{name}:{order_id}" if order_id else new_event_id())
         if value is not None:
             force_setattr(self, "value", amount(value, "value"))
-        if currency is not None and not (
-            len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()
-        ):
+        if currency is not None and currency not in _codes:
             force_setattr(self, "currency", _read_currency(currency))
         if not (type(items) is tuple and (not items or (len(items) == 1 and type(items[0]) is Item))):
             self._check_items()
