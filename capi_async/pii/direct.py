@@ -79,7 +79,8 @@ class LastName(_Direct):
         if self._short:
             lines = as_lines(keys, _lines_of_letters, longest=_LONGEST_NAME)
             if lines is not None and PLACEHOLDERS.isdisjoint((small := lines.lower()).split("\n")):
-                digests = list(spread(keys, digests_of(small)))
+                found = digests_of(small)
+                digests = list(spread(keys, found, len(found)))
                 return [digests if one else NOBODYS for one in (*self._kinds, False, False)]
         return super().columns(keys, odd)
 
@@ -109,8 +110,10 @@ class PlaceField(TextField):
         """Like :meth:`TextField.columns`, with the country of each value."""
         if not any(values):
             return [NOBODYS] * len(self.blank)
-        pairs = zip(values, countries, strict=True)
-        return self.columns([None if pair[0] is None else pair for pair in pairs], odd)
+        pairs: Sequence[Any] = list(zip(values, countries, strict=True))
+        if not all(values):
+            pairs = [None if pair[0] is None else pair for pair in pairs]
+        return self.columns(pairs, odd)
 
 
 class Zip(PlaceField):
@@ -127,7 +130,8 @@ class Zip(PlaceField):
             lines = as_lines(values, _lines_of_five, longest=5)
             if lines is not None:
                 # there are so many that looking one up takes no less than its digest
-                digests = list(spread(values, digests_of(lines)))
+                found = digests_of(lines)
+                digests = list(spread(values, found, len(found)))
                 return [digests if self._us5 else NOBODYS, digests if self._plain else NOBODYS, NOBODYS, NOBODYS]
         return super().columns_in(values, countries, odd)
 

@@ -190,9 +190,13 @@ def columns_one_by_one(
     return list(zip(*one_by_one(read, values, blank, notes, odd), strict=True))
 
 
-def spread(values: Sequence[Any], found: Iterable[Any]) -> Iterable[Any]:
-    """``found``, which has nothing for the values that are ``None``, with ``None`` in their places."""
-    if None not in values:
+def spread(values: Sequence[Any], found: Iterable[Any], number: int) -> Iterable[Any]:
+    """``found``, which has nothing for the values that are ``None``, with ``None`` in their places.
+
+    Args:
+        number: How many of them there are.
+    """
+    if number == len(values):
         return found
     following = iter(found)
     return [None if value is None else next(following) for value in values]
@@ -227,7 +231,7 @@ class TextField(dict[_Key, tuple[Any, ...]]):
         if self._idle or not any(keys):
             return [NOBODYS] * len(self.blank)
         found: Sequence[Any] = list(map(self.get, keys))
-        if None in found:
+        if not all(found):
             found = one_by_one(self.__getitem__, keys, self.blank, self._notes, odd)
         return [NOBODYS if pick is None else map(pick, found) for pick in self._picks]
 

@@ -37,11 +37,15 @@ def as_lines(values: Sequence[Any], usual: Callable[[str], object], *, longest: 
 
     One look at many costs a fraction of a look at each. ``usual`` takes all of them, and no line break but ``\n``.
     """
-    texts = values if None not in values else [value for value in values if value is not None]
+    texts = values
     try:
-        lines = "\n".join((*texts, ""))
-    except TypeError:
-        return None
+        lines = "\n".join((*values, ""))
+    except TypeError:  # sooner found than by a look for None before
+        texts = [value for value in values if value is not None]
+        try:
+            lines = "\n".join((*texts, ""))
+        except TypeError:
+            return None
     few = len(lines) <= longest or max(map(len, texts)) <= longest
     return lines if few and lines.isascii() and usual(lines) and lines.count("\n") == len(texts) else None
 

@@ -255,7 +255,7 @@ class Plan:
         return found
 
     def _addresses(self, field: str, urls: Sequence[str | None], odd: set[int]) -> Iterable[str | None]:
-        some = [url for url in urls if url]
+        some = list(filter(None, urls))
         text = "\n".join(some)
         given = urls if len(some) == len(urls) else [url or None for url in urls]
         # all that _address would look for, in all of them at once; what comes out is text and no subclass of it
@@ -268,7 +268,7 @@ class Plan:
         ):
             plain = text.split()
             if plain == some:
-                return spread(given, plain)
+                return spread(given, plain, len(plain))
         clean = partial(self._address, field)
         found = one_by_one(lambda url: (clean(url),), given, _ONE, self._notes, odd)
         return [url for (url,) in found]

@@ -218,12 +218,13 @@ class Emails(ListField):
         if self._one_rule and any(values):
             lines = as_lines(values, _lines_of_emails, longest=MAX_LENGTH)
             if lines is not None:
-                return [spread(values, _each_in_a_tuple(digests_of(lines.lower()))), NOBODYS, NOBODYS, NOBODYS]
+                return [_in_tuples(values, digests_of(lines.lower())), NOBODYS, NOBODYS, NOBODYS]
         return super().columns(values, odd)
 
 
-def _each_in_a_tuple(digests: Iterable[str]) -> Iterable[tuple[str]]:
-    return zip(digests)
+def _in_tuples(values: Sequence[Any], digests: Sequence[str]) -> Iterable[tuple[str] | None]:
+    """Each digest as the only one of its user; ``None`` for those without a value."""
+    return spread(values, zip(digests), len(digests))
 
 
 def _again(text: str, hashed: str, digests: tuple[str]) -> tuple[str]:
@@ -260,8 +261,8 @@ class Phones(ListField):
         lines = as_lines(values, _lines_of_numbers, longest=MAX_LENGTH)
         if lines is not None:
             return [
-                spread(values, _each_in_a_tuple(digests_of(lines.replace("+", "")))) if self._digits else NOBODYS,
-                spread(values, _each_in_a_tuple(digests_of(lines))) if self._e164 else NOBODYS,
+                _in_tuples(values, digests_of(lines.replace("+", ""))) if self._digits else NOBODYS,
+                _in_tuples(values, digests_of(lines)) if self._e164 else NOBODYS,
             ]
         pairs = [
             None if value is None else (value, country.upper() if country else region)
