@@ -26,6 +26,7 @@ from capi_async.engine.receipt import Delivery, Receipt
 from capi_async.outcome import Outcome, Response
 from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Plan
+from capi_async.rows import Rows
 from capi_async.spec import ENCODER, Destination, Request, Wire
 from capi_async.spool import open_spool
 from capi_async.spool.base import Record, Spool
@@ -34,7 +35,7 @@ from capi_async.transport import HttpTransport
 #: As many as the prepare thread takes in one job.
 MICRO_BATCH = 256
 #: As many as it takes through all destinations together.
-STRIDE = 32
+STRIDE = 64
 _ACCEPTED = b'{"status":"VALID","reason":"Events have been processed successfully."}'
 _DELIVERED = Outcome(kind="delivered")
 
@@ -100,7 +101,9 @@ class Stages:
         for label, chosen in (("", self.one), (" x5", self.five)):
             plan = Plan(dict.fromkeys(name for one in chosen for name in one.identifiers))
             found.append(Stage(f"identify{label}", self.count, _identified(plan, self.events)))
-            found.append(Stage(f"identify{label}, 32 together", self.count, _identified_together(plan, self.events)))
+            found.append(
+                Stage(f"identify{label}, {STRIDE} together", self.count, _identified_together(plan, self.events))
+            )
         texts = [
             text
             for row in self.rows
@@ -124,6 +127,8 @@ class Stages:
                 raise SystemExit(f"void: {one.name} refused an event")
             found.append(Stage(f"to_wire {one.name}", self.count, _pairs(one.to_wire, pairs)))
             found.append(Stage(f"encode {one.name}", self.count, _map(ENCODER.encode, bodies)))
+            together = _together(one, plan, self.events)
+            found.append(Stage(f"map and encode {one.name}, {STRIDE} together", self.count, together))
         for label, chosen in (("", self.one), (" x5", self.five)):
             preparer = Preparer(chosen)
             found.append(Stage(f"prepare{label}", self.count, partial(self._prepared, preparer)))
@@ -270,6 +275,22 @@ def _identified(plan: Plan, events: Sequence[Event]) -> Callable[[], object]:
 def _identified_together(plan: Plan, events: Sequence[Event]) -> Callable[[], object]:
     parts = [events[start : start + STRIDE] for start in range(0, len(events), STRIDE)]
     return lambda: [plan.identify_all([one.user for one in part], [one.page for one in part]) for part in parts]
+
+
+def _together(one: Destination, plan: Plan, events: Sequence[Event]) -> Callable[[], object]:
+    """What of the events and their people is shared by destinations is made anew each time."""
+    mapped = one.together
+    if mapped is None:
+        raise SystemExit(f"void: {one.name} maps each event by itself")
+    parts = [
+        (
+            part,
+            [event.time.timestamp() for event in part],
+            plan.known([one.user for one in part], [one.page for one in part]),
+        )
+        for part in (events[start : start + STRIDE] for start in range(0, len(events), STRIDE))
+    ]
+    return lambda: [mapped(Rows(*part)) for part in parts]
 
 
 def _map(function: Callable[[Any], object], values: Sequence[Any]) -> Callable[[], object]:

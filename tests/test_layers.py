@@ -39,18 +39,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "redaction": set(),
     "outcome": {"redaction"},
     "pii": {"errors", "event"},
+    "rows": {"event", "pii"},
     "slices": set(),
-    "spec": {"errors", "event", "followup", "outcome", "pii", "platform_fields", "slices", "thread"},
+    "spec": {"errors", "event", "followup", "outcome", "pii", "platform_fields", "rows", "slices", "thread"},
     "destinations": {
         "early", "errors", "event", "event_names", "followup", "log", "spec", "outcome", "nearest", "pii", "plain",
-        "frames", "traces",
+        "frames", "platform_fields", "rows", "traces",
     },
     "transport": {"deadlines", "errors", "outcome", "spec"},
     "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "followup", "thread"},
     "telemetry": {"errors", "event", "outcome", "spool.base"},
     "engine": {
         "amounts", "answer", "backoff", "clock", "deadlines", "errors", "event", "event_names", "followup", "limiter",
-        "log", "outcome", "pii", "plain", "profiles", "redaction", "slices", "spec", "spool.base", "telemetry.base",
+        "log", "outcome", "pii", "plain", "profiles", "redaction", "rows", "slices", "spec", "spool.base",
+        "telemetry.base",
         "telemetry.metrics", "telemetry.reasons", "telemetry.snapshot", "thread", "traces",
     },
     "profiles": set(),
@@ -117,7 +119,10 @@ STRANGERS = {"destinations", "sources", "spool"}
 #: What all of them may know: of spools also the form of stored records, its encryption, and what waits in memory.
 SHARED = {"__init__", "address", "base", "chunks", "sealing", "waiting"}
 #: Of destinations: the way that all platforms go, and what they say alike.
-SHARED |= {"cart", "extinfo", "forms", "platform", "quota", "raw", "refusals", "registry", "tables"}
+SHARED |= {
+    "cart", "declared", "extinfo", "forms", "many", "platform", "quota", "raw", "refusals", "registry", "tables",
+    "texts",
+}  # fmt: skip
 
 
 def _modules() -> list[Path]:

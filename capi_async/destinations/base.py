@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Final
 from urllib.parse import quote
 
@@ -19,6 +21,13 @@ def is_web(url: str) -> bool:
     """Whether this is an address of the web that names a host; blanks are encoded before anybody asks."""
     # asked of every event at every platform, and a caller's pages lie at a few hosts
     return url.startswith(_known_origins) or _is_web(url)
+
+
+def are_web(urls: Sequence[str | None] | None) -> bool:
+    """Whether all are addresses of the web."""
+    if urls is None or not all(urls):
+        return False
+    return all(map(str.startswith, urls, repeat(_known_origins))) or all(map(is_web, urls))  # type: ignore[arg-type]  # none is None
 
 
 #: Origins of the web up to and with the slash, as :func:`_is_web` met them.

@@ -54,10 +54,14 @@ The steps, and with them which of several faults of one event is named first:
 What an event lacks is asked for after ``extra`` was merged in, because ``extra`` may bring it. Faults come before
 "nobody to identify": an event of nobody is nothing to mend, a faulty one is. A destination that is made in another way
 implements :class:`capi_async.spec.Destination` itself.
+
+In the place of ``body`` a platform may declare its object, see :mod:`capi_async.destinations.declared`: then events of
+which nothing is asked for are mapped and encoded many at a time, see :mod:`capi_async.destinations.many`.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
@@ -68,12 +72,15 @@ from msgspec.structs import replace
 
 from capi_async.destinations import refusals
 from capi_async.destinations.base import with_good_clicks, without_odd_clicks
+from capi_async.destinations.declared import Form, One
+from capi_async.destinations.many import WEB, Facts, together
 from capi_async.destinations.raw import checked_by, laid_over, lost_key, misfit, not_of_the_event
 from capi_async.errors import ConfigError
 from capi_async.event import NO_CLICK, Consent, Event, Source
 from capi_async.event_names import meant, said_of
 from capi_async.pii.identifiers import IDENTIFIER_SOURCES, Identifiers
 from capi_async.plain import shown
+from capi_async.rows import Rows, Together
 from capi_async.spec import (
     HOUR,
     Destination,
@@ -134,6 +141,10 @@ class Platform(Destination, frozen=True, kw_only=True):
     several_at: ClassVar[Mapping[str, str]] = {}
     #: Keys that belong to the request or the account, which ``extra`` therefore cannot set.
     of_the_account: ClassVar[frozenset[str]] = frozenset()
+    #: An event of a website with a page of the web and an e-mail address, and if it is a purchase an amount and its
+    #: currency, :meth:`lacks` nothing. Without app, device and denied consent there is nothing to :meth:`finish` of it,
+    #: and it has the usual greatest age and resend window.
+    visit_suffices: ClassVar[bool] = False
     #: Fields of ``event.click`` that are sent; those that have not their form are left out.
     clicks: ClassVar[tuple[str, ...]] = ()
     #: The parameter of the page's address that holds the first of them; empty: it is not looked for.
@@ -206,15 +217,37 @@ class Platform(Destination, frozen=True, kw_only=True):
         """What stands at request level for this event, or why the account has no place for it."""
         raise NotImplementedError
 
+    def form(self) -> Form | None:
+        """How the event's own object is declared; ``None``: :meth:`body` makes it.
+
+        What is declared is made of many events at once, at half the cost.
+        """
+        return None
+
+    def finish(self, body: Any, event: Event, ids: Identifiers, warnings: list[str]) -> None:
+        """Lay what few events have into an object that was made as declared, in place.
+
+        It is called for events that have an app, a device or choices of consent, or happened in an app.
+        """
+
     def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> Struct | Refusal:
-        """The event's own object, or why it cannot be made.
+        """The event's own object, or why it cannot be made; by default it is made as :meth:`form` declares.
 
         Args:
             name: The platform's.
             at: When it happened, in seconds since the epoch.
             warnings: What was adjusted is added here, in words free of personal data.
         """
-        raise NotImplementedError
+        made: Struct | Refusal = self.declared_body(name, event, at, ids, warnings)
+        return made
+
+    @cached_property
+    def declared_body(self) -> One:
+        """What :meth:`body` does by default."""
+        form = self.form()
+        if form is None:
+            raise NotImplementedError
+        return form.one(_overridden(self, "finish"))
 
     def lay_several(self, body: Any, event: Event, ids: Identifiers, warnings: list[str]) -> None:
         """Lay all values of who has more than one into the event's own object, in place, or say what is left out.
@@ -310,6 +343,20 @@ class Platform(Destination, frozen=True, kw_only=True):
         """What :meth:`to_wire` does, with all that is the same for every event of this destination at hand."""
         return _way(self)
 
+    @cached_property
+    def together(self) -> Callable[[Rows], Together | None] | None:
+        """See :attr:`Destination.together`."""
+        form, head = self.form(), self.usual_heads.get(WEB)
+        if form is None or head is None or self.test or not _goes_the_common_way(self):
+            return None
+        return together(
+            Facts(
+                form, head, self.usual_names, self.standard_names.get("purchase"),
+                self.max_ages_s.get(WEB, self.max_age_s or self.limits.max_age_s), self.resend_window_s,
+                self.click_parameter, self.with_good_clicks,
+            )
+        )  # fmt: skip
+
     def head_of(self, event: Event) -> bytes | Refusal:
         # its name and consent were asked for when the body was made
         test = event.test or self.test
@@ -372,10 +419,9 @@ def _denied(consent: Consent, choices: Sequence[str]) -> Refusal | None:
 _SOURCES: Final = get_args(Source)
 
 
-def _overridden(made: Platform, *names: str) -> tuple[Callable[..., Any] | None, ...]:
-    """The methods of these names, with ``None`` for those that the platform's class leaves as they are."""
-    kind = type(made)
-    return tuple(None if getattr(kind, name) is getattr(Platform, name) else getattr(made, name) for name in names)
+def _overridden(made: Platform, name: str) -> Callable[..., Any] | None:
+    """The method of this name, or ``None`` where the platform's class leaves it as it is."""
+    return None if getattr(type(made), name) is getattr(Platform, name) else getattr(made, name)
 
 
 def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
@@ -389,9 +435,12 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
     names, heads, ages = made.usual_names.get, made.usual_heads, made.max_ages_s
     # an entry for every source: one subscript costs a third of two calls of get()
     usual = {source: (heads.get(source), ages.get(source, max_age_s)) for source in _SOURCES}
-    untestable, head_of, body_of, lacks = made.untestable, made.head, made.body, made.lacks
+    untestable, head_of, lacks = made.untestable, made.head, made.lacks
+    # whoever gives no body() of his own has declared it: the function is called without another call in between
+    body_of = _overridden(made, "body") or made.declared_body
     own, testing, consents, parameter = made.own, made.test, made.consents, made.click_parameter
-    max_age_of, resend_for, order_key = _overridden(made, "max_age_of", "resend_for", "order_key")
+    max_age_of = _overridden(made, "max_age_of")
+    resend_for, order_key = _overridden(made, "resend_for"), _overridden(made, "order_key")
 
     def to_wire(event: Event, ids: Identifiers) -> Wire | Refusal:
         warnings: list[str] = []
@@ -436,3 +485,24 @@ def _way(made: Platform) -> Callable[[Event, Identifiers], Wire | Refusal]:
         )  # fmt: skip
 
     return to_wire
+
+
+def _goes_the_common_way(made: Platform) -> bool:
+    """Whether its class leaves all as it is that one event alone would be mapped by."""
+    kind = type(made)
+    if any(
+        inspect.getattr_static(kind, name) is not inspect.getattr_static(Platform, name)
+        for name in ("to_wire", "way", "body", "declared_body", "together", "order_key")
+    ):
+        return False
+    # a class that is made of another one may require more than that one says
+    for owner in kind.__mro__:
+        if "visit_suffices" in vars(owner):
+            return made.visit_suffices
+        if not _ASKED.isdisjoint(vars(owner)):
+            return False
+    return False
+
+
+#: What :attr:`Platform.visit_suffices` says something of.
+_ASKED: Final = frozenset({"lacks", "finish", "max_age_of", "resend_for", "form"})

@@ -25,8 +25,9 @@ from capi_async.engine.receipt import Receipt
 from capi_async.event import Event, Hashed
 from capi_async.log import Log
 from capi_async.outcome import Outcome
-from capi_async.pii.identifiers import Identifiers, Plan
+from capi_async.pii.identifiers import Identifiers, Known, Plan
 from capi_async.pii.phone import is_written_out
+from capi_async.rows import Rows, Together
 from capi_async.spec import ENCODER, Destination, Refusal, Wire
 from capi_async.spool.base import Record, Refused
 from capi_async.telemetry.base import Watcher
@@ -42,7 +43,10 @@ Prepare: TypeAlias = Literal["auto", "thread"]
 #: waits as long before nearly every turn while events are prepared, so that this is part of its lag.
 _TURN_S: Final = 0.0006
 #: Events that are taken through all destinations together: what they hold stays in the processor's cache.
-_STRIDE: Final = 32
+_STRIDE: Final = 64
+#: Fewer are not worth to be laid out by columns: for one destination, and where several share them.
+_LEAST_ALONE: Final = 32
+_LEAST_SHARED: Final = 12
 
 #: Bytes up to which an event is small; and items, and properties.
 SMALL_BYTES: Final = 3_072
@@ -97,7 +101,7 @@ class _Target:
 
     __slots__ = (
         "account", "brief", "destination", "leader", "max_body", "max_future_s", "name", "off", "said", "to_wire",
-        "wire",
+        "together", "wire",
     )  # fmt: skip
 
     def __init__(self, destination: Destination, before: Sequence[_Target], *, off: bool) -> None:
@@ -108,6 +112,8 @@ class _Target:
         #: What its code raised to when that was logged last, in monotonic seconds.
         self.said: dict[str, float] = {}
         self.to_wire = destination.to_wire if destination.value is None else with_own_value(destination)
+        #: Nothing of it may be used where a value of the account's own takes the place of the event's.
+        self.together = destination.together if destination.value is None else None
         self.account = destination.account()
         self.wire = destination.wire
         #: A function of the event that gives its value is the user's code.
@@ -132,15 +138,20 @@ class _Stride(NamedTuple):
     """Events that are taken through all destinations together.
 
     Attributes:
-        usual: None of them needs to be checked by itself; else all of them do.
+        rows: The same by columns, where none of them needs to be checked by itself; else ``None``: all of them do.
     """
 
     events: Sequence[Event]
-    ids: Sequence[Identifiers]
+    known: Sequence[Identifiers] | Known
     receipts: Sequence[Receipt]
-    usual: bool
+    rows: Rows | None = None
 
-    def rows(self) -> Iterable[tuple[Event, Identifiers, Receipt]]:
+    @property
+    def ids(self) -> Sequence[Identifiers]:
+        """The identifiers of each."""
+        return self.known.people if isinstance(self.known, Known) else self.known
+
+    def each(self) -> Iterable[tuple[Event, Identifiers, Receipt]]:
         """Event by event."""
         return zip(self.events, self.ids, self.receipts, strict=True)
 
@@ -171,6 +182,8 @@ class Preparer:
         self._targets: list[_Target] = []
         for destination in destinations:
             self._targets.append(_Target(destination, self._targets, off=destination.name in off))
+        leaders = [target for target in self._targets if target.together and target.leader is None]
+        self._least = _LEAST_ALONE if len(leaders) < 2 else _LEAST_SHARED
         self._before_send = before_send
         self._target_names = tuple(target.name for target in self._targets)
         wanted = dict.fromkeys(name for destination in destinations for name in destination.identifiers)
@@ -203,7 +216,6 @@ class Preparer:
     ) -> tuple[list[Record], list[Refused]]:
         made: list[list[Record]] = [[] for _ in self._targets]
         refused: list[Refused] = []
-        latest = datetime.fromtimestamp(now, UTC)
         turn = _Turn()
         if self._before_send is not None:
             events, receipts = self._edit(self._before_send, events, receipts, refused, turn)
@@ -213,14 +225,14 @@ class Preparer:
             turn.offer()
             self.at = ("", time.monotonic())
             stop = start + _STRIDE
-            for stride in self._identify(events[start:stop], receipts[start:stop], refused, latest):
+            for stride in self._identify(events[start:stop], receipts[start:stop], refused, now):
                 if watched:
                     self._watcher.identified(stride.events, stride.ids)
                 shared: dict[str, list[Record | None]] = {}
                 for target, records in zip(self._targets, made, strict=True):
                     turn.offer()
                     self.at = (target.name, time.monotonic())
-                    if target.off or not stride.usual:
+                    if target.off or stride.rows is None:
                         row = self._one_by_one(target, stride, refused, now)
                     elif target.leader is None:
                         row = shared[target.name] = self._lead(target, stride, refused, now)
@@ -253,29 +265,32 @@ class Preparer:
         return [event for event, _ in kept], [receipt for _, receipt in kept]
 
     def _identify(
-        self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], latest: datetime
+        self, events: Sequence[Event], receipts: Sequence[Receipt], refused: list[Refused], now: float
     ) -> list[_Stride]:
         """The events in their order, and apart from them those that need to be checked one by one."""
         try:
-            ids: Sequence[Identifiers] = self._plan.identify_all(
-                [event.user for event in events], [event.page for event in events]
-            )
-            usual = self._usual(events, latest)
+            times = [event.time.timestamp() for event in events]  # a time zone is the caller's code
+            known = self._plan.known([event.user for event in events], [event.page for event in events])
+            usual = self._usual(events, times, now)
         except BaseException:  # a fault of ours costs one event, not its neighbours
             events, receipts, ids = self._identify_apart(events, receipts, refused)
-            return [_Stride(events, ids, receipts, usual=False)]
+            return [_Stride(events, ids, receipts)]
         if all(usual):
-            return [_Stride(events, ids, receipts, usual=True)]
+            return [_Stride(events, known, receipts, Rows(events, times, known))]
+        ids = known.people
         edges = [index for index, (one, other) in enumerate(pairwise(usual), 1) if one is not other]
-        return [
-            _Stride(events[start:stop], ids[start:stop], receipts[start:stop], usual[start])
-            for start, stop in pairwise([0, *edges, len(events)])
-        ]
+        strides = []
+        for start, stop in pairwise([0, *edges, len(events)]):
+            part, people = events[start:stop], ids[start:stop]
+            rows = Rows(part, times[start:stop], Known.of(people)) if usual[start] else None
+            strides.append(_Stride(part, people, receipts[start:stop], rows))
+        return strides
 
-    def _usual(self, events: Sequence[Event], latest: datetime) -> list[bool]:
+    def _usual(self, events: Sequence[Event], times: Sequence[float], now: float) -> list[bool]:
         strict = self._require_consent
         return [
-            event.time <= latest and event.to is None and not (strict and event.consent is None) for event in events
+            at <= now and event.to is None and not (strict and event.consent is None)
+            for event, at in zip(events, times, strict=True)
         ]
 
     def _identify_apart(
@@ -304,15 +319,23 @@ class Preparer:
     def _lead(self, target: _Target, stride: _Stride, refused: list[Refused], now: float) -> list[Record | None]:
         """The records of these events for one destination; ``None`` where one was refused."""
         # this runs for every event and destination: what can be done for many at once, is
-        encode, name, max_body = ENCODER.encode, target.name, target.max_body
-        account, form = target.account, target.wire
+        rows = stride.rows
+        if target.together and rows and rows.size >= self._least:
+            try:
+                made = target.together(rows)
+            except BaseException:  # prepared once more, one by one, which names what is wrong
+                return self._one_by_one(target, stride, refused, now)
+            if made is not None:
+                return self._together(target, stride, made, refused, now)
         try:
+            encode = ENCODER.encode
             wires: list[Any] = list(map(target.to_wire, stride.events, stride.ids))
             if len(wires) != len(stride.events):  # a StopIteration in to_wire() ends map() in silence
                 return self._one_by_one(target, stride, refused, now)
             bodies = [encode(wire.body) if type(wire) is Wire and wire.expires_at > now else None for wire in wires]
         except BaseException:  # prepared once more, one by one, which names what is wrong
             return self._one_by_one(target, stride, refused, now)
+        name, max_body, account, form = target.name, target.max_body, target.account, target.wire
         return [
             Record(
                 name, event.event_id, wire.head, body, wire.expires_at, wire.resend_for_s,
@@ -320,7 +343,24 @@ class Preparer:
             )
             if body is not None and len(body) <= max_body
             else self._prepare_one(target, event, ids, receipt, refused, now)
-            for (event, ids, receipt), wire, body in zip(stride.rows(), wires, bodies, strict=True)
+            for (event, ids, receipt), wire, body in zip(stride.each(), wires, bodies, strict=True)
+        ]  # fmt: skip
+
+    def _together(
+        self, target: _Target, stride: _Stride, made: Together, refused: list[Refused], now: float
+    ) -> list[Record | None]:
+        """The same of what a destination made of all of them."""
+        bodies, head, expires_at, resend_for_s = made
+        name, max_body, account, form = target.name, target.max_body, target.account, target.wire
+        return [
+            Record(
+                name, event.event_id, head, body, at, resend_for_s, account, form, now, None, 0, 0, 0.0, receipt,
+            )
+            if body is not None and len(body) <= max_body and at > now
+            else self._prepare_one(target, event, stride.ids[index], receipt, refused, now)
+            for index, (event, receipt, body, at) in enumerate(
+                zip(stride.events, stride.receipts, bodies, expires_at, strict=True)
+            )
         ]  # fmt: skip
 
     def _follow(
@@ -335,7 +375,7 @@ class Preparer:
         head_of, name, account, form = target.destination.head_of, target.name, target.account, target.wire
         max_body = target.max_body
         row: list[Record | None] = []
-        for (event, ids, receipt), same in zip(stride.rows(), shared, strict=True):
+        for (event, ids, receipt), same in zip(stride.each(), shared, strict=True):
             if same is not None and not event.extra and len(same.body) <= max_body:
                 head: bytes | Refusal | None
                 try:
@@ -355,7 +395,7 @@ class Preparer:
 
     def _one_by_one(self, target: _Target, stride: _Stride, refused: list[Refused], now: float) -> list[Record | None]:
         """The records of events of which some are not as usual."""
-        return [self._prepare_one(target, event, ids, receipt, refused, now) for event, ids, receipt in stride.rows()]
+        return [self._prepare_one(target, event, ids, receipt, refused, now) for event, ids, receipt in stride.each()]
 
     def _prepare_one(
         self, target: _Target, event: Event, ids: Identifiers, receipt: Receipt, refused: list[Refused], now: float

@@ -116,6 +116,43 @@ IDENTIFIER_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
     | {"page_url": "page.url", "page_referrer": "page.referrer"}
 )
 
+
+class Known:
+    """The identifiers of many users, by columns.
+
+    Attributes:
+        columns: In the order of the attributes of :class:`Identifiers`; ``None``: nobody has it.
+        odd: Index of those of whom there is something to report to their identifiers; they have no sensible place in
+            the columns.
+    """
+
+    __slots__ = ("_people", "_size", "columns", "odd")
+
+    def __init__(self, columns: Sequence[Sequence[Any] | None], size: int, odd: Mapping[int, Identifiers]) -> None:
+        self.columns = columns
+        self.odd = odd
+        self._size = size
+        self._people: list[Identifiers] | None = None
+
+    @staticmethod
+    def of(people: Sequence[Identifiers]) -> Known:
+        """What is known of these users, one by one."""
+        odd = {index: one for index, one in enumerate(people) if one.refused or one.warnings or one.several}
+        known = Known(list(zip(*map(astuple, people), strict=True)), len(people), odd)
+        known._people = list(people)
+        return known
+
+    @property
+    def people(self) -> list[Identifiers]:
+        """User by user."""
+        if self._people is None:
+            columns = [NOBODYS if column is None else column for column in self.columns]
+            self._people = list(islice(map(Identifiers, *columns), self._size))
+            for index, one in self.odd.items():
+                self._people[index] = one
+        return self._people
+
+
 # Fields whose values come back often enough to be worth holding (states and zips too), and are not one per person.
 _HELD: Final = frozenset({"first_name", "middle_name", "city", "gender", "date_of_birth"})
 _NEED_COUNTRY: Final = frozenset(
@@ -214,8 +251,12 @@ class Plan:
 
     def identify_all(self, users: Sequence[User], pages: Sequence[Page]) -> list[Identifiers]:
         """What :meth:`identify` gives for each user and page, at two thirds of its cost when there are many."""
+        return self.known(users, pages).people
+
+    def known(self, users: Sequence[User], pages: Sequence[Page]) -> Known:
+        """The same by columns, for who needs no more than some of them."""
         if len(users) < _MANY:
-            return list(map(self.identify, users, pages))
+            return Known.of(list(map(self.identify, users, pages)))
         (
             email, phone, external_id, first_name, middle_name, last_name, city, state, zip_code, country, gender,
             born, ip, agent, ad_id, idfv,
@@ -249,10 +290,11 @@ class Plan:
             if self._page_referrer
             else NOBODYS,
         )
-        found = list(islice(map(Identifiers, *columns), len(users)))
-        for index in odd:
-            found[index] = self.identify(users[index], pages[index])
-        return found
+        return Known(
+            [None if column is NOBODYS else column if type(column) is list else list(column) for column in columns],
+            len(users),
+            {index: self.identify(users[index], pages[index]) for index in odd},
+        )
 
     def _addresses(self, field: str, urls: Sequence[str | None], odd: set[int]) -> Iterable[str | None]:
         some = list(filter(None, urls))

@@ -13,21 +13,30 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
-from math import trunc
 from typing import Any, ClassVar, Final
 
 from capi_async.destinations import refusals
 from capi_async.destinations.base import is_web, quoted
+from capi_async.destinations.declared import (
+    NAME,
+    ON_THE_WEB,
+    SECONDS,
+    Form,
+    Part,
+    Translated,
+    Usually,
+    known,
+    of_event,
+)
 from capi_async.destinations.meta import followup as later
 from capi_async.destinations.meta.answers import verdicts
 from capi_async.destinations.meta.mapping import (
+    CUSTOM,
+    USER,
     app_data,
     app_lacks,
-    click_cookie,
-    custom_data,
     limited_use,
     too_broad,
-    user_data,
 )
 from capi_async.destinations.meta.names import ACTION_SOURCES, EVENT_NAMES, MAX_NAME, STANDARD_NAMES, is_name
 from capi_async.destinations.meta.wire import ROOT_KEYS, MetaAnyEvent, MetaAnyUser, MetaEvent, MetaHead, MetaRoot
@@ -142,6 +151,7 @@ class Meta(Platform, frozen=True, kw_only=True):
     properties_at: ClassVar[str] = "custom_data"
     of_the_account: ClassVar[frozenset[str]] = ROOT_KEYS
     documented: ClassVar = MetaAnyEvent
+    visit_suffices: ClassVar[bool] = True
     clicks: ClassVar[tuple[str, ...]] = ("fbc", "fbp")
     docs: ClassVar[str] = "developers.facebook.com/docs/marketing-api/conversions-api, read 2026-11"
     test_events_at: ClassVar[str] = "Events Manager, Test events"
@@ -204,43 +214,21 @@ class Meta(Platform, frozen=True, kw_only=True):
     def head(self, event: Event, test: bool) -> bytes:
         return self._head
 
-    def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> MetaEvent:
-        if self.test_event_code is not None:
-            warnings.append(_TEST_COUNTS)
-        source = ACTION_SOURCES[event.source]
-        url, referrer = ids.page_url, ids.page_referrer
-        click, fbc = event.click, None
-        if (
-            click.fbc
-            or click.fbclid
-            or (url is not None and "fbclid=" in url)
-            or (referrer is not None and "fbclid=" in referrer)
-        ):
-            fbc, doubt = click_cookie(click, url, referrer, event.time)
-            if doubt:
-                warnings.append(doubt)
-        if url is not None and source != "website" and not is_web(url):
-            url = None
-            warnings.append(_ODD_URL)
-        made = MetaEvent(
-            name,
-            trunc(at),
-            event.event_id,
-            source,
-            user_data(event, ids, fbc),
-            url,
-            custom_data(event),
-            app_data(event, ids.idfv) if source == "app" else None,
-            referrer,
-        )
+    def form(self) -> Form:
+        return Form(_EVENT, () if self.test_event_code is None else (_TEST_COUNTS,))
+
+    def finish(self, body: MetaEvent, event: Event, ids: Identifiers, warnings: list[str]) -> None:
+        if event.source == "app":
+            if event.app is not None:
+                body.user_data.anon_id = event.app.install_id  # documented for app events only
+            body.app_data = app_data(event, ids.idfv)
         if (consent := event.consent) is not None:
             if consent.ad_personalization is False:
-                made.opt_out = True
+                body.opt_out = True
             options = limited_use(consent)
-            made.data_processing_options, made.data_processing_options_country, made.data_processing_options_state = (
+            body.data_processing_options, body.data_processing_options_country, body.data_processing_options_state = (
                 options
             )
-        return made
 
     def lay_properties(self, body: dict[str, Any], event: Event, warnings: list[str]) -> Refusal | None:
         facts = {key: value for key, value in event.properties.items() if value is not None}
@@ -328,6 +316,26 @@ class Meta(Platform, frozen=True, kw_only=True):
     def classify(self, response: Response, count: int) -> list[Verdict]:
         return verdicts(response, count)
 
+
+def _page_elsewhere(event: Event, ids: Identifiers, warnings: list[str]) -> str | None:
+    """The page's address of an event that happened elsewhere than on the web."""
+    if (url := ids.page_url) is None or is_web(url):
+        return url
+    warnings.append(_ODD_URL)
+    return None
+
+
+_EVENT: Final = Part(
+    MetaEvent,
+    event_name=NAME,
+    event_time=SECONDS,
+    event_id=of_event("event_id"),
+    action_source=Translated(ACTION_SOURCES, "source"),
+    user_data=USER,
+    event_source_url=Usually(ON_THE_WEB, known("page_url"), _page_elsewhere),
+    custom_data=CUSTOM,
+    referrer_url=known("page_referrer"),
+)
 
 _VERSION: Final = re.compile(r"v[1-9]\d{0,2}\.\d{1,2}")
 _OPTIONAL_TEXTS: Final = (

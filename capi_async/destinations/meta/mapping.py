@@ -7,6 +7,22 @@ from datetime import datetime
 from typing import Final
 
 from capi_async.destinations import refusals
+from capi_async.destinations.declared import (
+    CURRENCY,
+    ITEM_IDS,
+    PIECES,
+    Condition,
+    Constant,
+    Items,
+    Part,
+    Usually,
+    digests,
+    known,
+    listed,
+    of_click,
+    of_event,
+    of_item,
+)
 from capi_async.destinations.extinfo import extinfo, may_track
 from capi_async.destinations.meta.wire import (
     LDU_COUNTRY_US,
@@ -17,6 +33,7 @@ from capi_async.destinations.meta.wire import (
     MetaCustom,
     MetaUser,
 )
+from capi_async.destinations.texts import View, addresses
 from capi_async.event import ClickIds, Consent, Event
 from capi_async.pii.clicks import best_of, in_query, is_click_id, is_meta_cookie
 from capi_async.pii.identifiers import Identifiers
@@ -88,31 +105,24 @@ def _same_click(in_cookie: str, fbclid: str) -> bool:
     return tag != in_cookie and len(tag) in _BUILDER_TAGS and "." not in tag
 
 
-def user_data(event: Event, ids: Identifiers, fbc: str | None) -> MetaUser:
-    """``user_data`` of what is known of the person."""
-    app = event.app
-    # by position, in the struct's order: this runs for every event, and keywords cost more
-    return MetaUser(
-        ids.email,
-        ids.phone_digits,
-        ids.external_id_lower,
-        (one,) if (one := ids.first_name_joined) else None,
-        (one,) if (one := ids.last_name_joined) else None,
-        (one,) if (one := ids.dob) else None,
-        (one,) if (one := ids.gender_binary) else None,
-        (one,) if (one := ids.city_joined) else None,
-        (one,) if (one := ids.state_code_na) else None,
-        (one,) if (one := ids.zip_us5) else None,
-        (one,) if (one := ids.country) else None,
-        ids.ip,
-        ids.user_agent,
-        fbc,
-        event.click.fbp,
-        event.subscription_id,
-        # documented for app events only
-        app.install_id if app and event.source == "app" else None,
-        ids.mobile_ad_id_clear,
-    )
+def _fbc(event: Event, ids: Identifiers, warnings: list[str]) -> str | None:
+    click, url, referrer = event.click, ids.page_url, ids.page_referrer
+    if not (
+        click.fbc
+        or click.fbclid
+        or (url is not None and "fbclid=" in url)
+        or (referrer is not None and "fbclid=" in referrer)
+    ):
+        return None
+    fbc, doubt = click_cookie(click, url, referrer, event.time)
+    if doubt:
+        warnings.append(doubt)
+    return fbc
+
+
+def _no_click(view: View) -> bool:
+    """Whether none of many events has anything of a click."""
+    return view.clicks is None and "fbclid=" not in addresses(view.rows)
 
 
 def too_broad(keys: Iterable[str]) -> bool:
@@ -124,48 +134,53 @@ def too_broad(keys: Iterable[str]) -> bool:
     return any(present <= combination for combination in TOO_BROAD)
 
 
-def custom_data(event: Event) -> MetaCustom | None:
-    """``custom_data``, or ``None`` if the event tells nothing of what was looked at or bought."""
-    content_ids: list[str] | None = None
-    contents: list[MetaContent] | None = None
-    pieces = event.num_items
-    if items := event.items:
-        content_ids, contents, total = [], [], 0
-        for item in items:
-            quantity = item.quantity
-            total += quantity
-            content_ids.append(item.id)
-            contents.append(
-                MetaContent(
-                    item.id,
-                    quantity,
-                    item.price,  # type: ignore[arg-type]  # a made item holds Decimals
-                    item.name,
-                    item.brand,
-                    item.category,
-                    item.delivery_category,
-                )
-            )
-        if pieces is None:
-            pieces = total
-    data = MetaCustom(
-        event.value,  # type: ignore[arg-type]  # as above
-        event.currency,
-        event.order_id,
-        contents,
-        content_ids,
-        pieces,
-        event.content_type,
-        event.content_name,
-        event.content_category,
-        event.search_string,
-        event.predicted_ltv,  # type: ignore[arg-type]  # as above
-        event.delivery_category,
-    )
-    return None if not items and data == _NO_CUSTOM else data
-
-
-_NO_CUSTOM: Final = MetaCustom()
+USER: Final = Part(
+    MetaUser,
+    em=digests("email"),
+    ph=digests("phone_digits"),
+    external_id=digests("external_id_lower"),
+    fn=listed("first_name_joined"),
+    ln=listed("last_name_joined"),
+    db=listed("dob"),
+    ge=listed("gender_binary"),
+    ct=listed("city_joined"),
+    st=listed("state_code_na"),
+    zp=listed("zip_us5"),
+    country=listed("country"),
+    client_ip_address=known("ip"),
+    client_user_agent=known("user_agent"),
+    fbc=Usually(Condition("False", _no_click), Constant(None), _fbc),
+    fbp=of_click("fbp"),
+    subscription_id=of_event("subscription_id"),
+    madid=known("mobile_ad_id_clear"),
+)
+CUSTOM: Final = Part(
+    MetaCustom,
+    none_if_empty=True,
+    value=of_event("value"),
+    currency=CURRENCY,
+    order_id=of_event("order_id"),
+    contents=Items(
+        Part(
+            MetaContent,
+            id=of_item("id"),
+            quantity=of_item("quantity"),
+            item_price=of_item("price"),
+            title=of_item("name"),
+            brand=of_item("brand"),
+            category=of_item("category"),
+            delivery_category=of_item("delivery_category"),
+        )
+    ),
+    content_ids=ITEM_IDS,
+    num_items=PIECES,
+    content_type=of_event("content_type"),
+    content_name=of_event("content_name"),
+    content_category=of_event("content_category"),
+    search_string=of_event("search_string"),
+    predicted_ltv=of_event("predicted_ltv"),
+    delivery_category=of_event("delivery_category"),
+)
 
 
 def app_data(event: Event, idfv: str | None) -> MetaApp:

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from math import trunc
 from typing import ClassVar, Final, get_args
 
 from msgspec import Struct
 
 from capi_async.destinations import refusals
-from capi_async.destinations.base import ODD_PAGE, is_web
+from capi_async.destinations.declared import Form
 from capi_async.destinations.pinterest.answers import read
 from capi_async.destinations.pinterest.mapping import (
-    action_source,
     add_app_and_device,
     add_consent,
-    custom_data,
-    user_data,
+    form_of,
 )
 from capi_async.destinations.pinterest.names import CHECKOUT, GUIDE_ONLY, SAME_NAME, STANDARD_NAMES, odd_name
 from capi_async.destinations.pinterest.wire import PinterestEvent
@@ -131,6 +128,7 @@ class Pinterest(Platform, frozen=True, kw_only=True):
     account_setting: ClassVar[str] = "ad_account_id"
     account_digits: ClassVar[int] = 18
     closed_schema: ClassVar[bool] = True
+    visit_suffices: ClassVar[bool] = True
     clicks: ClassVar[tuple[str, ...]] = ("epik",)
     click_parameter: ClassVar[str] = "epik"
     followup: ClassVar[FollowUp] = FollowUp(
@@ -188,27 +186,16 @@ class Pinterest(Platform, frozen=True, kw_only=True):
     def head(self, event: Event, test: bool) -> bytes:
         return self._test_head if test else self._live_head
 
-    def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> PinterestEvent:
-        url = ids.page_url
-        if url is not None and not is_web(url):
-            url = None
-            warnings.append(ODD_PAGE)
-        body = PinterestEvent(
-            name,
-            "web" if event.source == "website" else action_source(event),
-            trunc(at),
-            event.event_id,
-            user_data(event, ids, ids.external_id if self.keep_external_id_case else ids.external_id_plain),
-            url,
-            None,
-            self.partner_name,
-            custom_data(event),
+    def form(self) -> Form:
+        return form_of(
+            external_id="external_id" if self.keep_external_id_case else "external_id_plain",
+            partner_name=self.partner_name,
         )
-        if event.app is not None or event.device is not None:
-            add_app_and_device(body, event, warnings, tracking_flag=self.tracking_flag)
+
+    def finish(self, body: PinterestEvent, event: Event, ids: Identifiers, warnings: list[str]) -> None:
+        add_app_and_device(body, event, warnings, tracking_flag=self.tracking_flag)
         if event.consent is not None:
             add_consent(body, event.consent, ids)
-        return body
 
     def lay_several(self, body: PinterestEvent, event: Event, ids: Identifiers, warnings: list[str]) -> None:
         user, consent = body.user_data, event.consent

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from capi_async.destinations.cart import amount_text, shared_brand
+from capi_async.destinations.base import are_web, is_web, page_of
+from capi_async.destinations.declared import (
+    BRAND_IF_ANY,
+    CURRENCY,
+    ITEM_IDS,
+    NAME,
+    ON_THE_WEB,
+    PIECES,
+    PRICE_TEXT,
+    SECONDS,
+    Condition,
+    Constant,
+    Form,
+    Items,
+    Part,
+    Usually,
+    digests,
+    known,
+    listed,
+    money,
+    of_click,
+    of_event,
+    of_item,
+)
 from capi_async.destinations.pinterest.wire import (
     PinterestApp,
     PinterestContent,
@@ -19,7 +41,7 @@ from capi_async.destinations.pinterest.wire import (
     PinterestEvent,
     PinterestUser,
 )
-from capi_async.event import App, Consent, Device, Event, Item
+from capi_async.event import App, Consent, Device, Event
 from capi_async.pii.hashing import sha256_hex
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import epoch_seconds
@@ -35,74 +57,81 @@ def action_source(event: Event) -> str | None:
 _APP_SOURCES: Final = {"ios": "app_ios", "android": "app_android"}
 
 
-def user_data(event: Event, ids: Identifiers, external_id: Sequence[str] | None) -> PinterestUser:
-    # by position, in the struct's order: this runs for every event, and keywords cost more
-    return PinterestUser(
-        ids.email,
-        ids.phone_digits,
-        (one,) if (one := ids.gender) else None,
-        (one,) if (one := ids.dob) else None,
-        (one,) if (one := ids.last_name_plain) else None,
-        (one,) if (one := ids.first_name_plain) else None,
-        (one,) if (one := ids.city_joined) else None,
-        (one,) if (one := ids.state_code) else None,
-        (one,) if (one := ids.zip_us5) else None,
-        (one,) if (one := ids.country) else None,
-        external_id,
-        (one,) if (one := ids.mobile_ad_id) else None,
-        ids.ip,
-        ids.user_agent,
-        event.click.epik,
+def form_of(*, external_id: str, partner_name: str | None) -> Form:
+    """How an event is declared.
+
+    Args:
+        external_id: The identifier that holds external ids.
+    """
+    user = Part(
+        PinterestUser,
+        em=digests("email"),
+        ph=digests("phone_digits"),
+        ge=listed("gender"),
+        db=listed("dob"),
+        ln=listed("last_name_plain"),
+        fn=listed("first_name_plain"),
+        ct=listed("city_joined"),
+        st=listed("state_code"),
+        zp=listed("zip_us5"),
+        country=listed("country"),
+        external_id=digests(external_id),
+        hashed_maids=listed("mobile_ad_id"),
+        client_ip_address=known("ip"),
+        client_user_agent=known("user_agent"),
+        click_id=of_click("epik"),
+    )
+    return Form(
+        Part(
+            PinterestEvent,
+            event_name=NAME,
+            action_source=Usually(ON_THE_WEB, Constant("web"), _elsewhere),
+            event_time=SECONDS,
+            event_id=of_event("event_id"),
+            user_data=user,
+            event_source_url=Usually(_ON_A_PAGE, known("page_url"), _no_page, is_web=is_web),
+            partner_name=Constant(partner_name),
+            custom_data=_CUSTOM,
+        )
     )
 
 
-def custom_data(event: Event) -> PinterestCustom | None:
-    content_ids: Sequence[str] | None = None
-    contents: Sequence[PinterestContent] | None = None
-    pieces, brand = event.num_items, None
-    if items := event.items:
-        if len(items) == 1:
-            # nearly all orders: a tuple costs half of a list
-            item = items[0]
-            content_ids, contents, brand = (item.id,), (_content(item),), item.brand
-            total = item.quantity
-        else:
-            content_ids, contents, brand = [item.id for item in items], list(map(_content, items)), shared_brand(event)
-            total = sum([item.quantity for item in items])
-        if pieces is None:
-            pieces = total
-    data = PinterestCustom(
-        event.currency,
-        None if (value := event.value) is None else amount_text(value),
-        event.order_id,
-        pieces,
-        content_ids,
-        contents,
-        event.content_name,
-        event.content_category,
-        brand or None,
-        event.search_string,
-        None,
-        None if (value := event.predicted_ltv) is None else amount_text(value),
-    )
-    return None if not items and data == _NO_CUSTOM else data
+def _elsewhere(event: Event, ids: Identifiers, warnings: list[str]) -> str | None:
+    return action_source(event)
 
 
-_NO_CUSTOM: Final = PinterestCustom()
+def _no_page(event: Event, ids: Identifiers, warnings: list[str]) -> str | None:
+    return page_of(ids.page_url, warnings)
 
 
-def _content(item: Item) -> PinterestContent:
-    price, text = item.price, None
-    if price is not None and "E" in (text := str(price)):
-        text = amount_text(price)  # which is not called for each, because a call costs as much as its work
-    return PinterestContent(
-        item.id,
-        text,
-        item.quantity,
-        item.name,
-        item.category,
-        item.brand,
-    )
+_ON_A_PAGE: Final = Condition(
+    "(url := ids.page_url) is None or is_web(url)", lambda view: are_web(view.rows.of_people("page_url"))
+)
+_CUSTOM: Final = Part(
+    PinterestCustom,
+    none_if_empty=True,
+    currency=CURRENCY,
+    value=money("value"),
+    order_id=of_event("order_id"),
+    num_items=PIECES,
+    content_ids=ITEM_IDS,
+    contents=Items(
+        Part(
+            PinterestContent,
+            id=of_item("id"),
+            item_price=PRICE_TEXT,
+            quantity=of_item("quantity"),
+            item_name=of_item("name"),
+            item_category=of_item("category"),
+            item_brand=of_item("brand"),
+        )
+    ),
+    content_name=of_event("content_name"),
+    content_category=of_event("content_category"),
+    content_brand=BRAND_IF_ANY,
+    search_string=of_event("search_string"),
+    predicted_ltv=money("predicted_ltv"),
+)
 
 
 def add_app_and_device(body: PinterestEvent, event: Event, warnings: list[str], *, tracking_flag: bool) -> None:

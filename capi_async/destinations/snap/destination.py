@@ -16,15 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from math import trunc
 from typing import Any, ClassVar, Final
 
-from capi_async.destinations.base import ODD_PAGE, is_web, quoted
+from capi_async.destinations.base import is_web, quoted
+from capi_async.destinations.declared import Form
 from capi_async.destinations.snap import followup as readback
 from capi_async.destinations.snap.account import NO_ASSET, SnapAccount, lacking, plain, texts
 from capi_async.destinations.snap.answers import EventLog, decode_v3, unsuccessful, unsuccessful_raw
-from capi_async.destinations.snap.mapping import app_data, custom_data, user_data
-from capi_async.destinations.snap.names import ACTION_SOURCES
+from capi_async.destinations.snap.mapping import app_data, form_of
 from capi_async.destinations.snap.wire import (
     CUSTOM_DATA_KEYS,
     SnapAnyEvent,
@@ -103,6 +102,7 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
     head_settings: ClassVar[frozenset[str]] = frozenset({"pixel_id", "access_token", "snap_app_id", "test"})
     properties_at: ClassVar[str] = "custom_data"
     documented: ClassVar = SnapAnyEvent
+    visit_suffices: ClassVar[bool] = True
     docs: ClassVar[str] = "developers.snap.com/api/marketing-api/Conversions-API, read 2026-11"
 
     limited_use: str = "LMU"
@@ -139,23 +139,19 @@ class Snap(SnapAccount, frozen=True, kw_only=True):
     def head(self, event: Event, test: bool) -> bytes | Refusal:
         return (self._test_heads if test else self._heads)[event.source]
 
-    def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> SnapEvent:
-        source, url, consent = ACTION_SOURCES[event.source], ids.page_url, event.consent
-        if source != "WEB" and url is not None and not is_web(url):
-            url = None
-            warnings.append(ODD_PAGE)
-        return SnapEvent(
-            name,
-            trunc(at),
-            event.event_id,
-            source,
-            user_data(event, ids, ids.external_id if self.keep_external_id_case else ids.external_id_plain),
-            url,
-            custom_data(event),
-            app_data(event) if source == "MOBILE_APP" else None,
-            (self.limited_use,) if consent is not None and consent.sale_opt_out else None,
-            self.partner,
+    def form(self) -> Form:
+        return form_of(
+            external_id="external_id" if self.keep_external_id_case else "external_id_plain", partner=self.partner
         )
+
+    def finish(self, body: SnapEvent, event: Event, ids: Identifiers, warnings: list[str]) -> None:
+        app, consent = event.app, event.consent
+        if app is not None and app.install_id:
+            body.user_data.anon_id = (app.install_id,)
+        if body.action_source == "MOBILE_APP":
+            body.app_data = app_data(event)
+        if consent is not None and consent.sale_opt_out:
+            body.data_processing_options = (self.limited_use,)
 
     def lay_properties(self, body: dict[str, Any], event: Event, warnings: list[str]) -> Refusal | None:
         facts = plain(event.properties)

@@ -2,91 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from capi_async.destinations.cart import amount_text, shared_brand
+from capi_async.destinations.base import page_of
+from capi_async.destinations.declared import (
+    BRAND,
+    CURRENCY,
+    ITEM_IDS,
+    NAME,
+    ON_THE_WEB,
+    PIECES,
+    PRICE_TEXT,
+    QUANTITY_TEXT,
+    SECONDS,
+    Constant,
+    Form,
+    Items,
+    Part,
+    Translated,
+    Usually,
+    digest,
+    digests,
+    first,
+    known,
+    listed,
+    of_click,
+    of_event,
+    of_item,
+)
 from capi_async.destinations.extinfo import extinfo, is_ios, may_track
-from capi_async.destinations.snap.wire import SnapApp, SnapContent, SnapCustom, SnapUser
-from capi_async.event import Event, Item
+from capi_async.destinations.snap.names import ACTION_SOURCES
+from capi_async.destinations.snap.wire import SnapApp, SnapContent, SnapCustom, SnapEvent, SnapUser
+from capi_async.event import Event
 from capi_async.pii.identifiers import Identifiers
 from capi_async.spec import Refusal
 
 
-def user_data(event: Event, ids: Identifiers, hashed: Sequence[str] | None) -> SnapUser:
-    click, app = event.click, event.app
-    # by position and in the struct's order: this runs per event, and keywords cost more
-    return SnapUser(
-        ids.email,
-        ids.phone_digits,
-        (one,) if (one := ids.first_name_spaced) else None,
-        (one,) if (one := ids.last_name_spaced) else None,
-        (one,) if (one := ids.gender_binary) else None,
-        (one,) if (one := ids.city_joined) else None,
-        (one,) if (one := ids.state_code) else None,
-        (one,) if (one := ids.zip_us5) else None,
-        (one,) if (one := ids.country) else None,
-        ids.dob,
-        hashed[0] if hashed else None,
-        ids.ip,
-        ids.user_agent,
-        click.sc_click_id,
-        click.sc_cookie1,
-        ids.mobile_ad_id_clear,
-        ids.idfv,
-        event.subscription_id,
-        (app.install_id,) if app and app.install_id else None,
+def form_of(*, external_id: str, partner: str | None) -> Form:
+    """How an event is declared.
+
+    Args:
+        external_id: The identifier that holds external ids.
+    """
+    user = Part(
+        SnapUser,
+        em=digests("email"),
+        ph=digests("phone_digits"),
+        fn=listed("first_name_spaced"),
+        ln=listed("last_name_spaced"),
+        ge=listed("gender_binary"),
+        ct=listed("city_joined"),
+        st=listed("state_code"),
+        zp=listed("zip_us5"),
+        country=listed("country"),
+        db=digest("dob"),
+        external_id=first(external_id),
+        client_ip_address=known("ip"),
+        client_user_agent=known("user_agent"),
+        sc_click_id=of_click("sc_click_id"),
+        sc_cookie1=of_click("sc_cookie1"),
+        madid=known("mobile_ad_id_clear"),
+        idfv=known("idfv"),
+        subscription_id=of_event("subscription_id"),
+    )
+    return Form(
+        Part(
+            SnapEvent,
+            event_name=NAME,
+            event_time=SECONDS,
+            event_id=of_event("event_id"),
+            action_source=Translated(ACTION_SOURCES, "source"),
+            user_data=user,
+            event_source_url=Usually(ON_THE_WEB, known("page_url"), _page_elsewhere),
+            custom_data=_CUSTOM,
+            integration=Constant(partner),
+        )
     )
 
 
-def custom_data(event: Event) -> SnapCustom | None:
-    content_ids: Sequence[str] | None = None
-    contents: Sequence[SnapContent] | None = None
-    pieces, brand = event.num_items, None
-    if items := event.items:
-        if len(items) == 1:
-            # nearly all orders: a tuple costs half of a list
-            item = items[0]
-            content_ids, contents, brand = (item.id,), (_content(item),), item.brand
-            total = item.quantity
-        else:
-            content_ids, contents, brand = [item.id for item in items], list(map(_content, items)), shared_brand(event)
-            total = sum([item.quantity for item in items])
-        if pieces is None:
-            pieces = total
-    data = SnapCustom(
-        event.currency,
-        event.value,  # type: ignore[arg-type]  # a made event holds Decimals
-        event.order_id,
-        pieces,
-        content_ids,
-        contents,
-        event.content_category,
-        event.content_name,
-        event.content_type,
-        brand,
-        event.delivery_category,
-        event.search_string,
-        event.method,
-        event.predicted_ltv,  # type: ignore[arg-type]  # as above
-    )
-    return None if not items and data == _NO_CUSTOM else data
+_CUSTOM: Final = Part(
+    SnapCustom,
+    none_if_empty=True,
+    currency=CURRENCY,
+    value=of_event("value"),
+    order_id=of_event("order_id"),
+    num_items=PIECES,
+    content_ids=ITEM_IDS,
+    contents=Items(
+        Part(
+            SnapContent,
+            id=of_item("id"),
+            quantity=QUANTITY_TEXT,
+            item_price=PRICE_TEXT,
+            brand=of_item("brand"),
+            delivery_category=of_item("delivery_category"),
+        )
+    ),
+    content_category=of_event("content_category"),
+    content_name=of_event("content_name"),
+    content_type=of_event("content_type"),
+    brands=BRAND,
+    delivery_category=of_event("delivery_category"),
+    search_string=of_event("search_string"),
+    sign_up_method=of_event("method"),
+    predicted_ltv=of_event("predicted_ltv"),
+)
 
 
-_NO_CUSTOM: Final = SnapCustom()
-
-
-def _content(item: Item) -> SnapContent:
-    price, text = item.price, None
-    if price is not None and "E" in (text := str(price)):
-        text = amount_text(price)  # which is not called for each, because a call costs as much as its work
-    return SnapContent(
-        item.id,
-        str(item.quantity),
-        text,
-        item.brand,
-        item.delivery_category,
-    )
+def _page_elsewhere(event: Event, ids: Identifiers, warnings: list[str]) -> str | None:
+    """The page's address of an event that happened elsewhere than on the web."""
+    return page_of(ids.page_url, warnings)
 
 
 def app_data(event: Event) -> SnapApp:

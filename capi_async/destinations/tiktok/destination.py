@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from math import trunc
 from typing import ClassVar, Final
 
 from msgspec import Struct
 
 from capi_async.destinations import refusals
 from capi_async.destinations.base import is_web
-from capi_async.destinations.tiktok.account import CURRENCIES, WEB_IDENTITY, TikTokAccount, unlisted
+from capi_async.destinations.declared import Form
+from capi_async.destinations.tiktok.account import WEB_IDENTITY, TikTokAccount
 from capi_async.destinations.tiktok.answers import read_answer
-from capi_async.destinations.tiktok.mapping import app_of, properties_of, user_of
+from capi_async.destinations.tiktok.mapping import EVENT, finish
 from capi_async.destinations.tiktok.names import APP_EVENTS, APP_NAMES, STANDARD_NAMES, WEB_EVENTS, checked_name
-from capi_async.destinations.tiktok.wire import TikTokAnyEvent, TikTokEvent, TikTokHead, TikTokPage
+from capi_async.destinations.tiktok.wire import TikTokAnyEvent, TikTokEvent, TikTokHead
 from capi_async.event import Event
 from capi_async.outcome import Response, Verdict
 from capi_async.pii.identifiers import Identifiers
@@ -115,6 +115,7 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
     standard_names: ClassVar[Mapping[str, str | None]] = STANDARD_NAMES
     consents: ClassVar[tuple[str, ...]] = ("ad_storage", "ad_user_data", "ad_personalization")
     documented: ClassVar = TikTokAnyEvent
+    visit_suffices: ClassVar[bool] = True
     optional: ClassVar[tuple[str, ...]] = (
         *TikTokAccount.optional, "app_id", "offline_event_set_id", "crm_event_set_id",
     )  # fmt: skip
@@ -178,20 +179,11 @@ class TikTok(TikTokAccount, frozen=True, kw_only=True):
     def head(self, event: Event, test: bool) -> bytes | Refusal:
         return self._heads[event.source]
 
-    def body(self, name: str, event: Event, at: float, ids: Identifiers, warnings: list[str]) -> TikTokEvent:
-        if (currency := event.currency) is not None and currency not in CURRENCIES:
-            warnings.append(unlisted(currency))
-        url, referrer, consent = ids.page_url, ids.page_referrer, event.consent
-        return TikTokEvent(
-            name,
-            trunc(at),
-            event.event_id,
-            user_of(event, ids),
-            TikTokPage(url, referrer) if url or referrer else None,
-            properties_of(event),
-            app_of(event) if event.source == "app" else None,
-            consent is not None and consent.sale_opt_out is True,
-        )
+    def form(self) -> Form:
+        return Form(EVENT)
+
+    def finish(self, body: TikTokEvent, event: Event, ids: Identifiers, warnings: list[str]) -> None:
+        finish(body, event, ids)
 
     def lacks(self, body: TikTokEvent, event: Event, warnings: list[str]) -> Refusal | None:
         # who it is: this library's own rule, because TikTok takes, and cannot use, events of nobody
