@@ -35,7 +35,7 @@ from capi_async.transport import HttpTransport
 #: As many as the prepare thread takes in one job.
 MICRO_BATCH = 256
 #: As many as it takes through all destinations together.
-STRIDE = 64
+STRIDE = 128
 _ACCEPTED = b'{"status":"VALID","reason":"Events have been processed successfully."}'
 _DELIVERED = Outcome(kind="delivered")
 

@@ -87,6 +87,10 @@ def _all_regular(rows: Rows) -> bool:
         not rows.odd
         and rows.of("source").count(WEB) == size
         and all(rows.of(field).count(None) == size for field in _NOT_THERE)
+        and (
+            (consents := rows.of("consent")).count(None) == size
+            or all(one is None or _is_granted(one) for one in consents)
+        )
         and not any(any(rows.of(field)) for field in _EMPTY)
         and all(rows.of_people("email") or ())
         and are_web(rows.of_people("page_url"))
@@ -102,12 +106,12 @@ def _is_regular(event: Event, email: object, url: str | None) -> bool:
         and is_web(url)
         and not (event.test or event.extra or event.properties)
         and (event.consent is None or _is_granted(event.consent))
-        and all(getattr(event, field) is None for field in _NOT_THERE if field != "consent")
+        and all(getattr(event, field) is None for field in _NOT_THERE)
     )
 
 
 #: Fields of the event that are ``None``, or empty.
-_NOT_THERE: Final = ("app", "device", "consent", *PLATFORM_FIELDS)
+_NOT_THERE: Final = ("app", "device", *PLATFORM_FIELDS)
 _EMPTY: Final = ("test", "extra", "properties")
 
 

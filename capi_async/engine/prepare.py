@@ -43,7 +43,7 @@ Prepare: TypeAlias = Literal["auto", "thread"]
 #: waits as long before nearly every turn while events are prepared, so that this is part of its lag.
 _TURN_S: Final = 0.0006
 #: Events that are taken through all destinations together: what they hold stays in the processor's cache.
-_STRIDE: Final = 64
+_STRIDE: Final = 128
 #: Fewer are not worth to be laid out by columns: for one destination, and where several share them.
 _LEAST_ALONE: Final = 32
 _LEAST_SHARED: Final = 12
@@ -375,7 +375,7 @@ class Preparer:
         head_of, name, account, form = target.destination.head_of, target.name, target.account, target.wire
         max_body = target.max_body
         row: list[Record | None] = []
-        for (event, ids, receipt), same in zip(stride.each(), shared, strict=True):
+        for index, (event, receipt, same) in enumerate(zip(stride.events, stride.receipts, shared, strict=True)):
             if same is not None and not event.extra and len(same.body) <= max_body:
                 head: bytes | Refusal | None
                 try:
@@ -390,7 +390,7 @@ class Preparer:
                         )
                     )  # fmt: skip
                     continue
-            row.append(self._prepare_one(target, event, ids, receipt, refused, now))
+            row.append(self._prepare_one(target, event, stride.ids[index], receipt, refused, now))
         return row
 
     def _one_by_one(self, target: _Target, stride: _Stride, refused: list[Refused], now: float) -> list[Record | None]:
