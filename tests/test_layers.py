@@ -52,8 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {
         "amounts", "answer", "backoff", "clock", "deadlines", "errors", "event", "event_names", "followup", "limiter",
         "log", "outcome", "pii", "plain", "profiles", "redaction", "rows", "slices", "spec", "spool.base",
-        "telemetry.base",
-        "telemetry.metrics", "telemetry.reasons", "telemetry.snapshot", "thread", "traces",
+        "telemetry.base", "telemetry.metrics", "telemetry.reasons", "telemetry.snapshot", "thread", "traces",
     },
     "profiles": set(),
     "pages": set(),
