@@ -215,6 +215,8 @@ def _beside_append(spool: object, name: str) -> Any:
 class Unprepared(Struct, eq=False):
     """An accepted event whose records are not made yet; only a spool in memory keeps it so.
 
+    The garbage collector tracks it, unlike records: through the preparer it may reach what holds the client.
+
     Attributes:
         accepted_at: Seconds since the epoch.
         destinations: Where it counts as accepted and pending.
@@ -242,7 +244,7 @@ class KeepsUnprepared(Protocol):
         ...
 
     def keep(self, event: Unprepared) -> None:
-        """Take an event, which counts as accepted and pending from now on."""
+        """Take an event, which counts as accepted and pending from now on, and in :class:`Depth` as unprepared."""
         ...
 
     def prepared(self, events: int, records: Sequence[Record], refused: Sequence[Refused]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import time
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -618,6 +621,34 @@ def test_another_client_on_the_spool_leaves_them_what_they_are(more: int) -> Non
     with pytest.warns(ResourceWarning, match=f"first: {4 + more}"):
         asyncio.run(begin())
     asyncio.run(go_on())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_client_that_nobody_holds_is_collected_with_them() -> None:
+    """Also where what holds it is reached through them: a credential's callable, for one."""
+
+    class Shop:
+        def __init__(self) -> None:
+            self.client = client(Acme(base_url="http://127.0.0.1:9", access_token=self.token))
+
+        async def token(self) -> str:
+            return "acme-token"
+
+    async def begin() -> weakref.ref[Client]:
+        shop = Shop()
+        for number in range(20):
+            await shop.client.send(event(number))
+        return weakref.ref(shop.client)
+
+    loop = asyncio.new_event_loop()
+    found = loop.run_until_complete(begin())
+    loop.close()
+    del loop
+    until_s = time.monotonic() + 5
+    while found() is not None and time.monotonic() < until_s:  # the thread lets go of it in its own time
+        gc.collect()
+        time.sleep(0.01)
+    assert found() is None
 
 
 @pytest.mark.parametrize("what", [RuntimeError("no"), asyncio.CancelledError(), SystemExit(3), KeyboardInterrupt()])
