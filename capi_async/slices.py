@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from operator import eq
 from typing import Final, overload
 
 #: Bytes of one slice, about: writing more at once holds the event loop.
@@ -49,6 +50,12 @@ class Slices(Sequence[bytes]):
         if isinstance(index, slice):
             return tuple(map(self._slice, range(len(self))[index]))
         return self._slice(range(len(self))[index])
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same bytes are sent, in the same slices; ``other`` may be a tuple as well."""
+        if not isinstance(other, (Slices, tuple)):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
 
     def _slice(self, index: int) -> bytes:
         parts = list(self._bodies[self._cuts[index] : self._cuts[index + 1]])

@@ -45,6 +45,18 @@ def test_there_is_no_slice_behind_the_last() -> None:
         made[len(made)]
 
 
+def test_requests_of_the_same_bytes_are_equal() -> None:
+    """So that a destination's own tests may compare them."""
+    one, same = (json_slices(b"[", _bodies(2_000, 700), b"]") for _ in range(2))
+    assert one == same == tuple(one)
+    assert one != json_slices(b"[", _bodies(2_000, 701), b"]")
+    assert one != json_slices(b"[", _bodies(2_000, 700), b"} ")
+    assert one != 1
+    assert Request("POST", "https://capi.acme.example", {}, one) == Request(
+        "POST", "https://capi.acme.example", {}, same
+    )
+
+
 def test_what_is_no_bytes_is_found_when_the_request_is_made() -> None:
     """Not when it is on its way."""
     with pytest.raises(TypeError):
