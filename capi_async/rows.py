@@ -31,17 +31,24 @@ class Rows:
     Attributes:
         times: When they happened, in seconds since the epoch.
         size: How many they are.
+        least: Fewer of them are not worth to be taken together.
         texts: What is said of a field on the wire, by a key, as destinations put it there for one another.
     """
 
-    __slots__ = ("_columns", "_held", "_known", "_mask", "events", "size", "texts", "times")
+    __slots__ = ("_columns", "_held", "_known", "_mask", "events", "least", "size", "texts", "times")
 
     def __init__(
-        self, events: Sequence[Event], times: Sequence[float], known: Known, mask: Sequence[bool] | None = None
+        self,
+        events: Sequence[Event],
+        times: Sequence[float],
+        known: Known,
+        least: int = 1,
+        mask: Sequence[bool] | None = None,
     ) -> None:
         self.events = events
         self.times = times
         self.size = len(events)
+        self.least = least
         self._known = known
         self._mask = mask
         self._columns: Sequence[tuple[Any, ...]] | None = None
@@ -86,7 +93,7 @@ class Rows:
 
     def only(self, mask: Sequence[bool]) -> Rows:
         """Those events of all that the mask names."""
-        return Rows(list(compress(self.events, mask)), list(compress(self.times, mask)), self._known, mask)
+        return Rows(list(compress(self.events, mask)), list(compress(self.times, mask)), self._known, self.least, mask)
 
     def held(self, key: str, make: Callable[[], T]) -> T:
         """What ``make`` gives, which is called for the first one who asks for ``key``."""

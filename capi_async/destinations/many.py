@@ -18,7 +18,7 @@ from capi_async.rows import Rows, Together
 #: Where such events happen.
 WEB: Final = "website"
 #: Fewer than this share of the events are not worth to be taken together.
-_LEAST: Final = 1 / 2
+_LEAST: Final = 2 / 3
 
 
 class Facts(NamedTuple):
@@ -77,7 +77,7 @@ def _only_regular(rows: Rows) -> tuple[Rows, Sequence[bool] | None] | None:
         index not in odd and _is_regular(event, email, url)
         for index, (event, email, url) in enumerate(zip(rows.events, emails, urls, strict=True))
     ]
-    return (rows.only(mask), mask) if sum(mask) >= rows.size * _LEAST else None
+    return (rows.only(mask), mask) if (count := sum(mask)) >= rows.least and count >= rows.size * _LEAST else None
 
 
 def _all_regular(rows: Rows) -> bool:

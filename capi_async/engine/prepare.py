@@ -45,8 +45,8 @@ _TURN_S: Final = 0.0006
 #: Events that are taken through all destinations together: what they hold stays in the processor's cache.
 _STRIDE: Final = 128
 #: Fewer are not worth to be laid out by columns: for one destination, and where several share them.
-_LEAST_ALONE: Final = 32
-_LEAST_SHARED: Final = 12
+_LEAST_ALONE: Final = 48
+_LEAST_SHARED: Final = 20
 
 #: Bytes up to which an event is small; and items, and properties.
 SMALL_BYTES: Final = 3_072
@@ -138,12 +138,14 @@ class _Stride(NamedTuple):
     """Events that are taken through all destinations together.
 
     Attributes:
-        rows: The same by columns, where none of them needs to be checked by itself; else ``None``: all of them do.
+        usual: None of them needs to be checked by itself; else all of them do.
+        rows: The same by columns, where they are usual and so many that it is worth while.
     """
 
     events: Sequence[Event]
     known: Sequence[Identifiers] | Known
     receipts: Sequence[Receipt]
+    usual: bool = False
     rows: Rows | None = None
 
     @property
@@ -183,7 +185,8 @@ class Preparer:
         for destination in destinations:
             self._targets.append(_Target(destination, self._targets, off=destination.name in off))
         leaders = [target for target in self._targets if target.together and target.leader is None]
-        self._least = _LEAST_ALONE if len(leaders) < 2 else _LEAST_SHARED
+        #: Without such destinations none are ever worth while.
+        self._least = _LEAST_SHARED if len(leaders) > 1 else _LEAST_ALONE if leaders else _STRIDE + 1
         self._before_send = before_send
         self._target_names = tuple(target.name for target in self._targets)
         wanted = dict.fromkeys(name for destination in destinations for name in destination.identifiers)
@@ -232,7 +235,7 @@ class Preparer:
                 for target, records in zip(self._targets, made, strict=True):
                     turn.offer()
                     self.at = (target.name, time.monotonic())
-                    if target.off or stride.rows is None:
+                    if target.off or not stride.usual:
                         row = self._one_by_one(target, stride, refused, now)
                     elif target.leader is None:
                         row = shared[target.name] = self._lead(target, stride, refused, now)
@@ -270,21 +273,21 @@ class Preparer:
         """The events in their order, and apart from them those that need to be checked one by one."""
         try:
             times = [event.time.timestamp() for event in events]  # a time zone is the caller's code
-            known = self._plan.known([event.user for event in events], [event.page for event in events])
+            users, pages = [event.user for event in events], [event.page for event in events]
             usual = self._usual(events, times, now)
+            known: Sequence[Identifiers] | Known
+            if len(events) >= self._least and all(usual):
+                known = self._plan.known(users, pages)
+                return [_Stride(events, known, receipts, True, Rows(events, times, known, self._least))]
+            known = self._plan.identify_all(users, pages)
         except BaseException:  # a fault of ours costs one event, not its neighbours
             events, receipts, ids = self._identify_apart(events, receipts, refused)
             return [_Stride(events, ids, receipts)]
-        if all(usual):
-            return [_Stride(events, known, receipts, Rows(events, times, known))]
-        ids = known.people
         edges = [index for index, (one, other) in enumerate(pairwise(usual), 1) if one is not other]
-        strides = []
-        for start, stop in pairwise([0, *edges, len(events)]):
-            part, people = events[start:stop], ids[start:stop]
-            rows = Rows(part, times[start:stop], Known.of(people)) if usual[start] else None
-            strides.append(_Stride(part, people, receipts[start:stop], rows))
-        return strides
+        return [
+            _Stride(events[start:stop], known[start:stop], receipts[start:stop], usual[start])
+            for start, stop in pairwise([0, *edges, len(events)])
+        ]
 
     def _usual(self, events: Sequence[Event], times: Sequence[float], now: float) -> list[bool]:
         strict = self._require_consent
@@ -320,7 +323,7 @@ class Preparer:
         """The records of these events for one destination; ``None`` where one was refused."""
         # this runs for every event and destination: what can be done for many at once, is
         rows = stride.rows
-        if target.together and rows and rows.size >= self._least:
+        if target.together and rows is not None:
             try:
                 made = target.together(rows)
             except BaseException:  # prepared once more, one by one, which names what is wrong

@@ -251,12 +251,27 @@ class Plan:
 
     def identify_all(self, users: Sequence[User], pages: Sequence[Page]) -> list[Identifiers]:
         """What :meth:`identify` gives for each user and page, at two thirds of its cost when there are many."""
-        return self.known(users, pages).people
+        if len(users) < _MANY:
+            return list(map(self.identify, users, pages))
+        columns, odd = self._columns(users, pages)
+        found = list(islice(map(Identifiers, *columns), len(users)))
+        for index in odd:
+            found[index] = self.identify(users[index], pages[index])
+        return found
 
     def known(self, users: Sequence[User], pages: Sequence[Page]) -> Known:
         """The same by columns, for who needs no more than some of them."""
         if len(users) < _MANY:
             return Known.of(list(map(self.identify, users, pages)))
+        columns, odd = self._columns(users, pages)
+        return Known(
+            [None if column is NOBODYS else column if type(column) is list else list(column) for column in columns],
+            len(users),
+            {index: self.identify(users[index], pages[index]) for index in odd},
+        )
+
+    def _columns(self, users: Sequence[User], pages: Sequence[Page]) -> tuple[tuple[Iterable[Any], ...], set[int]]:
+        """What there is of each attribute, and the users of whom there is something to report."""
         (
             email, phone, external_id, first_name, middle_name, last_name, city, state, zip_code, country, gender,
             born, ip, agent, ad_id, idfv,
@@ -290,11 +305,7 @@ class Plan:
             if self._page_referrer
             else NOBODYS,
         )
-        return Known(
-            [None if column is NOBODYS else column if type(column) is list else list(column) for column in columns],
-            len(users),
-            {index: self.identify(users[index], pages[index]) for index in odd},
-        )
+        return columns, odd
 
     def _addresses(self, field: str, urls: Sequence[str | None], odd: set[int]) -> Iterable[str | None]:
         some = list(filter(None, urls))

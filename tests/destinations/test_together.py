@@ -178,7 +178,7 @@ def test_what_is_asked_of_an_event_keeps_it_apart() -> None:
             made = assert_same(destination, [visit(1), event, visit(2), visit(3)])
             assert made is not None
             assert [body is None for body in made.bodies] == [False, True, False, False]
-            assert together(destination, [event, event, visit(1)]) is None
+            assert together(destination, [event, event, visit(1), visit(2)]) is None
 
 
 def test_a_purchase_without_an_amount_is_refused_as_by_itself() -> None:
