@@ -316,8 +316,8 @@ class Plan:
         if (
             usual
             and text.isascii()
-            and len(text) <= _MAX_URL
-            and (is_bare(text) or not any(map(text.count, _AT_SIGNS)))
+            and (len(text) <= _MAX_URL or max(map(len, some)) <= _MAX_URL)
+            and not _may_hold_address(text)
         ):
             plain = text.split()
             if plain == some:
@@ -361,10 +361,19 @@ class Plan:
 _usual_address: Final = re.compile(r"https?://[!-$'-?A-\[\]-~]*+(?:&(?![#cC])[!-$'-?A-\[\]-~]*+)*+").fullmatch
 #: Fewer are identified one by one.
 _MANY: Final = 4
-#: What an ``@`` in an address begins with, however it is encoded.
-_AT_SIGNS: Final = (
-    "@", "%40", "%25", "%u", "%U", "%ef", "%EF", "%Ef", "%eF", "%26", "%5c", "%5C", "\\", "&#", "&commat", "&COMMAT",
-)  # fmt: skip
+#: What an ``@`` in an address begins with, however it is encoded, in small letters.
+_ENTITIES: Final = ("&#", "&commat")
+_AT_SIGNS: Final = (*_ENTITIES, "@", "%40", "%25", "%u", "%ef", "%26", "%5c", "\\")
+
+
+def _may_hold_address(text: str) -> bool:
+    """Whether an at sign may stand in it, however it is encoded."""
+    if is_bare(text):
+        return False
+    # most addresses have an "&" and nothing else of these
+    signs = _AT_SIGNS if "%" in text or "@" in text or "\\" in text else _ENTITIES
+    return any(map(text.lower().count, signs))
+
 
 _ONE: Final = (None,)
 _TWO: Final = (None, None)

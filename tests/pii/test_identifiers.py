@@ -361,3 +361,29 @@ def test_an_id_that_begins_like_a_variable_is_taken(text: str) -> None:
     """Windows writes ids in braces."""
     found = Plan(["external_id", "external_id_lower", "external_id_plain"]).identify(User(external_id=text))
     assert None not in (found.external_id, found.external_id_lower, found.external_id_plain)
+
+
+def test_addresses_of_many_are_held_to_the_bound_one_by_one() -> None:
+    """Long ones are taken however many come together; one that is too long is refused, and no other."""
+    plan = Plan(["page_url"])
+    long = f"https://shop.example/thanks?order=1&gclid={'x' * 300}"
+    pages = [Page(url=long)] * 128
+    assert [found.page_url for found in plan.identify_all([User()] * 128, pages)] == [long] * 128
+    pages[7] = Page(url="https://shop.example/?" + "x" * 32_768)
+    found = plan.identify_all([User()] * 128, pages)
+    assert [index for index, one in enumerate(found) if one.page_url != long] == [7]
+    assert found[7].refused == {"page.url": "longer than 32768 characters"}
+
+
+@pytest.mark.parametrize(
+    "sign", ["@", "%40", "%2540", "&#64;", "&commat;", "&ComMat;", "\\u0040", "%EF%BC%A0", "%5Cx40"]
+)
+def test_an_address_is_removed_from_the_page_of_many_as_from_one(sign: str) -> None:
+    """However it is written, and whatever the other pages are."""
+    plan = Plan(["page_url"])
+    page = Page(url=f"https://shop.example/thanks?mail=jane{sign}doe.example&gclid=1")
+    pages = [Page(url="https://shop.example/?a=1&campaign=2"), page] * 4
+    alone = plan.identify(User(), page)
+    assert alone.page_url is not None
+    assert "doe" not in alone.page_url
+    assert plan.identify_all([User()] * 8, pages)[1::2] == [alone] * 4
