@@ -14,9 +14,13 @@ from types import TracebackType
 
 
 class Deadlines:
-    """Calls what is not taken back in time. Of one event loop at a time: those of the one before are dropped."""
+    """Calls what is not taken back in time.
 
-    __slots__ = ("_due", "_loop", "_numbers", "_rings_at", "_timer")
+    One event loop's at a time share the timer: the first one's, and the next one's once that is closed. What another
+    loop wants meanwhile, as a rule in another thread, has timers of its own.
+    """
+
+    __slots__ = ("_due", "_elsewhere", "_loop", "_numbers", "_rings_at", "_timer")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -24,15 +28,19 @@ class Deadlines:
         self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
+        self._elsewhere: dict[int, asyncio.TimerHandle] = {}
 
     def add(self, seconds: float, call: Callable[[], object]) -> int:
         """Call this after so many seconds; a number by which :meth:`remove` takes it back."""
         loop = asyncio.get_running_loop()
+        number = next(self._numbers)
         if loop is not self._loop:
+            if self._loop is not None and not self._loop.is_closed():
+                self._elsewhere[number] = loop.call_later(seconds, call)
+                return number
             self._loop, self._rings_at = loop, math.inf
             self._due.clear()
         at = loop.time() + seconds
-        number = next(self._numbers)
         self._due[number] = (at, call)
         if at < self._rings_at:
             self._set(loop, at)
@@ -40,7 +48,10 @@ class Deadlines:
 
     def remove(self, number: int) -> None:
         """Take one back, if it was not called yet."""
-        self._due.pop(number, None)
+        if self._due.pop(number, None) is None and self._elsewhere:
+            timer = self._elsewhere.pop(number, None)
+            if timer is not None:
+                timer.cancel()
 
     def _set(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         if self._timer is not None:

@@ -113,3 +113,21 @@ def test_outside_of_a_task_there_is_nothing_to_cancel() -> None:
     loop.run_forever()
     loop.close()
     assert raised
+
+
+async def test_another_loop_has_timers_of_its_own() -> None:
+    """What somebody awaits in another thread meanwhile drops no deadline here, and is kept to there."""
+    deadlines = Deadlines()
+    called: list[str] = []
+    done = asyncio.Event()
+    deadlines.add(0.05, lambda: (called.append("here"), done.set()))
+
+    async def elsewhere() -> None:
+        over = asyncio.Event()
+        deadlines.remove(deadlines.add(0.0, lambda: called.append("taken back")))
+        deadlines.add(0.01, lambda: (called.append("there"), over.set()))
+        await asyncio.wait_for(over.wait(), 5)
+
+    await asyncio.to_thread(asyncio.run, elsewhere())
+    await asyncio.wait_for(done.wait(), 5)
+    assert called == ["there", "here"]
