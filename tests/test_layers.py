@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backoff": set(),
     "bounded": set(),
     "cipher": {"errors"},
+    "database_files": set(),
     "early": set(),
     "followup": {"errors"},
     "files": {"errors"},
@@ -47,7 +48,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "frames", "platform_fields", "rows", "traces",
     },
     "transport": {"deadlines", "errors", "outcome", "spec"},
-    "spool": {"backoff", "outcome", "errors", "cipher", "clock", "files", "followup", "thread"},
+    "spool": {
+        "backoff", "outcome", "errors", "cipher", "clock", "database_files", "files", "followup", "thread",
+    },
     "telemetry": {"errors", "event", "outcome", "spool.base"},
     "engine": {
         "amounts", "answer", "backoff", "clock", "deadlines", "errors", "event", "event_names", "followup", "limiter",
@@ -88,8 +91,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "profiles", "sandbox", "spec", "spool.base", "telemetry.metrics", "telemetry.snapshot", "watch",
     },
     "sources": {
-        "backoff", "bounded", "cipher", "client", "clock", "early", "errors", "event", "files", "frames", "limiter",
-        "outcome", "spec", "thread", "transport",
+        "backoff", "bounded", "cipher", "client", "clock", "database_files", "early", "errors", "event", "files",
+        "frames", "limiter", "outcome", "spec", "thread", "transport",
     },
     "browser": {"amounts", "destinations", "errors", "event", "plain", "spec"},
     "consent": {"errors", "event", "log", "pii"},

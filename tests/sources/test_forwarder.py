@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -152,6 +154,40 @@ async def test_a_poll_begins_behind_the_last_and_looks_back(bench: Bench) -> Non
     first, *others = bench.shelf.polls
     assert first == pytest.approx(began - 3600 - 120, abs=5)
     assert all(one == pytest.approx(began - 120, abs=5) for one in others)
+
+
+_READ_AND_CLOSE = """
+import asyncio, sys
+from pathlib import Path
+from capi_async.sources.tiktok_shop.state import SqliteState
+
+async def main():
+    state = SqliteState(Path(sys.argv[1]))
+    await state.open()
+    print(await state.cursor(sys.argv[2]))
+    await state.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_states_on_one_file_keep_its_log(tmp_path: Path) -> None:
+    """Also when another process closes the file: what is written from then on is not written to a deleted log."""
+    path = tmp_path / "shop.db"
+
+    def elsewhere() -> str:
+        call = [sys.executable, "-c", _READ_AND_CLOSE, str(path), SHOP]
+        return subprocess.run(call, check=True, capture_output=True, text=True).stdout.strip()
+
+    first, second = SqliteState(path), SqliteState(path)
+    await first.open()
+    await first.advance(SHOP, 1.0)
+    await second.open()
+    assert elsewhere() == "1.0"
+    await first.advance(SHOP, 2.0)
+    assert elsewhere() == "2.0"
+    await second.close()
+    await first.close()
 
 
 async def test_a_poll_that_breaks_off_is_begun_again_where_it_was(bench: Bench) -> None:

@@ -99,7 +99,7 @@ async def test_what_goes_wrong_is_in_the_spans_and_nothing_else_is(server: Serve
     async with Client(
         [acme(server), acme(other, "clumsy", clumsy="purchase")], linger_s=0, hooks=[seen.hook]
     ) as client:
-        await client.send(Event("purchase", event_id="purchase:1001", user=User(email=EMAIL)))
+        await client.send(Event("purchase", event_id="purchase:order-1001", user=User(email=EMAIL)))
         assert await client.flush(5)
     first, second, third = seen.spans("capi.request acme")
     assert [dict(span.attributes or {}).get("error.type") for span in (first, second, third)] == [
@@ -110,7 +110,7 @@ async def test_what_goes_wrong_is_in_the_spans_and_nothing_else_is(server: Serve
     assert [dict(span.attributes or {})["capi.attempt"] for span in (first, second, third)] == [1, 2, 3]
     everything = "".join(span.to_json() for span in seen.exporter.get_finished_spans()) + str(seen.points())
     digest = str(server.got[0].body["events"][0]["em"])
-    for hidden in (EMAIL, TOKEN, "1001", digest.strip("[]'")):
+    for hidden in (EMAIL, TOKEN, "order-1001", digest.strip("[]'")):
         assert hidden not in everything
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from capi_async.database_files import connected, looked_at
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import create_private, refuse_planted, set_aside
 from capi_async.spool.chunks import DamagedChunk, order_digest
@@ -77,32 +76,8 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
 }
 
 
-#: Device and inode of each file to which this process has connections, and how many; and the lock to look and change.
-_open_here: Counter[tuple[int, int]] = Counter()
-_listing = threading.Lock()
-
-
 class Damaged(SpoolError):
     """The file is not what SQLite wrote."""
-
-
-class Listed(sqlite3.Connection):
-    """A connection that tells, as long as it is open, that this process has one; see :func:`refuse_foreign`."""
-
-    _identity: tuple[int, int] | None = None
-
-    def note(self, path: Path) -> None:
-        """Note which file is open, while holding the lock."""
-        found = path.stat()
-        self._identity = found.st_dev, found.st_ino
-        _open_here[self._identity] += 1
-
-    def close(self) -> None:
-        super().close()
-        with _listing:
-            if self._identity is not None:
-                _open_here[self._identity] -= 1
-                self._identity = None
 
 
 def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
@@ -126,18 +101,15 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
         )
     connection = None
     try:
-        with _listing:
-            _read_mark(path)
-            connection = sqlite3.connect(
-                path, timeout=busy_s, isolation_level=None, check_same_thread=False, factory=Listed
-            )
-            connection.note(path)
+        connection = connected(path, lambda head: _mark_in(path, head), busy_s=busy_s)
         _recognise(connection, path)
         _tune(connection)
     except (ConfigError, SpoolError):
         if connection is not None:
             connection.close()
         raise
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be opened: {error.strerror}") from error
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
@@ -150,27 +122,22 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
 def refuse_foreign(path: Path) -> int:
     """Refuse a file that is no spool, by its first bytes, before SQLite opens it.
 
-    Returns the mark in its header: ours, or 0 if there is none (yet). It is not read while this process has connections
-    to the file: closing the descriptor would release their locks, as POSIX has it, and the next process to close the
-    file would take itself for the last one, and delete the log that this one writes to.
+    Returns the mark in its header: ours, or 0 if there is none (yet). A file to which this process has connections is
+    not looked at again: it is ours.
 
     Raises:
         ConfigError: It is something else.
         SpoolError: It cannot be read.
     """
-    with _listing:
-        return _read_mark(path)
-
-
-def _read_mark(path: Path) -> int:
     try:
-        found = path.stat()
-        if _open_here[found.st_dev, found.st_ino]:
-            return APPLICATION
-        with path.open("rb") as file:
-            head = file.read(100)
+        return looked_at(path, lambda head: _mark_in(path, head))
     except OSError as error:
         raise SpoolError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def _mark_in(path: Path, head: bytes | None) -> int:
+    if head is None:
+        return APPLICATION
     if head and not head.startswith(_HEADER):
         raise ConfigError(
             f"spool: {path} is no spool: it does not begin as a database does; it was left as it is. Choose another "

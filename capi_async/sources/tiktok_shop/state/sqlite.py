@@ -11,6 +11,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import anyio
 
+from capi_async.database_files import connected
 from capi_async.errors import ConfigError, SpoolError
 from capi_async.files import Lock, create_private, refuse_network
 from capi_async.sources.tiktok_shop.orders import event_id_of
@@ -176,8 +177,10 @@ class SqliteState:
         if self.path.is_dir() or not self.path.parent.is_dir():
             raise ConfigError(f"state: {self.path}: the directory does not exist, or the name is a directory")
         create_private(self.path)
-        self._refuse_foreign()
-        db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            db = connected(self.path, self._refuse_foreign, busy_s=_BUSY_S)
+        except OSError as error:
+            raise SpoolError(f"state: {self.path} cannot be opened: {error.strerror}") from error
         try:
             db.execute("BEGIN IMMEDIATE")
             self._recognise(db)
@@ -190,13 +193,10 @@ class SqliteState:
             raise
         self._db = db
 
-    def _refuse_foreign(self) -> None:
-        """What this file is, by its first bytes: opening a database of somebody else's could already change it."""
-        try:
-            with self.path.open("rb") as file:
-                head = file.read(100)
-        except OSError as error:
-            raise SpoolError(f"state: {self.path} cannot be opened: {error.strerror}") from error
+    def _refuse_foreign(self, head: bytes | None) -> None:
+        """What this file is, by its first bytes; one that is open here already is ours."""
+        if head is None:
+            return
         if head and not head.startswith(b"SQLite format 3\0"):
             raise ConfigError(f"state: {self.path} is no database, and was left as it is; choose another file")
         if int.from_bytes(head[68:72], "big") not in (0, _APPLICATION):
