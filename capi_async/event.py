@@ -415,9 +415,10 @@ class ClickIds(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     obref: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in zip(self.__struct_fields__, astuple(self), strict=True):
+        for index, value in enumerate(astuple(self)):
             if value is None:
                 continue
+            name = self.__struct_fields__[index]
             if name == "fbclid_seen":
                 require_aware(self, "click.", "fbclid_seen")
                 continue

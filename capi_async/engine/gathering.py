@@ -33,7 +33,7 @@ logger = Log(__name__)
 
 #: Events that are prepared together: some hundred microseconds in which the thread may keep a request waiting, and of
 #: more together each would hardly cost less.
-TOGETHER: Final = 32
+TOGETHER: Final = 48
 #: Events that are kept at most, so that nobody waits for a thread that is slow now and then.
 MOST: Final = 256
 #: Where a request carries fewer events than this, one of them hardly waits for others.

@@ -33,6 +33,8 @@ _DEPTH: Final = r"[0-9]{1,3}(?:-[0-9]{1,3})?"
 _GS1: Final = re.compile(rf"GS1\.{_DEPTH}\.([0-9]{{1,20}})(?:\..*)?").fullmatch
 _GS2: Final = re.compile(rf"GS2\.{_DEPTH}\.(?:.*\$)?s([0-9]{{1,20}})(?:\$.*)?").fullmatch
 
+_SESSION: Final = re.compile(r"[A-Za-z0-9_-]{1,4000}").fullmatch
+
 _GOOGLES_OWN: Final = frozenset({"ga_client_id", "ga_session_id"})
 
 ODD: Final = "has not the form of such an id and was left out"
@@ -71,11 +73,15 @@ def is_click_id(text: str) -> bool:
     return _is_opaque(text) and not _GOOGLE(text) and not _METAS(text)
 
 
-#: Field to the form of its value; fields that are not here are opaque.
+def _is_session(text: str) -> bool:
+    return _SESSION(text) is not None and not is_nobodys(text)
+
+
+#: Field to the form of its value, which no text has that stands for nobody; fields that are not here are opaque.
 _FORMS: Final[Mapping[str, Callable[[str], object]]] = {
     "fbc": is_meta_cookie,
     "fbp": _META_BROWSER,
-    "google_session": re.compile(r"[A-Za-z0-9_-]{1,4000}").fullmatch,
+    "google_session": _is_session,
 }
 
 
@@ -84,10 +90,7 @@ def fits(field: str, text: str) -> bool:
     if field in _GOOGLES_OWN:
         # the platform's own mapping reads the two numbers out of it; a session may have the number 0
         return _OPAQUE(text) is not None and not is_placeholder(text)
-    if is_nobodys(text):
-        return False
-    form = _FORMS.get(field)
-    return bool(form(text)) if form else is_click_id(text)
+    return bool(_FORMS.get(field, is_click_id)(text))
 
 
 def in_address(page: Page, parameter: str) -> str | None:
