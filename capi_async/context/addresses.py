@@ -133,9 +133,11 @@ class Proxies:
 
         ``socket``: who connected has no address, because it came through a socket of the file system.
         """
+        if not self._anybody():
+            return Visitor(peer, 0)
         trusted = self._trusts(peer) if peer is not None else socket and self._socket
-        if not self._anybody() or (self._count is None and not trusted):
-            return Visitor(peer, 0, note=UNTRUSTED if values and self._anybody() else "")
+        if self._count is None and not trusted:
+            return Visitor(peer, 0, note=UNTRUSTED if values else "")
         if self.header not in _LISTS:
             return self._single(values)
         hops = _forwarded(values) if self.header == "forwarded" else _x_forwarded_for(values)

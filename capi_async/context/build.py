@@ -106,7 +106,8 @@ def _ids(
         notes += odd
         if landing := clicks.google_landing(query, page.url or "", page.referrer, agent, now):
             fresh["google_session"] = landing
-    known = clicks.remembered(request.cookies.get(CLICK_COOKIE, ()), now, response.MAX_AGE_S)
+    kept = request.cookies.get(CLICK_COOKIE)
+    known = clicks.remembered(kept, now, response.MAX_AGE_S) if kept else {}
     seen: dict[str, clicks.Seen] = {}
     click = stored.ids
     for field in clicks.CLICKS if fresh or known else ():

@@ -130,7 +130,7 @@ def read(jar: Mapping[str, Sequence[str]], ga_stream: str | None = None) -> Foun
     """The ids in a request's cookies. Of a cookie that came several times, the first value with the form is taken."""
     found = Found({}, [])
     # a request has few cookies and there are many kinds: those that are there are looked up
-    for field in dict.fromkeys(FIELDS[name] for name in jar.keys() & FIELDS.keys()):
+    for field in {FIELDS[name]: None for name in jar if name in FIELDS}:
         for source in SOURCES[field]:
             values = jar.get(source.cookie)
             if values is None or field in found.ids:

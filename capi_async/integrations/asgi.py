@@ -233,7 +233,7 @@ def _add_cookies(message: Message, tracker: RequestTracker) -> None:
     content_type = cache_control = b""
     lines: list[str] = []
     for name, value in message.get("headers") or ():
-        low = bytes(name).lower()
+        low = name.lower() if type(name) is bytes else bytes(name).lower()
         if low == b"content-type":
             content_type = value
         elif low == b"cache-control":
