@@ -49,13 +49,17 @@ class Tab:
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One command; its result."""
+        answer = await self._answer(method, params)
+        assert "error" not in answer, (method, answer)
+        return answer["result"]  # type: ignore[no-any-return]
+
+    async def _answer(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": params})
         async with asyncio.timeout(_PATIENCE_S):
-            answer = await future
-        assert "error" not in answer, (method, answer)
-        return answer["result"]  # type: ignore[no-any-return]
+            answer: dict[str, Any] = await future
+        return answer
 
     async def start(self) -> None:
         for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
@@ -77,8 +81,9 @@ class Tab:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 while True:
-                    answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True)
-                    if answer["result"].get("value"):
+                    answer = await self._answer("Runtime.evaluate", {"expression": script, "returnByValue": True})
+                    # asked in the moment in which the page is left, it is an error
+                    if answer.get("result", {}).get("result", {}).get("value"):
                         return
                     await asyncio.sleep(0.05)
         except TimeoutError:
