@@ -172,3 +172,10 @@ class Erasure:
         gone = {id(record) for record in hits}
         ended = [Refused(record.destination, record.event_id, self._outcome, record.receipt) for record in hits]
         return [record for record in records if id(record) not in gone], [*refused, *ended]
+
+
+def without(event: Prepared, erasures: Sequence[Erasure]) -> Prepared:
+    """What is left of one event once all of these have met it."""
+    for erasure in erasures:
+        event = erasure.of(event)
+    return event

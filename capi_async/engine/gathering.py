@@ -19,13 +19,12 @@ from msgspec.structs import force_setattr
 
 from capi_async.clock import Clock
 from capi_async.engine.capacity import Capacity
-from capi_async.engine.erasure import Erasure
+from capi_async.engine.erasure import Erasure, without
 from capi_async.engine.hooks import Hooks
-from capi_async.engine.prepare import SMALL_BYTES, Preparer
+from capi_async.engine.prepare import SMALL_BYTES, Preparer, unpreparable
 from capi_async.engine.receipt import Receipt
 from capi_async.event import Event
 from capi_async.log import Log
-from capi_async.outcome import Outcome
 from capi_async.spool.base import Record, Refused, Spool, Unprepared, keeps_unprepared
 from capi_async.thread import OwnedThread
 
@@ -48,8 +47,6 @@ _FEW: Final = 8
 #: Bytes that an event counts at each destination until its records are made: more than any of them has, also where JSON
 #: writes a control character with six.
 _COUNTED_BYTES: Final = 8 * SMALL_BYTES
-
-_FAILED: Final = "could not be prepared"
 
 
 class Gathering:
@@ -273,11 +270,9 @@ def _without_erased(
     left: list[Record] = []
     ended = list(refused)
     for record in records:
-        made: tuple[list[Record], list[Refused]] = ([record], [])
-        for erasure in erasures.get(id(record.receipt), ()):
-            made = erasure.of(made)
-        left += made[0]
-        ended += made[1]
+        kept_of_it, ended_of_it = without(([record], []), erasures.get(id(record.receipt), ()))
+        left += kept_of_it
+        ended += ended_of_it
     return left, ended
 
 
@@ -289,5 +284,5 @@ def _failed(kept: Sequence[Unprepared], error: Exception) -> list[Refused]:
         name,
         extra={"events": len(kept), "error": name},
     )
-    outcome = Outcome(kind="rejected", reason=f"{_FAILED} ({name})", reason_code="user_code")
+    outcome = unpreparable(error)
     return [Refused(name, one.event.event_id, outcome, one.receipt) for one in kept for name in one.destinations]

@@ -311,11 +311,7 @@ class Preparer:
                     type(error).__name__,
                     extra={"error": type(error).__name__},
                 )
-                outcome = Outcome(
-                    kind="rejected",
-                    reason=f"could not be prepared ({type(error).__name__})",
-                    reason_code="user_code",
-                )
+                outcome = unpreparable(error)
                 refused += [Refused(target.name, event.event_id, outcome, receipt) for target in self._targets]
         return [one[0] for one in kept], [one[1] for one in kept], [one[2] for one in kept]
 
@@ -575,6 +571,12 @@ class Preparer:
             now,
             made.order_key,
         )
+
+
+def unpreparable(error: BaseException) -> Outcome:
+    """The end of an event that a fault kept from being prepared; of the error its type only, its text may quote it."""
+    name = type(error).__name__
+    return Outcome(kind="rejected", reason=f"could not be prepared ({name})", reason_code="user_code")
 
 
 def _clamped(event: Event, now: float) -> Event:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from capi_async.engine.erasure import Erasure, Prepared
+from capi_async.engine.erasure import Erasure, Prepared, without
 from capi_async.engine.receipt import Receipt
 from capi_async.errors import CapiError, QueueFull, SpoolError
 from capi_async.event import Event
@@ -71,9 +71,7 @@ class Submission(Struct, eq=False):
 
     def without(self, event: Prepared) -> Prepared:
         """The event as far as it was not forgotten meanwhile."""
-        for erasure in self.erasures:
-            event = erasure.of(event)
-        return event
+        return without(event, self.erasures)
 
     def full(self, why: str) -> QueueFull:
         """The error for this caller when there is no capacity."""
